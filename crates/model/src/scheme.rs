@@ -1,0 +1,65 @@
+//! How a credential is put on a request, as service files declare it. `inject` carries it out.
+
+use serde::{Deserialize, Serialize};
+
+/// One declared slot. A service lists the schemes it accepts; a request uses the one whose slot holds the placeholder,
+/// and the first one where the configuration says `inject: always`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum SchemeSpec {
+    /// `Authorization: Bearer VALUE` (RFC 6750 2.1). `words` are the scheme words accepted from the agent, without
+    /// regard to case; the agent's own word is kept (GitHub takes `token` and `Bearer`).
+    Bearer {
+        /// The header, `authorization` by default.
+        #[serde(default = "authorization")]
+        header: String,
+        /// Accepted words; the first is used where the agent sent none.
+        #[serde(default = "bearer_words")]
+        words: Vec<String>,
+    },
+    /// A header whose value is made from a template with exactly one `{value}`: `x-api-key: {value}`.
+    Header {
+        /// The header's name.
+        name: String,
+        /// The template, `{value}` by default.
+        #[serde(default = "bare_value")]
+        template: String,
+    },
+    /// `Authorization: Basic base64(user:password)` (RFC 7617). Both halves come from the vault or this file, never
+    /// from the agent.
+    Basic {
+        /// The user part where the credential has none of its own: `x-access-token` for git at GitHub.
+        #[serde(default)]
+        username: Option<String>,
+        /// The value stands in the user part and the password is empty (Stripe's API keys).
+        #[serde(default)]
+        value_as_username: bool,
+    },
+    /// A query parameter.
+    Query {
+        /// Its name.
+        name: String,
+    },
+    /// A cookie.
+    Cookie {
+        /// Its name.
+        name: String,
+    },
+    /// A field of the body: a JSON pointer (RFC 6901) for JSON, a field name for forms.
+    Body {
+        /// `/auth/token` or `client_secret`.
+        field: String,
+    },
+}
+
+fn authorization() -> String {
+    "authorization".to_owned()
+}
+
+fn bearer_words() -> Vec<String> {
+    vec!["Bearer".to_owned()]
+}
+
+fn bare_value() -> String {
+    "{value}".to_owned()
+}
