@@ -1,1 +1,27 @@
-//! catalog
+//! The catalogue: what a canonical request is — which service, which actions of which class on which resources, with
+//! which facts.
+//!
+//! Knowledge about services lives in `services/*.yaml`, one file each, with their own cases; this crate is the engine
+//! that reads them. It never does I/O (the files are compiled in), never parses a URL (that is done once, in
+//! `model::canonical`), never decides, and never guesses: what it cannot read is unknown or refused. Start reading at
+//! [`Catalog::classify`], then [`classify`](mod@classify), then one service file.
+
+#![expect(clippy::result_large_err, reason = "a refusal is the rare way out, and travels whole to the answer")]
+
+mod cases;
+mod catalog;
+mod classify;
+mod compile;
+mod compiled;
+mod error;
+mod file;
+mod sentence;
+mod service;
+
+pub use cases::Outcome;
+pub use catalog::{Catalog, HostUse};
+pub use compiled::HostRule;
+pub use error::CatalogError;
+pub use file::{Accepts, AnswerHint, Case, FileHint, Protocol, ServiceFile, ShapeMap};
+pub use sentence::visible;
+pub use service::Service;

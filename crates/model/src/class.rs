@@ -165,7 +165,8 @@ impl FromIterator<Effect> for Effects {
 
 impl Serialize for Effects {
     fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_seq(self.iter())
+        // With its length, which binary formats want first.
+        self.iter().collect::<Vec<_>>().serialize(to)
     }
 }
 

@@ -1,0 +1,137 @@
+//! Classifiers: from a canonical request of a known service to its calls. One file per classifier.
+//!
+//! A host may have a protocol of its own ([`PROTOCOLS`]), which looks first; the patterns of the service file ([`rest`])
+//! take what it leaves. Bodies are read by type ([`body`]), and only for what the matched pattern asks.
+
+mod body;
+mod fact;
+mod form;
+mod git;
+mod json;
+mod rest;
+
+use std::sync::Arc;
+
+use model::call::BodyView;
+use model::canonical::{CanonicalPath, CanonicalRequest, Malformed};
+use model::{Call, Class, Classification, Code, Facts, Refusal, Resource};
+use smallvec::smallvec;
+
+use crate::catalog::HostUse;
+use crate::file::Protocol;
+
+/// What a classifier found.
+pub(crate) struct Found {
+    pub call: Call,
+    /// The call depends on the body, which has not been read; it is the most that it could be.
+    pub needs_body: bool,
+}
+
+/// Everything a classifier may look at.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    pub at: HostUse<'a>,
+    pub request: &'a CanonicalRequest,
+    pub body: BodyView<'a>,
+    /// Segments of the base path, already matched.
+    pub skip: usize,
+}
+
+impl<'a> View<'a> {
+    /// Segments after the base path.
+    pub fn len(&self) -> usize {
+        self.request.path().len().saturating_sub(self.skip)
+    }
+
+    /// One segment after the base path.
+    pub fn segment(&self, index: usize) -> Option<&'a str> {
+        self.request.path().segment(self.skip + index)
+    }
+}
+
+/// A classifier: nothing where the request is not its kind.
+pub(crate) type Classify = fn(View<'_>) -> Result<Option<Found>, Refusal>;
+
+/// Protocols over HTTP, by the word that hosts use. To add one, write a file and a line.
+const PROTOCOLS: &[(Protocol, Classify)] = &[(Protocol::Git, git::classify)];
+
+/// Classifies a request of a known service.
+pub(crate) fn classify(
+    at: HostUse<'_>,
+    request: &CanonicalRequest,
+    body: BodyView<'_>,
+) -> Result<Classification, Refusal> {
+    let base = &at.host.base;
+    let segments = request.path();
+    let under = base.iter().enumerate().all(|(index, step)| segments.segment(index) == Some(&**step));
+    let view = View { at, request, body, skip: if under { base.len() } else { 0 } };
+    let protocol = at.host.protocol.and_then(|wanted| PROTOCOLS.iter().find(|(known, _)| *known == wanted));
+    let mut found = match protocol {
+        Some((_, classify)) if under => classify(view)?,
+        _ => None,
+    };
+    if found.is_none() && under {
+        found = rest::classify(view)?;
+    }
+    let found = match found {
+        Some(found) => found,
+        None => unknown(view, None)?,
+    };
+    Ok(Classification {
+        service: Some(at.service.name().clone()),
+        calls: smallvec![found.call],
+        needs_body: found.needs_body,
+        endpoint: endpoint(request.path(), view.skip),
+        bounds: at.service.bounds(),
+    })
+}
+
+/// An unknown path of a known service: the method alone says what it is.
+pub(crate) fn unknown(view: View<'_>, resource: Option<Resource>) -> Result<Found, Refusal> {
+    if view.request.path().has_encoded_slash() && !view.at.service.tables.all_opaque {
+        return Err(malformed(Malformed::EncodedSlash));
+    }
+    let method = view.request.method();
+    let Some(action) = view.at.service.unknown_action(method) else {
+        return Err(malformed(Malformed::Method));
+    };
+    let resource =
+        resource.unwrap_or_else(|| Resource::new(&format!("resource:{}", endpoint(view.request.path(), view.skip))));
+    let call = Call {
+        action: action.clone(),
+        class: Class::of_method(method),
+        effects: model::Effects::NONE,
+        resource,
+        facts: Facts::default(),
+    };
+    Ok(Found { call, needs_body: false })
+}
+
+/// The path after the base path, decoded, with its leading slash. A slash inside a segment stays `%2F`, so that the
+/// text divides where the path does.
+pub(crate) fn endpoint(path: &CanonicalPath, skip: usize) -> Arc<str> {
+    if skip == 0 && !path.raw().contains('%') {
+        return Arc::from(path.raw());
+    }
+    let mut text = String::with_capacity(path.raw().len());
+    for segment in path.segments().skip(skip) {
+        text.push('/');
+        if segment.contains('/') {
+            text.push_str(&segment.replace('/', "%2F"));
+        } else {
+            text.push_str(segment);
+        }
+    }
+    if text.is_empty() || path.has_trailing_slash() {
+        text.push('/');
+    }
+    text.into()
+}
+
+pub(crate) fn malformed(why: Malformed) -> Refusal {
+    Refusal::new(Code::Malformed, format!("Request is malformed: {why}"))
+}
+
+pub(crate) fn refuse(sentence: impl Into<String>) -> Refusal {
+    Refusal::new(Code::Malformed, sentence)
+}

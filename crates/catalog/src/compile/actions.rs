@@ -1,0 +1,136 @@
+//! Brings together what a file says about each action: table of operations, groups, and the action's own entry.
+
+use std::collections::BTreeMap;
+
+use model::vocabulary::FactType;
+use model::{Class, Effects};
+
+use super::{Wrong, covers};
+use crate::file::pattern::Pattern;
+use crate::file::{ActionEntry, AnswerHint, Holds, ServiceFile, WhenEntry};
+
+/// One action, complete.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    pub id: String,
+    pub class: Class,
+    pub effects: Effects,
+    pub patterns: Vec<(Pattern, BTreeMap<String, Holds>)>,
+    pub resource: Option<Vec<String>>,
+    pub facts: BTreeMap<String, FactType>,
+    pub when: Vec<WhenEntry>,
+    pub sentence: Option<String>,
+    pub made: BTreeMap<String, String>,
+    pub answer: AnswerHint,
+}
+
+/// Every action of a file, in order of first appearance.
+pub(super) fn drafts(written: &ServiceFile) -> Result<Vec<Draft>, Wrong> {
+    let mut drafts: Vec<Draft> = Vec::new();
+    let mut place: BTreeMap<String, usize> = BTreeMap::new();
+    let mut at = |drafts: &mut Vec<Draft>, id: &str| {
+        *place.entry(id.to_owned()).or_insert_with(|| {
+            drafts.push(Draft::empty(id));
+            drafts.len() - 1
+        })
+    };
+    for line in written.operations.as_deref().unwrap_or_default().lines() {
+        let line = line.trim();
+        let Some((id, pattern)) = line.split_once(char::is_whitespace) else {
+            if line.is_empty() {
+                continue;
+            }
+            return Err(Wrong::new(line, format!("`{line}` is no operation; write `id METHOD /path`")));
+        };
+        let pattern = Pattern::parse(pattern).map_err(|message| Wrong::new(line, message))?;
+        let index = at(&mut drafts, id);
+        if let Some(draft) = drafts.get_mut(index) {
+            draft.patterns.push((pattern, BTreeMap::new()));
+        }
+    }
+    let mut entries: BTreeMap<&str, &ActionEntry> = BTreeMap::new();
+    for entry in &written.actions {
+        if entries.insert(&entry.id, entry).is_some() {
+            return Err(Wrong::new(&entry.id, format!("action `{}` stands here twice; join them", entry.id)));
+        }
+        let index = at(&mut drafts, &entry.id);
+        for matched in &entry.matches.0 {
+            let pattern = Pattern::parse(&matched.request).map_err(|message| Wrong::new(&matched.request, message))?;
+            if let Some(draft) = drafts.get_mut(index) {
+                draft.patterns.push((pattern, matched.body.clone()));
+            }
+        }
+    }
+    check_groups(written, &drafts)?;
+    for draft in &mut drafts {
+        draft.fill(written, entries.get(draft.id.as_str()).copied());
+    }
+    Ok(drafts)
+}
+
+fn check_groups(written: &ServiceFile, drafts: &[Draft]) -> Result<(), Wrong> {
+    for glob in written.groups.iter().flat_map(|group| &group.actions.0) {
+        if !drafts.iter().any(|draft| covers(glob, &draft.id)) {
+            let near = super::nearest(glob, drafts.iter().map(|draft| draft.id.as_str()));
+            let hint = near.map(|word| format!("; did you mean `{word}`?")).unwrap_or_default();
+            return Err(Wrong::new(glob, format!("no action `{glob}`{hint}")));
+        }
+    }
+    Ok(())
+}
+
+impl Draft {
+    fn empty(id: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            class: Class::Read,
+            effects: Effects::NONE,
+            patterns: Vec::new(),
+            resource: None,
+            facts: BTreeMap::new(),
+            when: Vec::new(),
+            sentence: None,
+            made: BTreeMap::new(),
+            answer: AnswerHint::Plain,
+        }
+    }
+
+    /// Class by method, then groups in order, then the entry.
+    fn fill(&mut self, written: &ServiceFile, entry: Option<&ActionEntry>) {
+        let by_method = self.patterns.iter().map(|(pattern, _)| class_of(&pattern.method)).max();
+        self.class = by_method.unwrap_or(Class::Write);
+        for group in &written.groups {
+            let named = group.actions.0.iter().any(|glob| covers(glob, &self.id));
+            let method = group.methods.is_empty()
+                || self.patterns.iter().any(|(pattern, _)| group.methods.contains(&pattern.method));
+            if !(named && method) {
+                continue;
+            }
+            self.class = group.class.unwrap_or(self.class);
+            self.effects = self.effects.iter().chain(group.effects.iter()).collect();
+            if let Some(resource) = &group.resource {
+                self.resource = Some(resource.0.clone());
+            }
+            self.facts.extend(group.facts.iter().map(|(name, kind)| (name.clone(), *kind)));
+        }
+        let Some(entry) = entry else { return };
+        self.class = entry.class.unwrap_or(self.class);
+        self.effects = self.effects.iter().chain(entry.effects.iter()).collect();
+        if let Some(resource) = &entry.resource {
+            self.resource = Some(resource.0.clone());
+        }
+        self.facts.extend(entry.facts.iter().map(|(name, kind)| (name.clone(), *kind)));
+        self.when.clone_from(&entry.when);
+        self.sentence.clone_from(&entry.sentence);
+        self.made.clone_from(&entry.made);
+        self.answer = entry.answer;
+    }
+}
+
+fn class_of(method: &str) -> Class {
+    match method {
+        "GET" | "HEAD" | "OPTIONS" => Class::Read,
+        "DELETE" => Class::Delete,
+        _ => Class::Write,
+    }
+}

@@ -1,0 +1,43 @@
+//! Hosts of a service.
+
+use model::canonical::Host;
+
+use super::Wrong;
+use super::tables::Tables;
+use crate::compiled::HostRule;
+use crate::file::ServiceFile;
+
+pub(super) fn hosts(written: &ServiceFile, tables: &mut Tables<'_>) -> Result<Vec<HostRule>, Wrong> {
+    if written.hosts.is_empty() {
+        return Err(Wrong::new(&written.name, "a service without hosts is nowhere; give at least one"));
+    }
+    let mut out = Vec::new();
+    for entry in &written.hosts {
+        let entry = &entry.0;
+        let (name, wildcard) = match entry.host.strip_prefix("*.") {
+            Some(name) => (name, true),
+            None => (entry.host.as_str(), false),
+        };
+        let parsed = Host::parse(name).map_err(|error| Wrong::new(&entry.host, format!("`{name}`: {error}")))?;
+        if wildcard && (parsed.address().is_some() || !name.contains('.')) {
+            return Err(Wrong::new(&entry.host, format!("`{}` is too wide; name at least two labels", entry.host)));
+        }
+        let base = entry.base.as_deref().unwrap_or("/");
+        if !base.starts_with('/') {
+            return Err(Wrong::new(base, format!("base path `{base}` must begin with `/`")));
+        }
+        let role = entry.role.as_deref().unwrap_or_default();
+        out.push(HostRule {
+            name: parsed.as_str().into(),
+            wildcard,
+            ports: if entry.ports.is_empty() { vec![443] } else { entry.ports.clone() },
+            clear: entry.clear,
+            base: base.split('/').filter(|segment| !segment.is_empty()).map(Into::into).collect(),
+            role: role.into(),
+            root: tables.root(role),
+            protocol: entry.protocol,
+            schemes: entry.schemes.clone(),
+        });
+    }
+    Ok(out)
+}

@@ -1,0 +1,179 @@
+//! A service as the engine uses it: plain data, made by `compile` at build time or when a user's file is read.
+//!
+//! Indices are into the vectors of [`Compiled`]; `compile` is the only place that makes them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use model::call::ServiceBounds;
+use model::vocabulary::FactType;
+use model::{ActionId, Class, Effects, SchemeSpec, ServiceName};
+use serde::{Deserialize, Serialize};
+
+use crate::file::{Accepts, AnswerHint, FileHint, Holds, Protocol, ShapeMap};
+
+/// One service.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the file, with the file's own name")]
+pub struct Compiled {
+    pub name: ServiceName,
+    pub title: Box<str>,
+    pub docs: Option<Box<str>>,
+    pub hosts: Vec<HostRule>,
+    pub schemes: Vec<SchemeSpec>,
+    pub credentials: Vec<Box<str>>,
+    pub environment: Vec<Box<str>>,
+    pub files: Vec<FileHint>,
+    pub shapes: Vec<ShapeMap>,
+    pub check: Option<Box<str>>,
+    pub bounds: ServiceBounds,
+    pub parents: BTreeMap<String, String>,
+    pub kinds: Vec<String>,
+    pub case_blind: Vec<String>,
+    pub accepts: Vec<Accepts>,
+    pub merges_query: bool,
+    pub any_case: bool,
+    pub slash_matters: bool,
+    pub suffixes: Vec<Box<str>>,
+    /// Unknown paths may hold encoded slashes too.
+    pub all_opaque: bool,
+    pub aliases: BTreeMap<String, Vec<String>>,
+    pub scopes: BTreeMap<String, Vec<String>>,
+    pub actions: Vec<Action>,
+    /// Alternatives of templates: the first whose values are all there.
+    pub templates: Vec<Vec<Vec<Piece>>>,
+    pub readings: Vec<Reading>,
+    pub nodes: Vec<Node>,
+    pub routes: Vec<Route>,
+}
+
+/// Where a service lives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostRule {
+    /// Lower case; without the `*.` of a wildcard.
+    pub name: Box<str>,
+    /// Every name under `name`, not `name` itself.
+    pub wildcard: bool,
+    /// Ports over TLS.
+    pub ports: Vec<u16>,
+    /// Also in clear text on port 80.
+    pub clear: bool,
+    /// Segments that every path begins with.
+    pub base: Vec<Box<str>>,
+    /// The role, for people; empty for the default.
+    pub role: Box<str>,
+    /// Node of the role's patterns.
+    pub root: u32,
+    /// Looked at before the patterns.
+    pub protocol: Option<Protocol>,
+    /// Where they differ from the service's.
+    pub schemes: Option<Vec<SchemeSpec>>,
+}
+
+/// What can be asked.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Action {
+    pub id: ActionId,
+    pub class: Class,
+    pub effects: Effects,
+    pub kind: Box<str>,
+    pub sentence: Option<Box<str>>,
+    pub made: Vec<(Box<str>, Box<str>)>,
+    pub answer: AnswerHint,
+}
+
+/// One pattern of one action.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Route {
+    pub verb: Verb,
+    pub action: u16,
+    pub template: u16,
+    pub reading: u16,
+    pub conditions: Vec<Test>,
+    pub when: Vec<When>,
+    /// Bit n: capture n may hold encoded slashes.
+    pub opaque: u32,
+}
+
+/// Method of a pattern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verb {
+    Any,
+    Get,
+    Head,
+    Post,
+    Put,
+    Patch,
+    Delete,
+    Options,
+}
+
+/// Circumstances that make an action stronger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct When {
+    pub tests: Vec<Test>,
+    pub class: Option<Class>,
+    pub effects: Effects,
+}
+
+/// One condition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Test {
+    pub source: Source,
+    pub holds: Holds,
+}
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Source {
+    /// A path parameter, by number.
+    Capture(u8),
+    /// A query parameter, by name.
+    Query(Box<str>),
+    /// A value of the body, by its place in [`Reading::wants`].
+    Body(u8),
+}
+
+/// What is read for an action.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reading {
+    /// Places in the body, each a path of keys.
+    pub wants: Vec<Vec<Box<str>>>,
+    pub facts: Vec<FactRule>,
+}
+
+/// One declared fact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FactRule {
+    pub name: Arc<str>,
+    pub kind: FactType,
+    pub source: Source,
+}
+
+/// A piece of a resource template.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Piece {
+    Text(Box<str>),
+    Value {
+        source: Source,
+        /// The value must begin with it, and loses it.
+        prefix: Box<str>,
+        /// More follows it, so `/` and `@` in the value would read as structure.
+        head: bool,
+    },
+}
+
+/// A node of the tree of path patterns. Node 0 is the root of the role without a name.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Node {
+    /// Sorted by text.
+    pub literals: Vec<(Box<str>, u32)>,
+    /// Any one segment.
+    pub one: Option<u32>,
+    /// One or more segments.
+    pub many: Option<u32>,
+    /// What ends here; patterns with more conditions first.
+    pub routes: Vec<u32>,
+    /// Template of what stands under here and is not known better.
+    pub area: Option<u16>,
+}

@@ -1,0 +1,173 @@
+//! One human sentence per call. It is what a person reads before saying yes, so nothing in it may be invisible, and
+//! what is not known is said to be.
+
+use model::{Call, Fact};
+
+use crate::file::pattern::{Part, template};
+
+/// Characters of one value that are shown.
+const VALUE_CHARS_MAX: usize = 200;
+
+/// The sentence for a call: from its template, or made from action and resource.
+pub(crate) fn of(call: &Call, text: Option<&str>, title: &str) -> String {
+    let Some(text) = text else { return plain(call, title) };
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('[') {
+        let (inside, after) = after.split_once(']').unwrap_or((after, ""));
+        render(before, call, &mut out);
+        // A part in brackets is left out where one of its values is absent.
+        let mut optional = String::new();
+        if render(inside, call, &mut optional) {
+            out.push_str(&optional);
+        }
+        rest = after;
+    }
+    render(rest, call, &mut out);
+    out
+}
+
+/// `Issues: create comment on myorg/myrepo (GitHub)`.
+fn plain(call: &Call, title: &str) -> String {
+    let action = call.action.as_str();
+    let (group, verb) = action.rsplit_once('/').or_else(|| action.rsplit_once('.')).unwrap_or(("", action));
+    let mut words = String::new();
+    for (index, character) in verb.chars().enumerate() {
+        if index > 0 && character.is_ascii_uppercase() {
+            words.push(' ');
+        }
+        words.push(if matches!(character, '-' | '_') { ' ' } else { character.to_ascii_lowercase() });
+    }
+    let mut head = if group.is_empty() { words } else { format!("{group}: {words}") };
+    if let Some(first) = head.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    let what = if call.resource.kind() == "resource" { call.resource.rest() } else { call.resource.as_str() };
+    format!("{head} on {} ({title})", short(what))
+}
+
+/// Appends a template; whether all its values are there.
+fn render(text: &str, call: &Call, out: &mut String) -> bool {
+    let mut complete = true;
+    for part in template(text).unwrap_or_default() {
+        match part {
+            Part::Text(text) => out.push_str(&text),
+            Part::Value { name, prefix: format } => {
+                let value = value(&name, &format, call);
+                complete &= value.is_some();
+                out.push_str(&value.map_or_else(|| "?".to_owned(), |value| short(&value)));
+            }
+        }
+    }
+    complete
+}
+
+fn value(name: &str, format: &str, call: &Call) -> Option<String> {
+    match name {
+        "resource" => return Some(call.resource.rest().to_owned()),
+        "path" => return Some(call.resource.segments().collect::<Vec<_>>().join("/")),
+        "tail" => return call.resource.tail().map(str::to_owned),
+        "last" => return call.resource.segments().last().map(str::to_owned),
+        _ => {}
+    }
+    Some(match call.facts.get(name)? {
+        Fact::Text(text) => text.to_string(),
+        Fact::Int(number) if format == "money" => money(*number, call),
+        Fact::Int(number) => number.to_string(),
+        Fact::Bool(flag) => flag.to_string(),
+        Fact::List(items) => items.join(", "),
+        Fact::Unknown(_) => "(unreadable)".to_owned(),
+    })
+}
+
+/// Minor units with their currency. ISO 4217 currencies without minor units as Stripe lists them.
+fn money(amount: i64, call: &Call) -> String {
+    const WHOLE: [&str; 16] = [
+        "BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF",
+    ];
+    let currency = match call.facts.get("body.currency") {
+        Some(Fact::Text(currency)) => currency.to_ascii_uppercase(),
+        _ => return format!("{amount} (minor units)"),
+    };
+    if WHOLE.contains(&currency.as_str()) {
+        return format!("{amount} {currency}");
+    }
+    let sign = if amount < 0 { "-" } else { "" };
+    format!("{sign}{}.{:02} {currency}", amount.unsigned_abs() / 100, amount.unsigned_abs() % 100)
+}
+
+/// A value as a person may see it, cut where it is long; how much is missing is said.
+fn short(text: &str) -> String {
+    let count = text.chars().count();
+    if count <= VALUE_CHARS_MAX {
+        return visible(text);
+    }
+    let cut: String = text.chars().take(VALUE_CHARS_MAX).collect();
+    format!("{}... ({} more characters)", visible(&cut), count - VALUE_CHARS_MAX)
+}
+
+/// Writes out every character that a terminal or browser would hide, move or take as a command: control characters,
+/// direction marks, zero-width and filler characters, tags, variation selectors, private use (attack row 99).
+pub fn visible(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        if hidden(character) {
+            out.extend(character.escape_unicode());
+        } else {
+            out.push(character);
+        }
+    }
+    out
+}
+
+fn hidden(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            u32::from(character),
+            0xad | 0x34f | 0x61c | 0x115f..=0x1160 | 0x17b4..=0x17b5 | 0x180b..=0x180f | 0x200b..=0x200f
+            | 0x2028..=0x202e | 0x2060..=0x206f | 0x2800 | 0x3164 | 0xe000..=0xf8ff | 0xfe00..=0xfe0f | 0xfeff
+            | 0xffa0 | 0xfff0..=0xfffb | 0x1bca0..=0x1bca3 | 0x1d173..=0x1d17a | 0xe0000..=0xe0fff | 0xf0000..
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{Class, Effects, Facts, Resource};
+
+    use super::*;
+
+    fn call(facts: &[(&str, Fact)]) -> Call {
+        let mut all = Facts::default();
+        for (name, fact) in facts {
+            all.add((*name).into(), fact.clone());
+        }
+        Call {
+            action: "pulls/create-review".parse().expect("an id"),
+            class: Class::Write,
+            effects: Effects::NONE,
+            resource: Resource::new("repo:o/r"),
+            facts: all,
+        }
+    }
+
+    #[test]
+    fn sentences() {
+        let known = call(&[("body.base", Fact::Text("main".into())), ("body.n", Fact::Int(3))]);
+        assert_eq!(
+            of(&known, Some("Merge {body.n}[ into {body.base}] of {resource}"), "X"),
+            "Merge 3 into main of o/r"
+        );
+        assert_eq!(of(&call(&[]), Some("Merge {body.n}[ into {body.base}] of {resource}"), "X"), "Merge ? of o/r");
+        assert_eq!(of(&call(&[]), None, "GitHub"), "Pulls: create review on repo:o/r (GitHub)");
+        let money = call(&[("body.amount", Fact::Int(123_456)), ("body.currency", Fact::Text("eur".into()))]);
+        assert_eq!(of(&money, Some("Charge {body.amount|money}"), "X"), "Charge 1234.56 EUR");
+    }
+
+    #[test]
+    fn nothing_is_invisible() {
+        assert_eq!(visible("a\u{202e}b\u{1b}[2J\u{200b}\n"), "a\\u{202e}b\\u{1b}[2J\\u{200b}\\u{a}");
+        assert_eq!(visible("Grüße, 世界"), "Grüße, 世界");
+        let long = of(&call(&[("body.t", Fact::Text("x".repeat(300).into()))]), Some("{body.t}"), "X");
+        assert!(long.ends_with("... (100 more characters)"));
+    }
+}

@@ -1,0 +1,180 @@
+//! A service, ready to use.
+
+use std::collections::{BTreeMap, HashMap};
+
+use http::Method;
+use model::call::ServiceBounds;
+use model::vocabulary::{ActionWords, ServiceWords};
+use model::{ActionId, Call, SchemeSpec, ServiceName};
+
+use crate::compiled::{Action, Compiled, HostRule, Reading, Route};
+use crate::file::{AnswerHint, FileHint, ShapeMap};
+use crate::sentence;
+
+/// One service. Getters say what the file says.
+#[derive(Debug)]
+pub struct Service {
+    pub(crate) tables: Compiled,
+    by_id: HashMap<Box<str>, u16>,
+    /// Actions of unknown paths, in the order of [`METHODS`].
+    unknown: Vec<ActionId>,
+}
+
+const METHODS: [Method; 7] =
+    [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
+
+impl Service {
+    pub(crate) fn new(tables: Compiled) -> Self {
+        let by_id = tables.actions.iter().enumerate();
+        let by_id = by_id.map(|(index, action)| (action.id.as_str().into(), index as u16)).collect();
+        let unknown = METHODS
+            .iter()
+            .filter_map(|method| ActionId::new(&format!("http/{}", method.as_str().to_ascii_lowercase())).ok());
+        Self { by_id, unknown: unknown.collect(), tables }
+    }
+
+    /// The name that policies use.
+    pub const fn name(&self) -> &ServiceName {
+        &self.tables.name
+    }
+
+    /// The name that people use.
+    pub fn title(&self) -> &str {
+        &self.tables.title
+    }
+
+    /// The vendor's documentation.
+    pub fn docs(&self) -> Option<&str> {
+        self.tables.docs.as_deref()
+    }
+
+    /// Where it lives.
+    pub fn hosts(&self) -> &[HostRule] {
+        &self.tables.hosts
+    }
+
+    /// Where `/proxy/{service}/...` goes: the first host without a wildcard.
+    pub fn default_host(&self) -> Option<&HostRule> {
+        self.tables.hosts.iter().find(|host| !host.wildcard)
+    }
+
+    /// Slots in which a credential may stand, the default first. A host may differ: see [`Self::schemes_at`].
+    pub fn schemes(&self) -> &[SchemeSpec] {
+        &self.tables.schemes
+    }
+
+    /// Slots in which a credential may stand at one of its hosts; none: no credential ever goes there.
+    pub fn schemes_at<'a>(&'a self, host: &'a HostRule) -> &'a [SchemeSpec] {
+        host.schemes.as_deref().unwrap_or(&self.tables.schemes)
+    }
+
+    /// Kinds of credential that it takes, the default first.
+    pub fn credential_kinds(&self) -> impl Iterator<Item = &str> {
+        self.tables.credentials.iter().map(|kind| &**kind)
+    }
+
+    /// Environment variables in which its credential is usually found.
+    pub fn environment(&self) -> impl Iterator<Item = &str> {
+        self.tables.environment.iter().map(|name| &**name)
+    }
+
+    /// Files in which its credential is usually found.
+    pub fn files(&self) -> &[FileHint] {
+        &self.tables.files
+    }
+
+    /// What its secrets look like.
+    pub fn shapes(&self) -> &[ShapeMap] {
+        &self.tables.shapes
+    }
+
+    /// A harmless request that tells whether a credential works, as method and path (base path included).
+    pub fn check(&self) -> Option<(&str, &str)> {
+        self.tables.check.as_deref()?.split_once(' ')
+    }
+
+    /// What it bounds differently from the house.
+    pub const fn bounds(&self) -> ServiceBounds {
+        self.tables.bounds
+    }
+
+    /// One human sentence about a call, from the file's template. Nothing invisible is left in it.
+    pub fn sentence(&self, call: &Call) -> String {
+        let template = self.action(call.action.as_str()).and_then(|action| action.sentence.as_deref());
+        sentence::of(call, template, self.title())
+    }
+
+    /// What the answer of an action says was created: name and JSON pointer (RFC 6901).
+    pub fn made(&self, action: &str) -> impl Iterator<Item = (&str, &str)> {
+        let made = self.action(action).map_or(&[][..], |action| &action.made);
+        made.iter().map(|(name, pointer)| (&**name, &**pointer))
+    }
+
+    /// What the answer of an action is like.
+    pub fn answer(&self, action: &str) -> AnswerHint {
+        self.action(action).map_or(AnswerHint::Plain, |action| action.answer)
+    }
+
+    /// Every action id, in the order of the file.
+    pub fn actions(&self) -> impl Iterator<Item = &ActionId> {
+        self.tables.actions.iter().map(|action| &action.id)
+    }
+
+    /// The words that a policy may use about it.
+    pub fn words(&self) -> ServiceWords {
+        let tables = &self.tables;
+        let mut actions: BTreeMap<String, ActionWords> = BTreeMap::new();
+        for action in &tables.actions {
+            let words = ActionWords {
+                class: action.class,
+                effects: action.effects,
+                facts: BTreeMap::new(),
+                resource: action.kind.to_string(),
+            };
+            actions.insert(action.id.as_str().to_owned(), words);
+        }
+        for route in &tables.routes {
+            let id = tables.actions.get(route.action as usize).map(|action| action.id.as_str());
+            let Some(words) = id.and_then(|id| actions.get_mut(id)) else { continue };
+            // Before the request is known, an action is the most that it can be.
+            for when in &route.when {
+                words.class = words.class.max(when.class.unwrap_or(words.class));
+                words.effects = words.effects.iter().chain(when.effects.iter()).collect();
+            }
+            let facts = tables.readings.get(route.reading as usize).map_or(&[][..], |reading| &reading.facts);
+            words.facts.extend(facts.iter().map(|fact| (fact.name.to_string(), fact.kind)));
+        }
+        let host = |host: &HostRule| if host.wildcard { format!("*.{}", host.name) } else { host.name.to_string() };
+        ServiceWords {
+            actions,
+            aliases: tables.aliases.clone(),
+            scopes: tables.scopes.clone(),
+            parents: tables.parents.clone(),
+            kinds: tables.kinds.clone(),
+            hosts: tables.hosts.iter().map(host).collect(),
+            credential_kinds: tables.credentials.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    /// Resource kinds whose segments (never their tail) the upstream compares without regard to case.
+    pub fn case_blind(&self) -> &[String] {
+        &self.tables.case_blind
+    }
+
+    pub(crate) fn action(&self, id: &str) -> Option<&Action> {
+        self.tables.actions.get(*self.by_id.get(id)? as usize)
+    }
+
+    pub(crate) fn action_of(&self, route: &Route) -> Option<&Action> {
+        self.tables.actions.get(route.action as usize)
+    }
+
+    pub(crate) fn reading(&self, route: &Route) -> Option<&Reading> {
+        self.tables.readings.get(route.reading as usize)
+    }
+
+    /// `http/<method>`.
+    pub(crate) fn unknown_action(&self, method: &Method) -> Option<&ActionId> {
+        self.unknown.get(METHODS.iter().position(|known| known == method)?)
+    }
+}
