@@ -20,7 +20,17 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::path::Path;
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> std::process::ExitCode {
+    match run() {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("services");
     let out = std::env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?;
     let out = Path::new(&out);
@@ -37,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let text = std::fs::read_to_string(&path)?;
         let written = file::ServiceFile::parse(&text, &format!("services/{name}"))?;
-        let compiled = compile::compile(&written, &text, &format!("services/{name}"))?;
+        let compiled = compile::compile(&written)?;
         if format!("{}.yaml", compiled.name) != name {
             return Err(format!("services/{name}: the file of service `{}` must bear its name", compiled.name).into());
         }

@@ -90,10 +90,10 @@ impl Catalog {
     ///
     /// # Errors
     /// A mistake in a file, or a host that two services claim.
-    pub fn with(extra: Vec<(ServiceFile, String)>) -> Result<Self, CatalogError> {
+    pub fn with(extra: Vec<ServiceFile>) -> Result<Self, CatalogError> {
         let mut compiled = Vec::new();
-        for (file, source) in extra {
-            let tables = compile(&file, &source, &format!("{}.yaml", file.name))?;
+        for file in extra {
+            let tables = compile(&file)?;
             compiled.push((tables, file.cases));
         }
         let replaced = |name: &str| compiled.iter().any(|(tables, _)| tables.name.as_str() == name);

@@ -16,12 +16,12 @@ use crate::file::ServiceFile;
 /// Effects and classes come from several places; this is what they add up to, before the tables are made.
 pub(crate) use actions::Draft;
 
-/// Compiles one file. `source` and `file` are for messages alone.
+/// Compiles one file.
 ///
 /// # Errors
 /// The first mistake, with its place.
-pub fn compile(written: &ServiceFile, source: &str, file: &str) -> Result<Compiled, CatalogError> {
-    let fail = |text: &str, message: String| CatalogError::at(source, file, text, message);
+pub fn compile(written: &ServiceFile) -> Result<Compiled, CatalogError> {
+    let fail = |text: &str, message: String| CatalogError::at(&written.source, &written.file, text, message);
     let name = ServiceName::new(&written.name).map_err(|error| fail(&written.name, error.to_string()))?;
     let drafts = actions::drafts(written).map_err(|wrong| fail(&wrong.text, wrong.message))?;
     let mut tables = tables::Tables::new(written);

@@ -89,6 +89,11 @@ pub struct ServiceFile {
     /// Requests and what they must be; run as tests.
     #[serde(default)]
     pub cases: Vec<Case>,
+    /// The text it was read from, and its name, for messages about what is found later.
+    #[serde(skip)]
+    pub(crate) source: String,
+    #[serde(skip)]
+    pub(crate) file: String,
 }
 
 /// A host: a name, `*.suffix`, or a map with more.

@@ -9,7 +9,7 @@ impl ServiceFile {
     /// # Errors
     /// Line and column, the offending text and the nearest valid word.
     pub fn parse(yaml: &str, file: &str) -> Result<Self, CatalogError> {
-        serde_saphyr::from_str(yaml).map_err(|error| {
+        let read = serde_saphyr::from_str(yaml).map_err(|error| {
             let place = error.location();
             let text = error.without_snippet().to_string();
             CatalogError::File {
@@ -18,7 +18,8 @@ impl ServiceFile {
                 column: place.map_or(0, |place| place.column()),
                 message: friendly(&text),
             }
-        })
+        })?;
+        Ok(Self { source: yaml.to_owned(), file: file.to_owned(), ..read })
     }
 }
 
