@@ -244,27 +244,21 @@ impl<'a> Tables<'a> {
         Some(longest.2.iter().map(renamed).collect())
     }
 
+    /// Alternatives that name a parameter which this path does not have are for other patterns of the same action; one
+    /// must remain.
     fn template(&mut self, texts: &[String], path: &[Step], reading: &mut Reading) -> Result<u16, Wrong> {
         let mut alternatives = Vec::new();
+        let mut wrong = None;
         for text in texts {
-            if !text.contains(':') {
-                return Err(Wrong::new(text, format!("resource `{text}` has no kind; write `kind:path`")));
+            match pieces(text, path, reading) {
+                Ok(pieces) => alternatives.push(pieces),
+                Err(mistake) => wrong = wrong.or(Some(mistake)),
             }
-            let parts = template(text).map_err(|message| Wrong::new(text, message))?;
-            let last = parts.len().saturating_sub(1);
-            let mut pieces = Vec::new();
-            for (index, part) in parts.into_iter().enumerate() {
-                pieces.push(match part {
-                    Part::Text(text) => Piece::Text(text.into()),
-                    Part::Value { name, prefix } => {
-                        let source = source(&name, path, reading, text)?;
-                        Piece::Value { source, prefix: prefix.into(), head: index < last }
-                    }
-                });
-            }
-            alternatives.push(pieces);
         }
-        Ok(share(&mut self.templates, alternatives))
+        match wrong {
+            Some(mistake) if alternatives.is_empty() => Err(mistake),
+            _ => Ok(share(&mut self.templates, alternatives)),
+        }
     }
 
     /// Declared facts of the action, and facts of the service whose path parameter this path has.
@@ -341,6 +335,25 @@ fn whens(draft: &Draft, path: &[Step], reading: &mut Reading) -> Result<Vec<When
         out.push(When { tests, class: when.class, effects: when.effects });
     }
     Ok(out)
+}
+
+fn pieces(text: &str, path: &[Step], reading: &mut Reading) -> Result<Vec<Piece>, Wrong> {
+    if !text.contains(':') {
+        return Err(Wrong::new(text, format!("resource `{text}` has no kind; write `kind:path`")));
+    }
+    let parts = template(text).map_err(|message| Wrong::new(text, message))?;
+    let last = parts.len().saturating_sub(1);
+    let mut pieces = Vec::new();
+    for (index, part) in parts.into_iter().enumerate() {
+        pieces.push(match part {
+            Part::Text(text) => Piece::Text(text.into()),
+            Part::Value { name, prefix } => {
+                let source = source(&name, path, reading, text)?;
+                Piece::Value { source, prefix: prefix.into(), head: index < last }
+            }
+        });
+    }
+    Ok(pieces)
 }
 
 /// `query.x`, `body.x`, or a path parameter.
