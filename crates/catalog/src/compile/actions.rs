@@ -107,6 +107,9 @@ impl Draft {
                 continue;
             }
             self.class = group.class.unwrap_or(self.class);
+            if group.class == Some(Class::Read) {
+                self.effects = Effects::NONE;
+            }
             self.effects = self.effects.iter().chain(group.effects.iter()).collect();
             if let Some(resource) = &group.resource {
                 self.resource = Some(resource.0.clone());

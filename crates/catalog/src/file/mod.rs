@@ -250,7 +250,7 @@ pub struct Group {
     /// The class.
     #[serde(default)]
     pub class: Option<Class>,
-    /// Effects, added to those they have.
+    /// Effects, added to those they have. `class: read` takes away those of earlier groups: a read changes nothing.
     #[serde(default)]
     pub effects: Effects,
     /// The resource, for all of them.
