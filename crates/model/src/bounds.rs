@@ -37,12 +37,22 @@ pub const NEEDLE_BYTES_MIN: usize = 8;
 pub const DECOMPRESSION_RATIO_MAX: u64 = 200;
 /// Leaf certificates kept; at about 2 KiB each this is 4 MiB.
 pub const LEAVES_MAX: usize = 2_000;
+/// Leaf certificates signed in one second; at 21 us each this is 4 % of a core, and twice what handshakes allow.
+pub const LEAVES_PER_SECOND_MAX: u32 = 2_000;
 /// Resolved names kept.
 pub const NAMES_CACHED_MAX: usize = 4_000;
+/// A resolved name is kept at least so long whatever its zone says, seconds (a TTL of 0 would be a look-up a request).
+pub const NAME_SECONDS_MIN: u64 = 5;
+/// And at most so long, seconds: what moves is found again within this.
+pub const NAME_SECONDS_MAX: u64 = 300;
 /// Idle upstream connections kept by one worker.
 pub const POOL_IDLE_MAX: usize = 512;
 /// Idle upstream connections kept for one key (agent, credential version, origin).
 pub const POOL_IDLE_PER_KEY_MAX: usize = 64;
+/// An idle upstream connection is closed after this, seconds; most origins close theirs at 60 to 120.
+pub const POOL_IDLE_SECONDS_MAX: u64 = 90;
+/// Streams on one HTTP/2 connection before another is opened; 100 is what origins announce.
+pub const POOL_STREAMS_MAX: usize = 100;
 /// Open client connections of one process.
 pub const CONNECTIONS_MAX: usize = 20_000;
 /// Exchanges under way for one session at once.
@@ -75,3 +85,24 @@ pub const PERMIT_SECONDS_MAX: u64 = 60;
 pub const APPROVAL_SECONDS_DEFAULT: u64 = 300;
 /// A session ends by itself after this unless told otherwise, seconds.
 pub const SESSION_SECONDS_DEFAULT: u64 = 12 * 60 * 60;
+/// Least rate at which a request body that is waited for may come, octets a second (slow bodies).
+pub const BODY_BYTES_PER_SECOND_MIN: u64 = 1024;
+/// Verdicts of rules kept for the next request for the same action and resource; at about 300 bytes each this is 5 MiB.
+pub const DECISIONS_CACHED_MAX: usize = 16_384;
+/// Opened credentials kept in memory; more than this in use at once is several large teams.
+pub const MATERIALS_CACHED_MAX: usize = 4_096;
+/// A value read from a back end is used this long before it is read again, seconds. A change made by hand in a file or a
+/// secret manager is live within it; a revocation does not wait for it.
+pub const MATERIAL_FRESH_SECONDS: u64 = 60;
+/// While its back end is away, the last good value is used this long after it was read, seconds.
+pub const MATERIAL_HELD_SECONDS: u64 = 300;
+/// After a failure a back end is left alone this long, seconds: short for a person who mends it, long for a hammer.
+pub const BACKEND_REST_SECONDS: u64 = 2;
+/// A program that prints a secret has this long, seconds; it may have to ask a server.
+pub const EXEC_SECONDS_MAX: u64 = 30;
+/// The system's keychain has this long, seconds; it may have to ask a person to unlock it.
+pub const KEYCHAIN_SECONDS_MAX: u64 = 30;
+/// Memory of the passphrase derivation, KiB: at least 64 MiB (OWASP asks for 19, RFC 9106 recommends 64).
+pub const ARGON2_KIB_MIN: u32 = 64 * 1024;
+/// No stored parameter may ask for more, KiB: a vault file from elsewhere must not exhaust the machine.
+pub const ARGON2_KIB_MAX: u32 = 1024 * 1024;

@@ -1,0 +1,313 @@
+//! Connecting to an upstream: its checked address or the one that is listed for it, TCP, verified TLS, within a time.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use model::bounds::CONNECT_SECONDS_MAX;
+use model::canonical::{Host, Origin, Scheme};
+use model::{AgentName, CredentialName};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::address::{Blocked, Own};
+use super::name::{Names, Resolve};
+use super::proxyout::WayOut;
+use super::tls::{Trust, TrustError};
+
+/// How long one address may keep the next one waiting (RFC 8305 8 recommends 250 ms).
+const NEXT_ADDRESS: Duration = Duration::from_millis(250);
+
+/// Why an upstream could not be reached. Nothing was sent to it.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// The address is never dialled.
+    #[error(
+        "`{host}` is at {address}, which is never dialled ({}); list it under `upstreams:` if it is yours",
+        why.as_str()
+    )]
+    Blocked {
+        /// The host that was asked for.
+        host: Host,
+        /// Its address, or one of them.
+        address: IpAddr,
+        /// Why.
+        why: Blocked,
+    },
+    /// The name has no address.
+    #[error("`{host}` cannot be resolved: {reason}; check the name and the system's name servers")]
+    Unknown {
+        /// The host that was asked for.
+        host: Host,
+        /// What the resolver says.
+        reason: String,
+    },
+    /// No connection.
+    #[error("`{host}` cannot be reached: {reason}")]
+    Unreachable {
+        /// The host that was asked for.
+        host: Host,
+        /// What failed.
+        reason: String,
+    },
+    /// The certificate does not verify.
+    #[error(
+        "certificate of `{host}` does not verify: {reason}; name its authority under `upstreams: ca:` if it is yours"
+    )]
+    Untrusted {
+        /// The host that was asked for.
+        host: Host,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Not within the time.
+    #[error("`{host}` did not take the connection within {CONNECT_SECONDS_MAX} s")]
+    Timeout {
+        /// The host that was asked for.
+        host: Host,
+    },
+}
+
+/// Where a host really is, and who signs it: one line of `upstreams:`.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// Dialled instead of asking for the name; may be private.
+    pub address: SocketAddr,
+    /// The only authority that may sign it; the platform's roots where none is named.
+    pub trust: Option<Trust>,
+}
+
+/// For whom a connection is made; none is shared between two of these.
+#[derive(Clone, Copy, Debug)]
+pub struct For<'a> {
+    /// The agent.
+    pub agent: &'a AgentName,
+    /// The credential and its version.
+    pub credential: Option<&'a (CredentialName, u64)>,
+    /// It will become a WebSocket: HTTP/1.1.
+    pub upgrade: bool,
+}
+
+/// How upstreams are reached.
+pub struct Dialer {
+    names: Names,
+    upstreams: HashMap<(Host, u16), Upstream>,
+    trust: Trust,
+    way_out: Option<WayOut>,
+}
+
+impl Dialer {
+    /// Asks `resolver` for names, trusts `trust`, and never dials `own` addresses.
+    #[must_use]
+    pub fn new(resolver: Box<dyn Resolve>, trust: Trust, own: Own) -> Self {
+        Self { names: Names::new(resolver, own), upstreams: HashMap::new(), trust, way_out: None }
+    }
+
+    /// Adds a line of `upstreams:`; `port` is the one that clients ask for, 443 unless the line says otherwise.
+    #[must_use]
+    pub fn upstream(mut self, host: Host, port: u16, upstream: Upstream) -> Self {
+        self.upstreams.insert((host, port), upstream);
+        self
+    }
+
+    /// Everything that is not listed goes through a corporate proxy.
+    #[must_use]
+    pub fn way_out(mut self, way_out: WayOut) -> Self {
+        self.way_out = Some(way_out);
+        self
+    }
+
+    /// Loads the platform's roots now rather than at the first request.
+    ///
+    /// # Errors
+    /// They cannot be used.
+    pub fn warm(&self) -> Result<(), TrustError> {
+        self.trust.warm()
+    }
+
+    /// Connects, TLS included where the origin has it.
+    ///
+    /// # Errors
+    /// [`DialError`].
+    pub async fn connect(&self, origin: &Origin, party: For<'_>) -> Result<Stream, DialError> {
+        let limit = Duration::from_secs(CONNECT_SECONDS_MAX);
+        match tokio::time::timeout(limit, self.connect_untimed(origin, party)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(DialError::Timeout { host: origin.host.clone() }),
+        }
+    }
+
+    async fn connect_untimed(&self, origin: &Origin, party: For<'_>) -> Result<Stream, DialError> {
+        let listed = self.upstreams.get(&(origin.host.clone(), origin.port));
+        let tcp = match (listed, &self.way_out) {
+            (Some(upstream), _) => reach(&origin.host, &[upstream.address.ip()], upstream.address.port()).await?,
+            (None, Some(way_out)) if way_out.serves(&origin.host) => {
+                WayOut::check(&origin.host)?;
+                let addresses = self.names.listed(way_out.host()).await?;
+                let tcp = reach(way_out.host(), &addresses, way_out.port()).await?;
+                way_out.open(tcp, origin).await?
+            }
+            (None, _) => {
+                let addresses = self.names.checked(&origin.host).await?;
+                reach(&origin.host, &addresses, origin.port).await?
+            }
+        };
+        if origin.scheme == Scheme::Http {
+            return Ok(Stream::Plain(tcp));
+        }
+        let trust = listed.and_then(|upstream| upstream.trust.as_ref()).unwrap_or(&self.trust);
+        secure(trust, tcp, &origin.host, party).await
+    }
+}
+
+async fn secure(trust: &Trust, tcp: TcpStream, host: &Host, party: For<'_>) -> Result<Stream, DialError> {
+    let untrusted = |reason: String| DialError::Untrusted { host: host.clone(), reason };
+    let config =
+        trust.config(party.agent, party.credential, party.upgrade).map_err(|error| untrusted(error.to_string()))?;
+    let name = match host.address() {
+        Some(address) => ServerName::IpAddress(address.into()),
+        None => ServerName::try_from(host.as_str().to_owned()).map_err(|error| untrusted(error.to_string()))?,
+    };
+    match TlsConnector::from(config).connect(name, tcp).await {
+        Ok(tls) => Ok(Stream::Tls(Box::new(tls))),
+        Err(error) if is_certificate(&error) => Err(untrusted(error.to_string())),
+        Err(error) => Err(DialError::Unreachable { host: host.clone(), reason: format!("TLS: {error}") }),
+    }
+}
+
+fn is_certificate(error: &io::Error) -> bool {
+    matches!(
+        error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()),
+        Some(
+            rustls::Error::InvalidCertificate(_)
+                | rustls::Error::NoCertificatesPresented
+                | rustls::Error::UnsupportedNameType
+                | rustls::Error::InvalidCertRevocationList(_)
+        )
+    )
+}
+
+/// Connects to the first address that answers; the next one is tried beside it after a while, or at once after a
+/// failure.
+async fn reach(host: &Host, addresses: &[IpAddr], port: u16) -> Result<TcpStream, DialError> {
+    let unreachable = |error: io::Error| DialError::Unreachable { host: host.clone(), reason: error.to_string() };
+    if let [one] = addresses {
+        return tcp((*one, port).into()).await.map_err(unreachable);
+    }
+    let mut left = addresses.iter();
+    let mut tries = JoinSet::new();
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    loop {
+        let next = left.next();
+        if let Some(address) = next {
+            tries.spawn(tcp((*address, port).into()));
+        }
+        let finished = tokio::select! {
+            finished = tries.join_next() => finished,
+            () = tokio::time::sleep(NEXT_ADDRESS), if left.len() > 0 => continue,
+        };
+        match finished {
+            Some(Ok(Ok(stream))) => return Ok(stream),
+            Some(Ok(Err(error))) => last = error,
+            None if next.is_none() => return Err(unreachable(last)),
+            // A try that panicked is a try that failed.
+            Some(Err(_)) | None => {}
+        }
+    }
+}
+
+async fn tcp(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    // Without this each small write waits for the peer's delayed acknowledgement.
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// A connection to an upstream.
+pub enum Stream {
+    /// Over verified TLS; boxed because the state is about 1 KiB.
+    Tls(Box<TlsStream<TcpStream>>),
+    /// In clear text.
+    Plain(TcpStream),
+}
+
+impl Stream {
+    /// Whether HTTP/2 was agreed upon.
+    #[must_use]
+    pub fn is_http2(&self) -> bool {
+        match self {
+            Self::Tls(tls) => tls.get_ref().1.alpn_protocol() == Some(b"h2"),
+            Self::Plain(_) => false,
+        }
+    }
+
+    /// The TLS state, for tests and for the record.
+    #[must_use]
+    pub fn tls(&self) -> Option<&rustls::ClientConnection> {
+        match self {
+            Self::Tls(tls) => Some(tls.get_ref().1),
+            Self::Plain(_) => None,
+        }
+    }
+}
+
+macro_rules! either {
+    ($self:ident, $io:ident => $call:expr) => {
+        match $self.get_mut() {
+            Stream::Tls(tls) => {
+                let $io = Pin::new(&mut **tls);
+                $call
+            }
+            Stream::Plain(tcp) => {
+                let $io = Pin::new(tcp);
+                $call
+            }
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        either!(self, io => io.poll_read(cx, out))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        either!(self, io => io.poll_write(cx, bytes))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, io => io.poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, io => io.poll_shutdown(cx))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        either!(self, io => io.poll_write_vectored(cx, parts))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Tls(tls) => tls.is_write_vectored(),
+            Self::Plain(tcp) => tcp.is_write_vectored(),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "dial_tests.rs"]
+mod tests;
