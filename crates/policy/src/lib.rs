@@ -1,11 +1,23 @@
 //! Policy: parse, check, compile, decide, explain, and the arithmetic of limits.
 //!
 //! Pure: no I/O, no async, no clock, no randomness. Owns [`Permit`] and [`Upkeep`], which open the vault. Any error
-//! while evaluating a rule denies. Start reading at [`decision`], then [`permit`].
+//! while evaluating a rule denies. Start reading at [`decision`], then [`permit`]; then [`document`] (what was written)
+//! and [`rules`] (what runs).
 
+mod compile;
+mod condition;
 pub mod decision;
+pub mod document;
+pub mod guarded;
 pub mod limit;
 pub mod permit;
+pub mod profile;
+mod refuse;
+pub mod rules;
+#[cfg(feature = "test-conditions")]
+mod test_conditions;
 
 pub use decision::{ApprovalNeed, Conditions, Decision, Grant, Question, Subject, Unsatisfied};
+pub use document::{Diagnostic, Document, Note};
 pub use permit::{Bearer, Binding, Permit, Redeemed, StalePermit, Upkeep};
+pub use rules::{Explained, Rules};

@@ -6,6 +6,20 @@
 //! ```compile_fail
 //! fn twice(permit: policy::Permit) -> (policy::Permit, policy::Permit) { (permit.clone(), permit) }
 //! ```
+//! ```compile_fail
+//! fn forged(binding: policy::Binding, bearer: policy::Bearer, expires: model::Timestamp) -> policy::Permit {
+//!     policy::Permit { binding, bearer, service: None, credential: None, rules: Vec::new(), expires }
+//! }
+//! ```
+//! ```compile_fail
+//! fn spent_twice(permit: policy::Permit, head: &model::Digest, now: model::Timestamp) {
+//!     let _ = permit.redeem(head, None, now);
+//!     let _ = permit.redeem(head, None, now);
+//! }
+//! ```
+//! ```compile_fail
+//! fn unasked(question: policy::Conditions) -> policy::Permit { policy::Permit::from(question) }
+//! ```
 
 use std::sync::Arc;
 

@@ -1,0 +1,187 @@
+//! What can be found wrong without knowing any service: names, references, and what a later version implements.
+
+use model::canonical::parse_authority;
+use model::{AgentName, CredentialName};
+
+use super::at::At;
+use super::schema::{Channel, CredentialEntry, Document, Permission};
+use super::{Diagnostic, Source, nearest};
+use crate::profile;
+
+/// Back ends that this version reads.
+const BACK_ENDS: [&str; 4] = ["builtin", "env", "file", "exec"];
+/// Back ends of a later version.
+const BACK_ENDS_LATER: [&str; 7] = ["hashicorp", "aws-sm", "gcp-sm", "azure-kv", "op", "keyring", "k8s"];
+/// Kinds of credential that this version knows.
+const KINDS: [&str; 2] = ["token", "basic"];
+/// Kinds of a later version.
+const KINDS_LATER: [&str; 8] = ["oauth2", "github-app", "aws", "gcp", "azure", "mtls", "database", "ssh"];
+
+struct Checker<'a> {
+    source: &'a Source<'a>,
+    found: Vec<Diagnostic>,
+}
+
+impl Checker<'_> {
+    fn say(&mut self, at: &At<String>, message: impl Into<String>) {
+        self.found.push(self.source.problem(&at.with(at.value.as_str()), message));
+    }
+
+    fn unknown<'w>(&mut self, at: &At<String>, what: &str, words: impl IntoIterator<Item = &'w str>) {
+        let mut problem = self.source.problem(&at.with(at.value.as_str()), format!("unknown {what} `{}`", at.value));
+        problem.nearest = nearest(&at.value, words);
+        self.found.push(problem);
+    }
+
+    fn later<T>(&mut self, at: &At<T>, key: &str) {
+        self.found.push(self.source.problem(&at.with(key), format!("`{key}` is not in this version; take it out")));
+    }
+}
+
+/// All faults of meaning that need no knowledge of services.
+pub(super) fn check(document: &Document, source: &Source<'_>) -> Vec<Diagnostic> {
+    let mut checker = Checker { source, found: Vec::new() };
+    top(document, &mut checker);
+    for (name, entry) in &document.credentials {
+        if let Err(error) = CredentialName::new(&name.value) {
+            checker.say(name, error.to_string());
+        }
+        credential(entry, document, &mut checker);
+    }
+    for (name, agent) in &document.agents {
+        if let Some(error) = AgentName::new(&name.value).err().filter(|_| name.value != "*") {
+            checker.say(name, error.to_string());
+        }
+        for permission in &agent.permissions {
+            self::permission(&permission.value, document, &mut checker);
+        }
+    }
+    upstreams(document, &mut checker);
+    later(document, &mut checker);
+    checker.found.sort_by_key(|problem| (problem.line, problem.column));
+    checker.found
+}
+
+fn top(document: &Document, checker: &mut Checker<'_>) {
+    if let Some(version) = document.version.filter(|version| version.value != 1) {
+        checker.say(&version.with(version.value.to_string()), "this program reads `version: 1`");
+    }
+    for name in document.profiles.iter().filter(|name| profile::get(&name.value).is_none()) {
+        checker.unknown(name, "profile", profile::names());
+    }
+}
+
+fn credential(entry: &CredentialEntry, document: &Document, checker: &mut Checker<'_>) {
+    if let Some(from) = &entry.from {
+        match from.value.split_once(':') {
+            Some((kind, rest)) if BACK_ENDS.contains(&kind) && !rest.is_empty() => {}
+            Some((kind, _)) if BACK_ENDS_LATER.contains(&kind) => {
+                checker.say(
+                    from,
+                    format!("back end `{kind}` is not in this version; use env:, file:, exec: or the built-in vault"),
+                );
+            }
+            Some((kind, rest)) if !rest.is_empty() => {
+                checker.unknown(&from.with(kind.to_owned()), "back end", BACK_ENDS);
+            }
+            _ => checker.say(from, "a reference is written `env:NAME`, `file:PATH` or `exec:COMMAND`"),
+        }
+    }
+    if let Some(kind) = &entry.kind {
+        if KINDS_LATER.contains(&kind.value.as_str()) {
+            checker.say(kind, format!("kind `{}` is not in this version; use token or basic", kind.value));
+        } else if !KINDS.contains(&kind.value.as_str()) {
+            checker.unknown(kind, "kind of credential", KINDS);
+        }
+    }
+    if let (Some(here), Some(environment)) = (&document.environment, &entry.environment)
+        && here.value != environment.value
+    {
+        checker.say(
+            environment,
+            format!(
+                "credential is bound to environment `{}`, and this configuration is for `{}`; sharing across environments is refused",
+                environment.value, here.value
+            ),
+        );
+    }
+    if let Some(rotate) = &entry.rotate {
+        checker.later(rotate, "rotate");
+    }
+    if let Some(fallback) = &entry.fallback {
+        checker.later(fallback, "fallback");
+    }
+    shared(entry, document, checker);
+}
+
+/// One reference used for two environments.
+fn shared(entry: &CredentialEntry, document: &Document, checker: &mut Checker<'_>) {
+    let (Some(from), Some(environment)) = (&entry.from, &entry.environment) else { return };
+    let other = document.credentials.iter().find(|(_, other)| {
+        other.from.as_ref().is_some_and(|theirs| theirs.value == from.value && theirs.line < from.line)
+            && other.environment.as_ref().is_some_and(|theirs| theirs.value != environment.value)
+    });
+    if let Some((name, _)) = other {
+        checker.say(from, format!("`{}` is already credential `{}` of another environment", from.value, name.value));
+    }
+}
+
+fn permission(permission: &Permission, document: &Document, checker: &mut Checker<'_>) {
+    if let Some(name) = &permission.credential
+        && !document.credentials.is_empty()
+        && document.credentials.get(&name.value).is_none()
+    {
+        checker.unknown(name, "credential", document.credentials.iter().map(|(known, _)| known.value.as_str()));
+    }
+    let Some(conditions) = &permission.conditions else { return };
+    let Some(approvers) = &conditions.value.approvers else { return };
+    if let Some(count) = approvers.value.count {
+        if count.value == 0 {
+            checker.say(&count.with("0".into()), "at least one approver is needed; for none write `approval: none`");
+        } else if count.value > 1 {
+            checker.say(&count.with(count.value.to_string()), "more than one approver is not in this version; write 1");
+        }
+    }
+    let known = || document.operators.iter().map(|operator| operator.value.name.value.as_str());
+    for name in approvers.value.of.iter().filter(|_| !document.operators.is_empty()) {
+        if !known().any(|operator| operator == name.value) {
+            checker.unknown(name, "operator", known());
+        }
+    }
+}
+
+fn upstreams(document: &Document, checker: &mut Checker<'_>) {
+    for (host, upstream) in &document.upstreams {
+        if let Err(error) = parse_authority(&host.value) {
+            checker.say(host, error.to_string());
+        }
+        let address = &upstream.address;
+        if !matches!(parse_authority(&address.value), Ok((_, Some(_)))) {
+            checker.say(address, "an address is written `host:port`");
+        }
+    }
+}
+
+fn later(document: &Document, checker: &mut Checker<'_>) {
+    if let Some(first) = document.budgets.0.first() {
+        checker.later(first, "budgets");
+    }
+    if let Some(first) = document.redact.0.first() {
+        checker.later(first, "redact");
+    }
+    if let Some(first) = document.alerts.0.first() {
+        checker.later(first, "alerts");
+    }
+    for (_, channel) in &document.channels {
+        let Channel { terminal: _, slack, webhook, email } = channel;
+        if let Some(at) = slack {
+            checker.later(at, "slack");
+        }
+        if let Some(at) = webhook {
+            checker.later(at, "webhook");
+        }
+        if let Some(at) = email {
+            checker.later(at, "email");
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! What may be written, every key declared once. The JSON Schema and the reference are made from these types.
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::at::{At, Many, Table, Words};
+use super::value::{Approval, Rate, Span};
+
+/// A configuration: one file of it, or several joined.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(title = "Valetkey configuration")]
+pub struct Document {
+    /// The version of this form: 1.
+    pub version: Option<At<u64>>,
+    /// Which hosts may be reached at all.
+    pub egress: Option<At<Egress>>,
+    /// Named parts of a policy that known programs need.
+    pub profiles: Words,
+    /// Whether decisions are enforced or only recorded.
+    pub mode: Option<At<Mode>>,
+    /// The environment that this gateway serves.
+    pub environment: Option<At<String>>,
+    /// The user's own service files or folders of them, relative to this file.
+    pub services: Words,
+    /// Credentials by name.
+    pub credentials: Table<CredentialEntry>,
+    /// Agents by name; `*` is every agent.
+    pub agents: Table<Agent>,
+    /// Spending over time. Not in this version.
+    pub budgets: Many<Budget>,
+    /// Fields taken out of answers. Not in this version.
+    pub redact: Many<Redact>,
+    /// What to watch for. Not in this version.
+    pub alerts: Many<Alert>,
+    /// How people are told and answer, by name. This version has `terminal`.
+    pub channels: Table<Channel>,
+    /// The people who run this.
+    pub operators: Many<Operator>,
+    /// Where a host really is, and who signs it, by `host` or `host:port`.
+    pub upstreams: Table<Upstream>,
+    /// The audit log.
+    pub audit: Option<Audit>,
+}
+
+/// Which hosts may be reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Egress {
+    /// Any host; on hosts of known services that no permission names, reads only.
+    Open,
+    /// Hosts of known services (reads only where no permission names them) and profiles.
+    Known,
+    /// Hosts that a permission or profile names.
+    #[default]
+    Closed,
+}
+
+/// Whether decisions are enforced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// What is denied is refused.
+    #[default]
+    Enforce,
+    /// What is denied is recorded and passes.
+    Observe,
+}
+
+/// One credential.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CredentialEntry {
+    /// The service it is for.
+    pub service: Option<At<String>>,
+    /// Where it lives: `env:NAME`, `file:PATH`, `exec:COMMAND`; the built-in vault where nothing is written.
+    pub from: Option<At<String>>,
+    /// Whether it stands in for a placeholder, or is put on every request.
+    pub inject: Option<At<Inject>>,
+    /// What kind it is; the service's first where nothing is written.
+    pub kind: Option<At<String>>,
+    /// The environment it may be used in.
+    pub environment: Option<At<String>>,
+    /// Regular rotation. Not in this version.
+    pub rotate: Option<At<Rotate>>,
+    /// What to do when it fails. Not in this version.
+    pub fallback: Option<At<Fallback>>,
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub(crate) file: Arc<str>,
+}
+
+/// When a credential is put on a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Inject {
+    /// In place of its placeholder.
+    #[default]
+    Placeholder,
+    /// On every request that may use it, for clients that send nothing, such as git.
+    Always,
+}
+
+/// Regular rotation.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rotate {
+    /// How often.
+    pub every: At<Span>,
+    /// How long the old one stays good.
+    #[serde(default)]
+    pub grace: Option<At<Span>>,
+}
+
+/// What stands in for a credential that fails.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Fallback {
+    /// Another credential.
+    pub credential: Option<At<String>>,
+    /// A fixed answer.
+    pub respond: Option<serde_json::Value>,
+    /// An earlier answer.
+    pub cached: Option<serde_json::Value>,
+}
+
+/// One agent.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Agent {
+    /// What it is for.
+    pub purpose: Option<At<String>>,
+    /// Who answers for it.
+    pub owner: Option<At<String>>,
+    /// What it may do.
+    pub permissions: Vec<At<Permission>>,
+    /// What it may never do, whatever its permissions say.
+    pub denied_actions: Words,
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub(crate) file: Arc<str>,
+}
+
+/// One permission.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Permission {
+    /// The service; `*` for every known one.
+    pub service: Option<At<String>>,
+    /// The credential it lets the agent use; the service's only one where nothing is written.
+    pub credential: Option<At<String>>,
+    /// Actions by id, class, `effect:x`, alias, scope, or `*`.
+    pub actions: Words,
+    /// Resources as typed paths with `*`.
+    pub resources: Words,
+    /// Methods, for rules that know nothing of actions.
+    pub methods: Words,
+    /// Prefixes of whole path segments, for the same.
+    pub endpoints: Words,
+    /// When it applies and what must hold.
+    pub conditions: Option<At<Conditions>>,
+    /// The same as `conditions.limit`, as constraint documents write it.
+    pub rate_limit: Option<At<Rate>>,
+    /// The same as `conditions.max_amount`.
+    pub max_amount: Option<At<i64>>,
+    /// Actions of this service that the agent may never do.
+    pub denied_actions: Words,
+}
+
+/// Conditions of a permission.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Conditions {
+    /// The session's task, with `*`.
+    pub task: Words,
+    /// When: `09:00-17:00`, `mon-fri 09:00-17:00 +01:00`; UTC where no offset is given.
+    pub hours: Words,
+    /// Addresses or networks that the agent may call from.
+    pub source: Words,
+    /// The people on whose behalf.
+    pub user: Words,
+    /// A role that the user must have.
+    pub role: Words,
+    /// An RFC 3339 time, a date, or a length of time after the session's start.
+    pub expires: Option<At<String>>,
+    /// A Cedar expression over `context.facts`.
+    pub when: Option<At<String>>,
+    /// Bounds on facts of one request: `{body.amount: 5000}`.
+    pub max: Option<Table<At<i64>>>,
+    /// The same as `max: {body.amount: N}`.
+    pub max_amount: Option<At<i64>>,
+    /// How much over time; several must all hold.
+    pub limit: Many<Rate>,
+    /// The same as `limit`.
+    pub rate_limit: Many<Rate>,
+    /// The same as `limit: N/hour`.
+    pub max_prs_per_hour: Option<At<u64>>,
+    /// Whether a person is asked.
+    pub approval: Option<At<Approval>>,
+    /// The same; `true` is `required`, `false` says nothing.
+    pub require_approval: Option<At<Approval>>,
+    /// How long that person has.
+    pub approval_timeout: Option<At<Span>>,
+    /// Who may answer.
+    pub approvers: Option<At<Approvers>>,
+}
+
+/// Who may answer an approval.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Approvers {
+    /// How many must agree. More than one is not in this version.
+    pub count: Option<At<u32>>,
+    /// Names of operators; any approver where nothing is written.
+    pub of: Words,
+}
+
+/// Spending over time.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Budget {
+    /// Whose; `*` for every agent.
+    pub agent: At<String>,
+    /// The period.
+    pub per: At<String>,
+    /// How much money.
+    #[serde(default)]
+    pub money: Option<Money>,
+    /// How many tokens.
+    #[serde(default)]
+    pub tokens: Option<At<u64>>,
+    /// Percentages at which people are told.
+    #[serde(default)]
+    pub warn: Vec<At<u32>>,
+}
+
+/// An amount of money.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Money {
+    /// How much, in units of the currency.
+    pub max: At<f64>,
+    /// ISO 4217.
+    pub currency: At<String>,
+}
+
+/// Fields taken out of answers.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Redact {
+    /// Whose answers.
+    pub service: At<String>,
+    /// Which fields.
+    pub fields: Words,
+}
+
+/// What to watch for.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Alert {
+    /// What is odd.
+    pub condition: At<String>,
+    /// What to do about it.
+    pub action: At<String>,
+}
+
+/// How people are told and answer: exactly one of these.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Channel {
+    /// The terminal of `run`.
+    pub terminal: Option<At<serde_json::Value>>,
+    /// Slack, by Socket Mode. Not in this version.
+    pub slack: Option<At<Slack>>,
+    /// A webhook. Not in this version.
+    pub webhook: Option<At<serde_json::Value>>,
+    /// E-mail. Not in this version.
+    pub email: Option<At<serde_json::Value>>,
+}
+
+/// Slack by Socket Mode.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Slack {
+    /// A reference to the app's token.
+    pub app_token: At<String>,
+    /// A reference to the bot's token.
+    pub bot_token: At<String>,
+    /// The channel.
+    pub channel: At<String>,
+}
+
+/// A person who runs this.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Operator {
+    /// The name.
+    pub name: At<String>,
+    /// The digest of the token, as `operator` commands print it.
+    #[serde(default)]
+    pub token_hash: Option<At<String>>,
+    /// What the person may do: `approver`, `admin`.
+    #[serde(default)]
+    pub roles: Words,
+}
+
+/// Where a host really is.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Upstream {
+    /// `host:port` or `address:port` to connect to.
+    pub address: At<String>,
+    /// PEM file of the authority that signs it, relative to this file.
+    #[serde(default)]
+    pub ca: Option<At<String>>,
+}
+
+/// The audit log.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Audit {
+    /// Which attempts are synced to disk before anything leaves.
+    pub sync: Option<At<Sync>>,
+}
+
+/// Which attempts are synced to disk before anything leaves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Sync {
+    /// All.
+    Always,
+    /// Those of everything but reads.
+    #[default]
+    Changes,
+    /// None.
+    Never,
+}

@@ -1,0 +1,16 @@
+//! Gemini CLI: the Gemini API, Code Assist and the Google log-in.
+
+use super::{Profile, Reach};
+
+pub(super) const PROFILE: Profile = Profile {
+    name: "gemini-cli",
+    hosts: &[
+        "generativelanguage.googleapis.com",
+        "cloudcode-pa.googleapis.com",
+        "oauth2.googleapis.com",
+        "accounts.google.com",
+    ],
+    services: &[],
+    state_folders: &[".gemini"],
+    reach: Reach::Use,
+};

@@ -1,0 +1,301 @@
+//! Asks Cedar which of the candidate rules apply. Any error denies.
+
+use std::sync::Arc;
+
+use cedar_policy::{Authorizer, Context, Entities, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression};
+use model::{ActionId, AgentName, Call, Class, Effect, Effects, Fact, Resource, ServiceName, bounds};
+use quick_cache::sync::Cache;
+use smallvec::SmallVec;
+
+use super::index::Candidates;
+use super::{Kind, Rule, Rules};
+use crate::Question;
+use crate::compile::actions::is_guarded;
+use crate::compile::pattern::Parts;
+use crate::condition::Needs;
+
+/// What the rules say of one call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    /// The first denial that applies.
+    pub(crate) denied: Option<u32>,
+    /// A rule that could not be evaluated, and why.
+    pub(crate) broken: Option<(u32, String)>,
+    /// Every permission that applies.
+    pub(crate) permits: SmallVec<[u32; 4]>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Key {
+    agent: AgentName,
+    service: ServiceName,
+    action: ActionId,
+    resource: Resource,
+    /// One action may differ in these by what its body says.
+    class: Class,
+    effects: Effects,
+    /// Only where some rule looks at methods and paths.
+    raw: Option<(http::Method, Arc<str>)>,
+}
+
+/// Cedar, and the verdicts that are good for more than one request.
+pub(crate) struct Judge {
+    authorizer: Authorizer,
+    entities: Entities,
+    agent: EntityTypeName,
+    action: EntityTypeName,
+    resource: EntityTypeName,
+    kept: Cache<Key, Arc<Verdict>>,
+    /// Some rule looks at methods and paths.
+    raw: bool,
+}
+
+impl std::fmt::Debug for Judge {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Judge")
+    }
+}
+
+impl Judge {
+    /// The three entity types are fixed words; `None` only if the library stopped reading them.
+    pub(crate) fn new(rules: &[Rule]) -> Option<Self> {
+        Some(Self {
+            authorizer: Authorizer::new(),
+            entities: Entities::empty(),
+            agent: "Agent".parse().ok()?,
+            action: "Action".parse().ok()?,
+            resource: "Resource".parse().ok()?,
+            kept: Cache::new(bounds::DECISIONS_CACHED_MAX),
+            raw: rules.iter().any(|rule| rule.raw.is_some()),
+        })
+    }
+
+    fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
+        EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id))
+    }
+}
+
+impl Rules {
+    /// What the rules say of one call of a known service.
+    pub(crate) fn verdict(&self, question: &Question<'_>, service: &ServiceName, call: &Call) -> Arc<Verdict> {
+        let key = Key {
+            agent: question.subject.agent.clone(),
+            service: service.clone(),
+            action: call.action.clone(),
+            resource: call.resource.clone(),
+            class: call.class,
+            effects: call.effects,
+            raw: self.judge.raw.then(|| (question.method.clone(), Arc::clone(&question.classification.endpoint))),
+        };
+        if let Some(kept) = self.judge.kept.get(&key) {
+            return kept;
+        }
+        let (verdict, keep) = self.judge_call(question, service, call);
+        let verdict = Arc::new(verdict);
+        if keep {
+            self.judge.kept.insert(key, Arc::clone(&verdict));
+        }
+        verdict
+    }
+
+    /// Candidates of one call, by the index.
+    pub(crate) fn candidates(&self, agent: &AgentName, service: &str, call: &Call) -> Candidates {
+        let parts = self.parts(service, &call.resource);
+        self.index.candidates(agent.as_str(), service, call.action.as_str(), &parts)
+    }
+
+    fn parts<'a>(&'a self, service: &str, resource: &'a Resource) -> Parts<'a> {
+        let kind = resource.kind();
+        let known = self.services.get(service);
+        let within = known.and_then(|service| service.within.get(kind));
+        let blind = known.is_some_and(|service| service.case_blind.iter().any(|known| known == kind));
+        Parts::of(resource, within.map_or(&[], Vec::as_slice), blind)
+    }
+
+    fn judge_call(&self, question: &Question<'_>, service: &ServiceName, call: &Call) -> (Verdict, bool) {
+        let parts = self.parts(service.as_str(), &call.resource);
+        let found =
+            self.index.candidates(question.subject.agent.as_str(), service.as_str(), call.action.as_str(), &parts);
+        let plausible = |number: &u32| {
+            self.list.get(*number as usize).filter(|rule| rule.is_plausible(question, service.as_str(), call, &parts))
+        };
+        let candidates: SmallVec<[(u32, &Rule); 8]> =
+            found.iter().filter_map(|number| plausible(number).map(|rule| (*number, rule))).collect();
+        let needs = candidates.iter().fold(Needs::NONE, |sum, (_, rule)| sum.and(rule.needs));
+        let mut verdict = Verdict::default();
+        if candidates.is_empty() {
+            // A rule by facts or circumstances is always plausible, so this outcome holds for the next request too.
+            return (verdict, true);
+        }
+        if let Some((number, fact)) = hidden(&candidates, call) {
+            verdict.broken = Some((number, format!("fact `{fact}` cannot be known")));
+            return (verdict, false);
+        }
+        let request = match self.request(question, service, call, (&parts, needs, &candidates)) {
+            Ok(request) => request,
+            Err(error) => {
+                verdict.broken = candidates.first().map(|(number, _)| (*number, error));
+                return (verdict, false);
+            }
+        };
+        for (number, rule) in candidates {
+            self.ask(&request, number, rule, &mut verdict);
+        }
+        let keep = needs.keeps() && verdict.broken.is_none();
+        (verdict, keep)
+    }
+
+    fn ask(&self, request: &Request, number: u32, rule: &Rule, verdict: &mut Verdict) {
+        let answer = self.judge.authorizer.is_authorized(request, &rule.policy, &self.judge.entities);
+        let diagnostics = answer.diagnostics();
+        if let Some(error) = diagnostics.errors().next() {
+            verdict.broken.get_or_insert((number, error.to_string()));
+        } else if diagnostics.reason().next().is_some() {
+            match rule.kind {
+                Kind::Deny => {
+                    verdict.denied.get_or_insert(number);
+                }
+                Kind::Permit => verdict.permits.push(number),
+            }
+        }
+    }
+
+    fn request(
+        &self,
+        question: &Question<'_>,
+        service: &ServiceName,
+        call: &Call,
+        (parts, needs, candidates): (&Parts<'_>, Needs, &[(u32, &Rule)]),
+    ) -> Result<Request, String> {
+        let mut pairs = Pairs(Vec::with_capacity(16));
+        pairs.text("service", service.as_str());
+        if needs.has(Needs::CLASS) {
+            pairs.text("class", call.class.as_str());
+            pairs.set("effects", call.effects.iter().map(Effect::as_str));
+            pairs.flag("guarded", is_guarded(call));
+        }
+        if needs.has(Needs::ACTION) {
+            pairs.text("action", call.action.as_str());
+        }
+        if needs.has(Needs::RESOURCE) {
+            let depth = candidates.iter().map(|(_, rule)| rule.depth()).max().unwrap_or(0);
+            pairs.resource(parts, depth);
+        }
+        if needs.has(Needs::RAW) {
+            pairs.text("method", question.method.as_str());
+            pairs.text("endpoint", &question.classification.endpoint);
+        }
+        pairs.circumstances(question, needs);
+        if needs.has(Needs::HOLDS) {
+            let conditions = candidates.iter().flat_map(|(_, rule)| rule.conditions.iter());
+            pairs.set("holds", conditions.filter_map(|one| one.holds(question.subject, question.now)));
+        }
+        if needs.has(Needs::FACTS) {
+            pairs.facts(call)?;
+        }
+        let context = Context::from_pairs(pairs.0).map_err(|error| error.to_string())?;
+        Request::new(
+            Judge::uid(&self.judge.agent, question.subject.agent.as_str()),
+            Judge::uid(&self.judge.action, &format!("{service}:{}", call.action)),
+            Judge::uid(&self.judge.resource, call.resource.as_str()),
+            context,
+            None,
+        )
+        .map_err(|error| error.to_string())
+    }
+}
+
+impl Rule {
+    /// Whether it could apply, as far as action, path and resource tell. Cedar decides; this saves asking.
+    fn is_plausible(&self, question: &Question<'_>, service: &str, call: &Call, parts: &Parts<'_>) -> bool {
+        let denial = self.kind == Kind::Deny;
+        let actions =
+            self.actions.is_empty() || self.actions.iter().any(|named| named.selector.covers(service, call, denial));
+        let raw = self.raw.as_ref().is_none_or(|raw| raw.covers(question.method, &question.classification.endpoint));
+        actions && raw && self.resources.iter().any(|pattern| pattern.covers(parts))
+    }
+
+    fn depth(&self) -> usize {
+        self.resources.iter().map(crate::compile::pattern::Pattern::depth).max().unwrap_or(0)
+    }
+}
+
+/// An unknown fact that a rule by facts names: absent from the context, `has` would take it for absent from the call.
+fn hidden<'a>(candidates: &[(u32, &Rule)], call: &'a Call) -> Option<(u32, &'a str)> {
+    candidates.iter().filter(|(_, rule)| rule.needs.has(Needs::FACTS)).find_map(|(number, rule)| {
+        let unknown = call.facts.iter().filter(|(_, fact)| matches!(fact, Fact::Unknown(_)));
+        unknown.map(|(name, _)| name).find(|name| rule.cedar.contains(name)).map(|name| (*number, name))
+    })
+}
+
+/// The context under construction.
+struct Pairs(Vec<(String, RestrictedExpression)>);
+
+impl Pairs {
+    fn text(&mut self, name: &str, value: &str) {
+        self.0.push((name.to_owned(), RestrictedExpression::new_string(value.to_owned())));
+    }
+
+    fn flag(&mut self, name: &str, value: bool) {
+        self.0.push((name.to_owned(), RestrictedExpression::new_bool(value)));
+    }
+
+    fn number(&mut self, name: &str, value: i64) {
+        self.0.push((name.to_owned(), RestrictedExpression::new_long(value)));
+    }
+
+    fn set<'a>(&mut self, name: &str, values: impl Iterator<Item = &'a str>) {
+        let values = values.map(|value| RestrictedExpression::new_string(value.to_owned()));
+        self.0.push((name.to_owned(), RestrictedExpression::new_set(values)));
+    }
+
+    fn resource(&mut self, parts: &Parts<'_>, depth: usize) {
+        self.text("kind", parts.kind);
+        self.set("within", parts.within.iter().map(String::as_str));
+        self.number("segments", parts.segments.len() as i64);
+        for (at, segment) in parts.segments.iter().take(depth).enumerate() {
+            self.0.push((format!("s{at}"), RestrictedExpression::new_string(segment.to_string())));
+        }
+        if let Some(tail) = parts.tail {
+            self.text("tail", tail);
+        }
+    }
+
+    fn circumstances(&mut self, question: &Question<'_>, needs: Needs) {
+        let subject = question.subject;
+        if needs.has(Needs::TASK)
+            && let Some(task) = &subject.task
+        {
+            self.text("task", task);
+        }
+        if needs.has(Needs::USER) {
+            if let Some(user) = &subject.user {
+                self.text("user", user.as_str());
+            }
+            self.set("roles", subject.roles.iter().map(String::as_str));
+        }
+        if needs.has(Needs::TIME) {
+            let age = question.now.0.saturating_sub(subject.session_started.0).max(0);
+            self.number("now", question.now.0.div_euclid(model::time::MICROS));
+            self.number("age", age / model::time::MICROS);
+        }
+    }
+
+    fn facts(&mut self, call: &Call) -> Result<(), String> {
+        let known = call.facts.iter().filter_map(|(name, fact)| {
+            let value = match fact {
+                Fact::Text(text) => RestrictedExpression::new_string(text.to_string()),
+                Fact::Int(number) => RestrictedExpression::new_long(*number),
+                Fact::Bool(flag) => RestrictedExpression::new_bool(*flag),
+                Fact::List(items) => RestrictedExpression::new_set(
+                    items.iter().map(|item| RestrictedExpression::new_string(item.to_string())),
+                ),
+                Fact::Unknown(_) => return None,
+            };
+            Some((name.to_owned(), value))
+        });
+        let record = RestrictedExpression::new_record(known).map_err(|error| error.to_string())?;
+        self.0.push(("facts".to_owned(), record));
+        Ok(())
+    }
+}

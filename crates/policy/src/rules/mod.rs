@@ -1,0 +1,170 @@
+//! What will run: compiled rules, and the decision.
+
+mod credential;
+mod decide;
+mod explain;
+mod host;
+pub(crate) mod index;
+pub(crate) mod judge;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::Arc;
+
+use cedar_policy::PolicySet;
+use model::{AgentName, CredentialName, ServiceName};
+
+pub use explain::Explained;
+
+use crate::compile::actions::{Named, Raw};
+use crate::compile::pattern::Pattern;
+use crate::condition::{Condition, Needs};
+use crate::document::{Egress, Inject, Mode};
+use crate::profile::Profile;
+use index::Index;
+use judge::Judge;
+
+/// Which credentials a permission lets the agent use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Uses {
+    /// This one.
+    Named(CredentialName),
+    /// Every one of the call's service.
+    OfService,
+}
+
+/// Permission or denial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Permit,
+    Deny,
+}
+
+/// One compiled rule.
+pub(crate) struct Rule {
+    pub(crate) id: Arc<str>,
+    pub(crate) kind: Kind,
+    /// None for every agent.
+    pub(crate) agent: Option<AgentName>,
+    /// None for every service.
+    pub(crate) service: Option<String>,
+    /// Empty for rules that only know methods and endpoints.
+    pub(crate) actions: Vec<Named>,
+    pub(crate) raw: Option<Raw>,
+    pub(crate) resources: Vec<Pattern>,
+    pub(crate) uses: Uses,
+    pub(crate) conditions: Vec<Box<dyn Condition>>,
+    pub(crate) needs: Needs,
+    /// Cedar text of exactly the policy below.
+    pub(crate) cedar: String,
+    pub(crate) policy: PolicySet,
+}
+
+impl fmt::Debug for Rule {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}", self.cedar)
+    }
+}
+
+/// What is known of one service.
+#[derive(Debug, Default)]
+pub(crate) struct Service {
+    /// A kind of resource and all that contain it, nearest first.
+    pub(crate) within: HashMap<String, Vec<String>>,
+    /// Action id to its best-known alias.
+    pub(crate) alias_of: HashMap<String, String>,
+    /// Its credentials.
+    pub(crate) credentials: Vec<CredentialName>,
+    /// Its hosts, so that a profile that names one names the service.
+    pub(crate) hosts: Vec<String>,
+    /// Kinds of resource whose segments it compares without regard to case.
+    pub(crate) case_blind: Vec<String>,
+}
+
+/// What is known of one agent.
+#[derive(Debug, Default)]
+pub(crate) struct AgentFacts {
+    /// The services that some permission of it names.
+    pub(crate) services: Vec<String>,
+    /// It is written in aliases, so refusals speak them.
+    pub(crate) speaks_aliases: bool,
+}
+
+/// A credential's metadata.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CredentialFacts {
+    pub(crate) service: Option<ServiceName>,
+    pub(crate) inject: Inject,
+    /// Hosts that it is bound to where no service knows them.
+    pub(crate) hosts: Vec<String>,
+}
+
+/// Everything that is decided by, compiled; immutable.
+#[derive(Debug)]
+pub struct Rules {
+    pub(crate) list: Vec<Rule>,
+    pub(crate) index: Index,
+    pub(crate) judge: Judge,
+    pub(crate) services: HashMap<String, Service>,
+    pub(crate) agents: HashMap<String, AgentFacts>,
+    pub(crate) credentials: BTreeMap<CredentialName, CredentialFacts>,
+    pub(crate) profiles: Vec<&'static Profile>,
+    /// None under the guarded policy, unless written.
+    pub(crate) egress: Option<Egress>,
+    pub(crate) mode: Mode,
+    pub(crate) guarded: bool,
+}
+
+impl Rules {
+    /// All rules as Cedar text, for operators to read.
+    #[must_use]
+    pub fn cedar(&self) -> String {
+        self.list.iter().map(|rule| rule.cedar.as_str()).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Whether this is the guarded policy.
+    #[must_use]
+    pub const fn is_guarded(&self) -> bool {
+        self.guarded
+    }
+
+    /// Whether decisions are enforced or only recorded.
+    #[must_use]
+    pub const fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Whether a credential stands in for its placeholder or is put on every request.
+    #[must_use]
+    pub fn inject(&self, credential: &CredentialName) -> Inject {
+        self.credentials.get(credential).map(|facts| facts.inject).unwrap_or_default()
+    }
+
+    /// The service that a credential is for.
+    #[must_use]
+    pub fn service_of(&self, credential: &CredentialName) -> Option<&ServiceName> {
+        self.credentials.get(credential).and_then(|facts| facts.service.as_ref())
+    }
+
+    /// The credentials that some permission of an agent lets it use: those that its sessions need placeholders for.
+    #[must_use]
+    pub fn credentials_of(&self, agent: &AgentName) -> Vec<&CredentialName> {
+        let mine = |rule: &&Rule| rule.kind == Kind::Permit && rule.agent.as_ref().is_none_or(|name| name == agent);
+        let uses = |credential: &CredentialName, facts: &CredentialFacts| {
+            self.list.iter().filter(mine).any(|rule| match &rule.uses {
+                Uses::Named(name) => name == credential,
+                Uses::OfService => {
+                    let service = facts.service.as_ref().map(ServiceName::as_str);
+                    rule.service.is_none() || rule.service.as_deref() == service
+                }
+            })
+        };
+        self.credentials.iter().filter(|(name, facts)| uses(name, facts)).map(|(name, _)| name).collect()
+    }
+
+    /// Whether the configuration names this agent.
+    #[must_use]
+    pub fn knows_agent(&self, agent: &AgentName) -> bool {
+        self.guarded || self.agents.contains_key(agent.as_str())
+    }
+}

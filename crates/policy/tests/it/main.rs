@@ -1,0 +1,17 @@
+//! The policy crate as its users see it: documents in, decisions out.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::needless_pass_by_value,
+    reason = "helpers of tests, outside `#[test]`"
+)]
+
+mod conditions;
+mod credentials;
+mod decisions;
+mod documents;
+mod guarded;
+mod properties;
+mod shapes;
+mod support;
