@@ -153,6 +153,7 @@ impl Service {
             kinds: tables.kinds.clone(),
             hosts: tables.hosts.iter().map(host).collect(),
             credential_kinds: tables.credentials.iter().map(ToString::to_string).collect(),
+            case_blind: tables.case_blind.clone(),
         }
     }
 

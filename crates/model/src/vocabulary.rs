@@ -31,6 +31,10 @@ pub struct ServiceWords {
     pub hosts: Vec<String>,
     /// How a credential of this service may be put on a request, by kind of credential; first is the default.
     pub credential_kinds: Vec<String>,
+    /// Resource kinds whose segments (never what follows `@`) the upstream compares without regard to ASCII case:
+    /// a pattern for one of them must match in any case, or a denial could be evaded by spelling.
+    #[serde(default)]
+    pub case_blind: Vec<String>,
 }
 
 /// One action.

@@ -63,7 +63,10 @@ pub(crate) fn classify(
 ) -> Result<Classification, Refusal> {
     let base = &at.host.base;
     let segments = request.path();
-    let under = base.iter().enumerate().all(|(index, step)| segments.segment(index) == Some(&**step));
+    let any_case = at.service.tables.any_case;
+    let same = |step: &str, segment: &str| step == segment || any_case && step.eq_ignore_ascii_case(segment);
+    let under =
+        base.iter().enumerate().all(|(index, step)| segments.segment(index).is_some_and(|found| same(step, found)));
     let view = View { at, request, body, skip: if under { base.len() } else { 0 } };
     let protocol = at.host.protocol.and_then(|wanted| PROTOCOLS.iter().find(|(known, _)| *known == wanted));
     let mut found = match protocol {

@@ -27,13 +27,10 @@ impl ServiceFile {
 fn friendly(text: &str) -> String {
     let first = text.lines().next().unwrap_or_default();
     let first = first.split_once(" at line ").map_or(first, |(front, _)| front).trim_end_matches([',', '.', ' ']);
-    let quoted: Vec<&str> = first.split('`').skip(1).step_by(2).collect();
-    let Some((wrong, known)) = quoted.split_first().filter(|_| first.contains("expected one of")) else {
-        return first.to_owned();
-    };
-    let head = first.split(", expected").next().unwrap_or(first);
-    match nearest(wrong, known.iter().copied()) {
+    let Some((head, known)) = first.split_once(", expected one of ") else { return first.to_owned() };
+    let wrong = head.split('`').nth(1).unwrap_or_default();
+    match nearest(wrong, known.split(", ")) {
         Some(word) => format!("{head}; did you mean `{word}`?"),
-        None => format!("{head}; known are {}", known.join(", ")),
+        None => format!("{head}; known are {known}"),
     }
 }

@@ -1,5 +1,9 @@
 //! Tests of the catalogue as a whole.
 
+mod files;
+mod hosts;
+mod requests;
+
 use catalog::Catalog;
 
 #[test]
@@ -18,4 +22,19 @@ fn every_case_of_every_service_holds() {
         }
     }
     assert!(failures.is_empty(), "{} of {count} cases:\n{}", failures.len(), failures.join("\n"));
+}
+
+#[test]
+fn every_file_of_the_folder_is_a_service() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("services");
+    let mut files: Vec<String> = std::fs::read_dir(folder)
+        .expect("the folder")
+        .filter_map(|entry| entry.expect("an entry").file_name().to_str()?.strip_suffix(".yaml").map(str::to_owned))
+        .collect();
+    files.sort();
+    let mut services: Vec<String> = Catalog::builtin().services().map(|service| service.name().to_string()).collect();
+    services.sort();
+    assert_eq!(services, files);
+    // Decoding of each must succeed, and no host may be claimed twice.
+    assert!(Catalog::with(Vec::new()).is_ok());
 }
