@@ -1,1 +1,47 @@
-//! vault
+//! Where credentials live: sealed at rest in the built-in vault, or read from the back end that the user already has.
+//!
+//! Owns plaintext, and opens it for a [`policy::Permit`] alone ([`Vault::resolve`]); chores such as `credential test`
+//! hold a [`policy::Upkeep`] instead and never get a credential out. This crate must never print, log or return a
+//! value in any other way, never read the environment (an [`Ambient`] is handed in) and never decide anything. Start
+//! reading at [`Vault`], then `seal.rs`.
+//!
+//! No decision, no secret:
+//! ```
+//! async fn with(vault: &vault::Vault, permit: &policy::Permit) {
+//!     let _ = vault.resolve(permit).await;
+//! }
+//! ```
+//! ```compile_fail
+//! async fn without(vault: &vault::Vault, upkeep: &policy::Upkeep) {
+//!     let _ = vault.resolve(upkeep).await; // an upkeep is not a permit
+//! }
+//! ```
+
+mod ambient;
+mod backend;
+mod cache;
+mod error;
+mod keyring;
+mod keys;
+mod kind;
+mod manage;
+mod program;
+mod reference;
+mod resolve;
+mod revoked;
+mod seal;
+mod vault;
+
+/// A future of a seam that is used as `dyn`.
+pub(crate) type Pending<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+pub use ambient::Ambient;
+pub use backend::BackendError;
+pub use error::VaultError;
+pub use keyring::{KeyringChoice, KeyringError};
+pub use kind::KindError;
+pub use manage::{Added, Declaration, NewCredential, Summary, VersionSummary};
+pub use reference::{Reference, ReferenceError, Scheme};
+pub use seal::SealError;
+pub use store::VersionState;
+pub use vault::Vault;

@@ -1,0 +1,144 @@
+//! Kinds of credentials: what a stored value must look like, and the parts that schemes need.
+//!
+//! To add one: a file here and a line in [`KINDS`].
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a kind looks at the form of a value when it is saved and when it is used"
+)]
+
+mod basic;
+mod token;
+
+use model::bounds;
+use secret::{Material, Secret};
+
+/// Every kind.
+const KINDS: &[&dyn Kind] = &[&token::Token, &basic::Basic];
+
+/// Kinds of the glossary that come later.
+const LATER: [&str; 8] = ["oauth2", "github-app", "aws", "gcp", "azure", "mtls", "database", "ssh"];
+
+/// Why a value cannot be a credential.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KindError {
+    /// No such kind.
+    #[error("`{kind}` is not a kind of credential; use `token` or `basic`")]
+    Unknown {
+        /// As written.
+        kind: String,
+    },
+    /// A kind of a later version.
+    #[error("the kind `{kind}` is not in this version; use `token` or `basic`")]
+    NotYet {
+        /// As written.
+        kind: String,
+    },
+    /// Nothing was given.
+    #[error("the value is empty; check where it comes from")]
+    Empty,
+    /// More than a credential has.
+    #[error("the value is longer than {max} bytes; a credential that large is probably the wrong file")]
+    TooLong {
+        /// The bound.
+        max: usize,
+    },
+    /// A character that would end or split a header field (RFC 9110 5.5).
+    #[error(
+        "the value holds a line break or NUL, which could smuggle headers; remove it (a trailing newline, perhaps)"
+    )]
+    Control,
+    /// The form of the kind is missing.
+    #[error("a value of kind `{kind}` has the form {form}; write it like that")]
+    Form {
+        /// The kind.
+        kind: &'static str,
+        /// The form.
+        form: &'static str,
+    },
+}
+
+/// One kind.
+pub(crate) trait Kind: Send + Sync {
+    /// The word of the glossary.
+    fn name(&self) -> &'static str;
+
+    /// The parts of a value.
+    fn material(&self, value: Secret) -> Result<Material, KindError>;
+}
+
+/// The kind of this name.
+pub(crate) fn named(kind: &str) -> Result<&'static dyn Kind, KindError> {
+    KINDS.iter().find(|known| known.name() == kind).copied().ok_or_else(|| {
+        let kind: String = kind.chars().take(64).collect();
+        if LATER.contains(&kind.as_str()) { KindError::NotYet { kind } } else { KindError::Unknown { kind } }
+    })
+}
+
+/// The parts of a value, whatever its kind; checked at save and again at use, because a back end may have changed it.
+pub(crate) fn material(kind: &str, value: Secret) -> Result<Material, KindError> {
+    check(&value)?;
+    named(kind)?.material(value)
+}
+
+/// What no kind allows.
+fn check(value: &Secret) -> Result<(), KindError> {
+    if value.is_empty() {
+        return Err(KindError::Empty);
+    }
+    if value.len() > bounds::SECRET_BYTES_MAX {
+        return Err(KindError::TooLong { max: bounds::SECRET_BYTES_MAX });
+    }
+    if value.expose().iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
+        return Err(KindError::Control);
+    }
+    Ok(())
+}
+
+/// A value of the form that its kind wants, without keeping it: its parts are dropped.
+pub(crate) fn verify(kind: &str, value: &Secret) -> Result<(), KindError> {
+    material(kind, Secret::new(value.expose().to_vec())).map(drop)
+}
+
+/// What the user should hear about a value that is accepted.
+pub(crate) fn warning(value: &Secret) -> Option<String> {
+    (value.len() < bounds::NEEDLE_BYTES_MIN).then(|| {
+        format!(
+            "the value is shorter than {} bytes: too short to be found and masked in answers",
+            bounds::NEEDLE_BYTES_MIN
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use secret::Field;
+
+    use super::*;
+
+    #[test]
+    fn values_are_checked() {
+        let long = vec![b'x'; bounds::SECRET_BYTES_MAX + 1];
+        for (kind, value, good) in [
+            ("token", &b"ghp_abc"[..], true),
+            ("token", b"", false),
+            ("token", b"a\r\nX: y", false),
+            ("token", b"a\0b", false),
+            ("token", b"a\n", false),
+            ("token", &long, false),
+            ("basic", b"ada:secret:with:colons", true),
+            ("basic", b"ada:", true),
+            ("basic", b"no colon", false),
+            ("oauth2", b"x", false),
+            ("tokn", b"x", false),
+        ] {
+            assert_eq!(material(kind, Secret::new(value.to_vec())).is_ok(), good, "{kind} {}", value.len());
+        }
+    }
+
+    #[test]
+    fn basic_splits_at_the_first_colon() {
+        let parts = material("basic", Secret::new(b"ada:pass:word".to_vec())).expect("basic");
+        assert!(parts.field(Field::Username).is_some_and(|user| user.equals(b"ada")));
+        assert!(parts.field(Field::Value).is_some_and(|word| word.equals(b"pass:word")));
+    }
+}

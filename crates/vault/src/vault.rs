@@ -1,0 +1,101 @@
+//! The vault: what it is made of, and how it is opened.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use model::{Clock, Random, Tenant};
+use parking_lot::RwLock;
+use store::{StopRow, Store};
+
+use crate::backend::{Backend, Ground, backends};
+use crate::cache::{Materials, Place};
+use crate::keys::Keys;
+use crate::manage::Declaration;
+use crate::revoked::Revoked;
+use crate::{Ambient, KeyringChoice, Scheme, VaultError};
+
+/// Where credentials live. Cheap to copy; all copies share their keys and what they have opened.
+#[derive(Clone)]
+pub struct Vault {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub store: Store,
+    pub keys: Arc<Keys>,
+    pub clock: Arc<dyn Clock>,
+    pub random: Arc<dyn Random>,
+    pub ambient: Ambient,
+    pub backends: Vec<Box<dyn Backend>>,
+    /// What this process's configuration declares; wins over what the store knows.
+    pub declared: RwLock<HashMap<Place, Arc<Declaration>>>,
+    pub materials: Materials,
+    pub revoked: ArcSwap<Revoked>,
+}
+
+impl Vault {
+    /// Opens the vault of a store, making it (and its key) on first use.
+    pub async fn open(
+        store: Store,
+        keyring: KeyringChoice,
+        ambient: Ambient,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Result<Self, VaultError> {
+        let keys = Keys::open(store.clone(), keyring, &ambient, Arc::clone(&random), clock.now()).await?;
+        let ground = Ground { store: store.clone(), keys: Arc::new(keys), ambient: ambient.clone() };
+        let inner = Inner {
+            backends: backends(&ground),
+            store,
+            keys: ground.keys,
+            clock,
+            random,
+            ambient,
+            declared: RwLock::default(),
+            materials: Materials::new(),
+            revoked: ArcSwap::default(),
+        };
+        let vault = Self { inner: Arc::new(inner) };
+        vault.reload_stops(&Tenant::local()).await?;
+        Ok(vault)
+    }
+
+    /// Takes note of every stop of an organisation, as the store now lists them; in force with the next request. Call
+    /// it at start and whenever `store::Changes` reports stops.
+    pub fn revoke_seen(&self, tenant: &Tenant, stops: &[StopRow]) {
+        self.inner.revoked.rcu(|known| known.with(tenant, stops));
+    }
+
+    /// Reads the stops of an organisation from the store and takes note of them.
+    pub async fn reload_stops(&self, tenant: &Tenant) -> Result<(), VaultError> {
+        let stops = self.inner.store.stops().list(tenant).await?;
+        self.revoke_seen(tenant, &stops);
+        Ok(())
+    }
+
+    /// Forgets what was opened. Call it whenever `store::Changes` reports credentials: another process may have stored
+    /// a new version.
+    pub fn credentials_changed(&self) {
+        self.inner.materials.clear();
+    }
+
+    /// Opens this vault by another keyring as well, or replaces that keyring's key (a new passphrase).
+    pub async fn add_keyring(&self, keyring: KeyringChoice) -> Result<(), VaultError> {
+        let now = self.inner.clock.now();
+        self.inner.keys.add_slot(keyring, &self.inner.ambient, now).await
+    }
+
+    /// Makes a new root key, opened by this keyring alone. Other processes must be restarted.
+    pub async fn rekey(&self, keyring: KeyringChoice) -> Result<(), VaultError> {
+        let now = self.inner.clock.now();
+        self.inner.keys.rekey(keyring, &self.inner.ambient, now).await
+    }
+}
+
+impl Inner {
+    /// The back end of a scheme; none for one of a later version.
+    pub fn backend(&self, scheme: Scheme) -> Option<&dyn Backend> {
+        self.backends.iter().find(|backend| backend.scheme() == scheme).map(|backend| &**backend)
+    }
+}

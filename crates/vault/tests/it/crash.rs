@@ -1,0 +1,136 @@
+//! Killed and full: whatever happens in the middle, the vault opens and holds whole values.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use model::{Clock, Random, Tenant, Timestamp};
+use policy::Upkeep;
+use secret::Field;
+use store::{Location, Store, StoreError};
+use vault::{Ambient, KeyringChoice, Vault, VaultError};
+
+use crate::world::{World, name, new, secret};
+
+/// A child has no hand to set its clock, and must not repeat another child's numbers.
+struct Child1(AtomicU64);
+
+impl Clock for Child1 {
+    fn now(&self) -> Timestamp {
+        Timestamp(1)
+    }
+}
+
+impl Random for Child1 {
+    fn fill(&self, out: &mut [u8]) {
+        let mut noise = std::fs::File::open("/dev/urandom").expect("urandom");
+        std::io::Read::read_exact(&mut noise, out).expect("urandom");
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+async fn open(folder: &Path) -> Result<Vault, VaultError> {
+    let own = Arc::new(Child1(0.into()));
+    let store = Store::open(Location::Sqlite(folder.join("store.db")), own.clone()).await?;
+    let ambient = Ambient::empty(folder.to_owned());
+    Vault::open(store, KeyringChoice::KeyFile(folder.join("vault.key")), ambient, own.clone(), own).await
+}
+
+fn spawn(mut command: Command, folder: &Path, first: usize) -> Child {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("child");
+    let order = format!("{}\n{first}", folder.display());
+    child.stdin.take().expect("stdin").write_all(order.as_bytes()).expect("write");
+    child
+}
+
+fn this_test(child: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("exe"));
+    command.args(["--ignored", "--exact", child, "--nocapture"]);
+    command
+}
+
+fn value(number: usize) -> String {
+    format!("value {number} {}", "x".repeat(number % 3_000))
+}
+
+/// Adds credentials until it is killed or the disk is full, and says after each that it is kept.
+#[test]
+#[ignore = "a child of the tests below"]
+fn child_adds() {
+    let order = std::io::read_to_string(std::io::stdin()).expect("stdin");
+    let [folder, first] = order.lines().collect::<Vec<_>>()[..] else { return };
+    let first: usize = first.parse().expect("number");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+    runtime.block_on(async {
+        let vault = open(Path::new(folder)).await.expect("opens");
+        for number in first.. {
+            match vault.add(&new(&format!("c{number}")), secret(&value(number))).await {
+                Ok(_) => println!("\nkept {number}"),
+                Err(VaultError::Store(StoreError::Full)) => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        drop(vault);
+        holds(Path::new(folder), first).await;
+        println!("\nFULL AND SOUND");
+    });
+}
+
+/// Opens the vault and every value in it; how many there are.
+async fn holds(folder: &Path, acknowledged: usize) -> usize {
+    let vault = open(folder).await.expect("opens");
+    let listed = vault.list(&Tenant::local()).await.expect("list");
+    assert!(listed.len() >= acknowledged, "{} < {acknowledged}", listed.len());
+    let upkeep = Upkeep::of(Tenant::local(), "test");
+    for number in 0..listed.len() {
+        let mut right = false;
+        vault
+            .with_material(&upkeep, &name(&format!("c{number}")), &mut |_, _, material| {
+                right = material.field(Field::Value).is_some_and(|part| part.equals(value(number).as_bytes()));
+            })
+            .await
+            .expect("opens");
+        assert!(right, "{number}");
+    }
+    listed.len()
+}
+
+#[tokio::test]
+async fn killed_while_adding_nothing_acknowledged_is_lost() {
+    let world = World::new();
+    let mut there = 0;
+    for round in 0..15usize {
+        let mut child = spawn(this_test("crash::child_adds"), world.path(), there);
+        let mut out = BufReader::new(child.stdout.take().expect("stdout")).lines().map_while(Result::ok);
+        // The first rounds die while the vault itself is being made.
+        let wanted = round.saturating_sub(3) * 3;
+        let seen = out.by_ref().filter(|line| line.starts_with("kept")).take(wanted).count();
+        if round < 3 {
+            std::thread::sleep(std::time::Duration::from_millis(5 * round as u64));
+        }
+        child.kill().expect("kill -9");
+        let rest = out.filter(|line| line.starts_with("kept")).count();
+        child.wait().expect("child");
+        let now = holds(world.path(), there + seen + rest).await;
+        assert!(now <= there + seen + rest + 1);
+        there = now;
+    }
+    assert!(there > 50);
+}
+
+#[test]
+fn a_full_disk_is_told_and_loses_nothing() {
+    let world = World::new();
+    let script = format!(
+        "mount -t tmpfs -o size=1m,mode=700 none {0} && exec {1} --ignored --exact crash::child_adds --nocapture",
+        world.path().display(),
+        std::env::current_exe().expect("exe").display()
+    );
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script]);
+    let out = spawn(command, world.path(), 0).wait_with_output().expect("output");
+    let said = String::from_utf8_lossy(&out.stdout);
+    assert!(out.status.success() && said.contains("FULL AND SOUND"), "{said}");
+}
