@@ -17,6 +17,7 @@
 //! | `/slow/MILLIS` | the echo after a wait |
 //! | `/reset`, `/hang`, `/cut` | TCP reset; silence; half of a body |
 //! | `/ws` | WebSocket echo; greets with the credential |
+//! | `/alt-svc` | the echo, with `Alt-Svc` |
 //! | `/range` | the credential, cut by `Range` |
 //! | gRPC content type | the message comes back, `grpc-status: 0` in the trailers |
 //! | anything else | the echo: method, target, header fields, body, protocol |
@@ -62,6 +63,7 @@ pub fn answer(seen: &Seen) -> Answer {
         ["cut"] => Answer::body("application/octet-stream", vec![b'x'; 1000]).cut(),
         ["ws"] => Answer::status(426).content(Content::WebSocket(Some(credential(seen)))),
         ["range"] => ranged(seen),
+        ["alt-svc"] => echo(seen).header("alt-svc", "h3=\":443\"; ma=86400"),
         _ => echo(seen),
     }
 }

@@ -1,0 +1,52 @@
+//! The oracle AUD: exactly one complete record of every attempt.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::house::House;
+
+/// The events of the log, by session.
+#[derive(Debug, Default)]
+pub struct Log(BTreeMap<String, Vec<Value>>);
+
+impl Log {
+    /// Reads the whole log.
+    #[must_use]
+    pub fn of(house: &House) -> Self {
+        let export = house.valetkey(&["audit", "export", "--json"]).expect_success("audit export");
+        let mut log = Self::default();
+        for line in export.stdout.lines() {
+            let event: Value = serde_json::from_str(line).unwrap();
+            let session = event["session"].as_str().unwrap_or_default().to_owned();
+            log.0.entry(session).or_default().push(event);
+        }
+        log
+    }
+
+    /// How many events of this kind a session has.
+    #[must_use]
+    pub fn count(&self, session: &str, kind: &str) -> usize {
+        let events = self.0.get(session).map(Vec::as_slice).unwrap_or_default();
+        events.iter().filter(|event| event["kind"] == kind).count()
+    }
+
+    /// What is wrong with the record of a session: an attempt without its end, an end without an attempt, two of either.
+    #[must_use]
+    pub fn incomplete(&self, session: &str) -> Vec<String> {
+        let mut seen: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+        for event in self.0.get(session).into_iter().flatten() {
+            let exchange = event["exchange"].as_str().unwrap_or_default();
+            match event["kind"].as_str() {
+                Some("attempt") => seen.entry(exchange).or_default().0 += 1,
+                Some("outcome" | "abandoned") => seen.entry(exchange).or_default().1 += 1,
+                _ => {}
+            }
+        }
+        // A retry after a refresh is an attempt of its own in the same exchange; ends still pair with attempts.
+        seen.into_iter()
+            .filter(|(_, (attempts, ends))| attempts != ends)
+            .map(|(exchange, (attempts, ends))| format!("{exchange}: {attempts} attempts, {ends} ends"))
+            .collect()
+    }
+}

@@ -1,0 +1,8 @@
+//! Transcripts and the attack corpus against the real binary.
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of a test fail with it")]
+
+mod attacks;
+mod clients;
+mod faults;
+mod placeholders;
+mod setting;
