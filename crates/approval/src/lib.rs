@@ -1,1 +1,19 @@
-//! approval
+//! The waiting room: a question to a person is asked, shown, answered or expires.
+//!
+//! A yes is bound to the octets it was given for and used once, unless it was given for the session. Without a channel
+//! through which somebody could answer, the question is refused at once: nothing here ever hangs. This crate must never
+//! decide whether a question is needed (that is policy's), never show text that the agent chose unescaped, and never
+//! write audit events (the proxy does, which knows the exchange). Start reading at [`room`], then [`render`].
+
+pub mod ask;
+pub mod channel;
+mod error;
+pub mod prompt;
+pub mod render;
+pub mod room;
+
+pub use ask::{Ask, NotApproved, Question, Reply};
+pub use channel::{Channel, Desk, Screen, Scripted, Terminal, TerminalChannel};
+pub use error::ApprovalError;
+pub use prompt::{Action, Key, Prompt};
+pub use room::{Answerer, WaitingRoom};

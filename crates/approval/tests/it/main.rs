@@ -1,0 +1,324 @@
+//! The waiting room with a real store: who gets a grant, how often, and who does not.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use approval::channel::Wait;
+use approval::{
+    ApprovalError, Ask, Channel, Desk, Key, NotApproved, Reply, Screen, Scripted, Terminal, TerminalChannel,
+    WaitingRoom,
+};
+use bytes::Bytes;
+use model::time::{Clock, Random};
+use model::{AgentName, Digest, SessionId, Tenant, Timestamp};
+use parking_lot::Mutex;
+use policy::ApprovalNeed;
+use store::{Answered, ApprovalState, Location, Store};
+
+struct Moving(AtomicI64);
+
+impl Clock for Moving {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+struct Counting(AtomicU64);
+
+impl Random for Counting {
+    fn fill(&self, out: &mut [u8]) {
+        for chunk in out.chunks_mut(8) {
+            let number = self.0.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            chunk.copy_from_slice(number.to_le_bytes().get(..chunk.len()).unwrap());
+        }
+    }
+}
+
+struct House {
+    folder: tempfile::TempDir,
+    clock: Arc<Moving>,
+}
+
+impl House {
+    fn new() -> Self {
+        let clock = Arc::new(Moving(AtomicI64::new(1_795_199_927_000_000)));
+        Self { folder: tempfile::tempdir().unwrap(), clock }
+    }
+
+    /// A process of its own on the same home.
+    async fn room(&self, seed: u64, channels: Vec<Arc<dyn Channel>>) -> WaitingRoom {
+        let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
+        let place = Location::Sqlite(self.folder.path().join("store.db"));
+        let store = Store::open(place, Arc::clone(&clock)).await.unwrap();
+        WaitingRoom::new(store, clock, Arc::new(Counting(AtomicU64::new(seed << 32))), channels)
+    }
+}
+
+fn ask(octet: u8) -> Ask {
+    Ask {
+        tenant: Tenant::local(),
+        session: SessionId::from_bits(7),
+        agent: AgentName::new("refactoring-bot").unwrap(),
+        need: ApprovalNeed {
+            key: "ses/rule/merge/repo".into(),
+            once_per_session: false,
+            timeout_seconds: 30,
+            count: 1,
+            of: vec![],
+            rule: "guarded/3".into(),
+            reason: "merging asks".into(),
+        },
+        sentences: vec!["merge pull request 42".into()],
+        method: "PUT".into(),
+        url: "https://api.github.com/repos/o/r/pulls/42/merge".into(),
+        content_type: None,
+        head: Digest([octet; 32]),
+        body: Some(Digest([octet; 32])),
+        preview: Bytes::from_static(b"{}"),
+        task: None,
+    }
+}
+
+async fn waiting(room: &WaitingRoom, count: usize) -> Vec<store::ApprovalRow> {
+    for _ in 0..400 {
+        let open = room.open(&Tenant::local()).await.unwrap();
+        if open.len() == count {
+            return open;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("never were {count} questions open");
+}
+
+fn spawn(room: &WaitingRoom, ask: Ask) -> tokio::task::JoinHandle<Result<policy::Grant, NotApproved>> {
+    let room = room.clone();
+    tokio::spawn(async move { room.ask(ask).await })
+}
+
+#[tokio::test]
+async fn without_a_channel_the_answer_is_at_once() {
+    let house = House::new();
+    for channels in [vec![], vec![Arc::new(TerminalChannel::new(Arc::new(Absent), "ada")) as Arc<dyn Channel>]] {
+        let refused = house.room(1, channels).await.ask(ask(1)).await;
+        let Err(NotApproved::NoChannel { hint }) = refused else { panic!("{refused:?}") };
+        assert!(hint.contains("guarded/3") && hint.contains("approval: none"), "{hint}");
+    }
+}
+
+#[tokio::test]
+async fn once_is_for_these_octets_once() {
+    let house = House::new();
+    let script = Scripted::new([Reply::Once, Reply::Once, Reply::Deny("not today".into())]);
+    let room = house.room(1, vec![Arc::new(script.clone())]).await;
+    let grant = room.ask(ask(1)).await.unwrap();
+    assert_eq!(grant.bound, Some((Digest([1; 32]), Some(Digest([1; 32])))));
+    assert_eq!((grant.approver.as_str(), grant.key.as_str()), ("scripted", "ses/rule/merge/repo"));
+    assert!(grant.expires > house.clock.now());
+    let again = room.ask(ask(1)).await.unwrap();
+    assert_ne!(again.approval, grant.approval, "a new question");
+    let denied = NotApproved::Denied { by: "scripted".into(), reason: "not today".into() };
+    assert_eq!(room.ask(ask(1)).await, Err(denied.clone()));
+    assert_eq!(room.ask(ask(1)).await, Err(denied), "the same octets are not asked again at once");
+    assert_eq!(script.asked().len(), 3);
+    assert!(room.ask(ask(2)).await.is_err(), "the script is over");
+    assert_eq!(script.asked().len(), 4, "other octets are another question");
+}
+
+#[tokio::test]
+async fn for_the_session_is_remembered_by_key() {
+    let house = House::new();
+    let script = Scripted::new([Reply::Session]);
+    let room = house.room(1, vec![Arc::new(script.clone())]).await;
+    let first = room.ask(ask(1)).await.unwrap();
+    let second = room.ask(ask(2)).await.unwrap();
+    assert_eq!((first.bound, second.bound, second.approval), (None, None, first.approval));
+    // Another process, without a channel, knows it too; another session does not.
+    let other = house.room(2, vec![]).await;
+    assert!(other.ask(ask(3)).await.is_ok());
+    let mut stranger = ask(1);
+    stranger.session = SessionId::from_bits(8);
+    assert!(other.ask(stranger).await.is_err());
+    room.forget(&Tenant::local(), SessionId::from_bits(7)).await.unwrap();
+    assert!(other.ask(ask(3)).await.is_err());
+}
+
+#[tokio::test]
+async fn a_question_put_once_per_session_needs_one_yes() {
+    let house = House::new();
+    let room = house.room(1, vec![Arc::new(Scripted::new([Reply::Once]))]).await;
+    let mut question = ask(1);
+    question.need.once_per_session = true;
+    let grant = room.ask(question.clone()).await.unwrap();
+    question.head = Digest([9; 32]);
+    assert_eq!(room.ask(question.clone()).await.unwrap().approval, grant.approval);
+    question.need.key = "another".into();
+    assert!(room.ask(question).await.is_err());
+}
+
+#[tokio::test]
+async fn nobody_answers() {
+    let house = House::new();
+    let room = house.room(1, vec![Arc::new(Desk)]).await;
+    let mut question = ask(1);
+    question.need.timeout_seconds = 1;
+    assert_eq!(room.ask(question).await, Err(NotApproved::Expired));
+    waiting(&room, 0).await;
+}
+
+#[tokio::test]
+async fn who_goes_away_takes_the_question_along() {
+    let house = House::new();
+    let room = house.room(1, vec![Arc::new(Desk)]).await;
+    let waits = spawn(&room, ask(1));
+    let id = waiting(&room, 1).await.first().unwrap().id;
+    assert!(room.question(id).is_some());
+    waits.abort();
+    waiting(&room, 0).await;
+    assert!(room.question(id).is_none());
+    let late = room.answer(&Tenant::local(), id, "ada", Reply::Once).await;
+    assert!(matches!(late, Err(ApprovalError::Late { .. })), "{late:?}");
+}
+
+#[tokio::test]
+async fn identical_questions_are_one_and_a_yes_lets_one_pass() {
+    let house = House::new();
+    let room = house.room(1, vec![Arc::new(Desk)]).await;
+    let mut waits: Vec<_> = (0..3).map(|_| spawn(&room, ask(1))).collect();
+    let mut passed = 0;
+    while !waits.is_empty() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let open = waiting(&room, 1).await;
+        room.answer(&Tenant::local(), open.first().unwrap().id, "ada", Reply::Once).await.unwrap();
+        for _ in 0..100 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            if waits.iter().any(tokio::task::JoinHandle::is_finished) {
+                break;
+            }
+        }
+        let before = waits.len();
+        waits.retain(|wait| !wait.is_finished());
+        assert_eq!(before - waits.len(), 1, "one yes, one request");
+        passed += 1;
+    }
+    assert_eq!(passed, 3);
+    // A no is for all who wait.
+    let waits: Vec<_> = (0..3).map(|_| spawn(&room, ask(2))).collect();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let open = waiting(&room, 1).await;
+    room.answer(&Tenant::local(), open.first().unwrap().id, "ada", Reply::Deny("no".into())).await.unwrap();
+    for wait in waits {
+        assert!(matches!(wait.await.unwrap(), Err(NotApproved::Denied { by, .. }) if by == "ada"));
+    }
+}
+
+#[tokio::test]
+async fn another_process_answers() {
+    let house = House::new();
+    let room = house.room(1, vec![Arc::new(Desk)]).await;
+    let desk = house.room(2, vec![]).await;
+    let waits = spawn(&room, ask(1));
+    let id = waiting(&desk, 1).await.first().unwrap().id;
+    let settled = desk.answer(&Tenant::local(), id, "grace", Reply::Once).await.unwrap();
+    assert_eq!(settled, Answered::Settled(ApprovalState::Approved));
+    assert_eq!(waits.await.unwrap().unwrap().approver, "grace");
+    let unknown = desk.answer(&Tenant::local(), model::ApprovalId::from_bits(1), "grace", Reply::Once).await;
+    assert!(matches!(unknown, Err(ApprovalError::Unknown(_))));
+}
+
+#[tokio::test]
+async fn only_whom_the_rule_names_and_as_many_as_it_wants() {
+    let house = House::new();
+    let room = house.room(1, vec![Arc::new(Desk)]).await;
+    let mut question = ask(1);
+    question.need.of = vec!["ada".into(), "grace".into()];
+    question.need.count = 2;
+    let waits = spawn(&room, question);
+    let id = waiting(&room, 1).await.first().unwrap().id;
+    let answer = |by: &'static str| {
+        let room = room.clone();
+        async move { room.answer(&Tenant::local(), id, by, Reply::Session).await }
+    };
+    assert!(matches!(answer("refactoring-bot").await, Err(ApprovalError::NotAnApprover { .. })));
+    assert_eq!(answer("ada").await.unwrap(), Answered::Counted { have: 1, wanted: 2 });
+    assert_eq!(answer("ada").await.unwrap(), Answered::Counted { have: 1, wanted: 2 });
+    assert_eq!(answer("grace").await.unwrap(), Answered::Settled(ApprovalState::Approved));
+    assert_eq!(waits.await.unwrap().unwrap().bound, None);
+}
+
+#[tokio::test]
+async fn an_agent_has_few_open_questions() {
+    let house = House::new();
+    let room = house.room(1, vec![Arc::new(Desk)]).await;
+    let waits: Vec<_> = (0..5).map(|octet| spawn(&room, ask(octet))).collect();
+    waiting(&room, 5).await;
+    assert_eq!(room.ask(ask(99)).await, Err(NotApproved::TooMany));
+    for wait in waits {
+        wait.abort();
+    }
+    waiting(&room, 0).await;
+}
+
+struct Absent;
+
+impl Terminal for Absent {
+    fn is_present(&self) -> bool {
+        false
+    }
+
+    fn open(&self) -> Wait<'_, Option<Box<dyn Screen>>> {
+        Box::pin(async { None })
+    }
+}
+
+#[derive(Clone, Default)]
+struct Typist {
+    keys: Arc<Mutex<Vec<Key>>>,
+    drawn: Arc<Mutex<Vec<Vec<String>>>>,
+}
+
+impl Terminal for Typist {
+    fn is_present(&self) -> bool {
+        true
+    }
+
+    fn open(&self) -> Wait<'_, Option<Box<dyn Screen>>> {
+        Box::pin(async { Some(Box::new(self.clone()) as Box<dyn Screen>) })
+    }
+}
+
+impl Screen for Typist {
+    fn size(&self) -> (u16, u16) {
+        (80, 24)
+    }
+
+    fn draw(&mut self, lines: Vec<String>) -> Wait<'_, bool> {
+        self.drawn.lock().push(lines);
+        Box::pin(async { true })
+    }
+
+    fn key(&mut self) -> Wait<'_, Option<Key>> {
+        Box::pin(async {
+            // The first key comes too early to count.
+            if self.keys.lock().len() < 3 {
+                tokio::time::sleep(Duration::from_millis(350)).await;
+            }
+            let mut keys = self.keys.lock();
+            if keys.is_empty() { None } else { Some(keys.remove(0)) }
+        })
+    }
+}
+
+#[tokio::test]
+async fn on_a_terminal() {
+    let house = House::new();
+    let typist = Typist::default();
+    *typist.keys.lock() = vec![Key::Char('o'), Key::Char('v'), Key::Char('d')];
+    let channel = TerminalChannel::new(Arc::new(typist.clone()), "ada");
+    let room = house.room(1, vec![Arc::new(channel)]).await;
+    assert_eq!(room.ask(ask(1)).await, Err(NotApproved::Denied { by: "ada".into(), reason: String::new() }));
+    let drawn = typist.drawn.lock().clone();
+    assert_eq!(drawn.len(), 2);
+    assert!(drawn.iter().flatten().any(|line| line.contains("merge pull request 42")));
+}
