@@ -1,1 +1,38 @@
-//! proxy
+//! The data plane: where every exchange is accepted, identified, classified, decided, resolved, armed, recorded,
+//! forwarded and scrubbed, in that order and no other, because each stage takes what the one before gives.
+//!
+//! It must never know SQL, read the environment or files, open a secret itself, or let an exchange end unrecorded.
+//! Start reading at [`exchange`], then follow the modules in the order of travel.
+
+pub mod net;
+
+pub mod gateway;
+pub mod session;
+
+pub mod listen;
+mod tunnel;
+
+mod accepted;
+mod identify;
+
+mod classify;
+
+mod decide;
+
+mod resolve;
+
+mod arm;
+
+mod forward;
+
+mod answer;
+
+mod record;
+
+mod body;
+mod exchange;
+mod respond;
+mod websocket;
+
+pub use gateway::{Gateway, Worker};
+pub use session::{LiveSession, SessionSource, Sessions};

@@ -1,0 +1,53 @@
+//! What the control plane asks of the data plane, as traits, so that neither imports the other.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+
+use model::{AgentName, SessionId, Timestamp, UserName};
+use serde::{Deserialize, Serialize};
+
+/// A future of a trait object.
+pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What `POST /v1/sessions` takes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StartSession {
+    /// The principal.
+    pub agent: AgentName,
+    /// The task.
+    #[serde(default)]
+    pub task: Option<String>,
+    /// The person on whose behalf.
+    #[serde(default)]
+    pub user: Option<UserName>,
+    /// Seconds to live.
+    #[serde(default)]
+    pub ttl_seconds: Option<u64>,
+}
+
+/// What it gives: everything that a client needs, once.
+#[derive(Clone, Debug, Serialize)]
+pub struct StartedSession {
+    /// Its id.
+    pub session: SessionId,
+    /// Its token; only its digest is kept.
+    pub token: String,
+    /// The environment of the agent: proxy and CA variables, placeholders.
+    pub env: BTreeMap<String, String>,
+    /// Path of the CA certificate, PEM.
+    pub ca: String,
+    /// When it dies by itself.
+    pub expires: Timestamp,
+}
+
+/// The data plane of this process.
+pub trait Plane: Send + Sync {
+    /// Begins a session, or says why not in one sentence.
+    fn start(&self, wanted: StartSession) -> Later<'_, Result<StartedSession, String>>;
+    /// Takes in at once what the store now says of stops, sessions and approvals (other processes poll).
+    fn refresh(&self) -> Later<'_, ()>;
+    /// Records what an operator did.
+    fn record(&self, by: &str, what: &str);
+}

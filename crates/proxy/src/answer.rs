@@ -1,0 +1,75 @@
+//! Stages 8 and 9: the answer is scrubbed on its way, and its end is recorded.
+
+mod made;
+mod scrub;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{HeaderMap, Response, StatusCode};
+use model::{Code, Refusal};
+use smallvec::SmallVec;
+
+use crate::body::{AnswerBody, AnswerParts, Hook};
+use crate::exchange::Refused;
+use crate::forward::{Answered, clean_answer};
+use crate::gateway::Worker;
+use crate::{respond, websocket};
+
+/// Hands the answer on, through the hooks.
+pub(crate) fn answer(worker: &Arc<Worker>, answered: Answered) -> Result<Response<AnswerBody>, Box<Refused>> {
+    if answered.response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return websocket::switch(worker, answered);
+    }
+    let Answered { response, needles, fate, credential, cut, origin, judged, who, trip, .. } = answered;
+    let (mut parts, body) = response.into_parts();
+    clean_answer(&mut parts.headers);
+    parts.extensions.clear();
+    let mut hooks: SmallVec<[Box<dyn Hook>; 2]> = SmallVec::new();
+    let mut masked = 0;
+    if let Some(needles) = needles {
+        masked = inject::scrub_headers(&mut parts.headers, &needles);
+        match scrub::Scrub::of(needles, &mut parts.headers) {
+            Ok(hook) => hooks.push(Box::new(hook)),
+            Err(refusal) => return Err(trip.refuse(refusal)),
+        }
+    }
+    if let Some(made) = made::Made::of(judged.made, &parts.headers) {
+        hooks.push(Box::new(made));
+    }
+    let bare = credential.is_none();
+    let live = AnswerBody::live(AnswerParts {
+        body,
+        hooks,
+        recorder: trip.recorder,
+        fate,
+        status: parts.status.as_u16(),
+        masked,
+        cut: std::iter::once(who.live.cancelled().clone()).chain(cut).collect(),
+        place: Some(who.place),
+    });
+    if bare && parts.status == StatusCode::UNAUTHORIZED && judged.known_service {
+        return Ok(guide(&mut parts.headers, &origin.to_string(), live));
+    }
+    Ok(Response::from_parts(parts, live))
+}
+
+/// A 401 from a host for which the agent has no credential: its status and `WWW-Authenticate` stay, the body tells which
+/// credential is missing and which command adds it.
+fn guide(headers: &mut HeaderMap, host: &str, upstream: AnswerBody) -> Response<AnswerBody> {
+    let refusal =
+        Refusal::new(Code::Unidentified, format!("{host} asks for a credential, and this agent has none for it")).hint(
+            "add one with `valetkey credential add NAME --service SERVICE` and name it in the agent's permission",
+        );
+    let document = respond::document(&refusal, StatusCode::UNAUTHORIZED);
+    let mut response = Response::new(AnswerBody::replaced(Bytes::clone(&document), upstream));
+    *response.status_mut() = StatusCode::UNAUTHORIZED;
+    let challenges: Vec<HeaderValue> = headers.get_all(header::WWW_AUTHENTICATE).iter().cloned().collect();
+    let out = response.headers_mut();
+    out.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    for challenge in challenges {
+        out.append(header::WWW_AUTHENTICATE, challenge);
+    }
+    response
+}

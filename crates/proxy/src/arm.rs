@@ -1,0 +1,102 @@
+//! Stage 6: the credential goes on, in the declared slot and nowhere else.
+
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use inject::{Armed, InjectError};
+use model::call::ServiceBounds;
+use model::{Classification, Code, CredentialName, Digest, Refusal};
+use policy::Permit;
+
+use crate::accepted::Trip;
+use crate::classify::{Classified, JudgedBody, Who};
+use crate::exchange::Refused;
+use crate::gateway::{Snapshot, Worker};
+use crate::resolve::Resolved;
+
+/// A request that is ready to leave, with the needles to look for in its answer.
+pub(crate) struct Ready {
+    pub(crate) armed: Armed,
+    pub(crate) permit: Permit,
+    pub(crate) stream: Option<Incoming>,
+    pub(crate) judged: Judged,
+    pub(crate) credential: Option<(CredentialName, u64)>,
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) upgrade: Option<OnUpgrade>,
+    pub(crate) who: Who,
+    pub(crate) trip: Trip,
+}
+
+/// What was judged, for redeeming the permit and for bounding the answer.
+pub(crate) struct Judged {
+    pub(crate) head: Digest,
+    pub(crate) body: Option<Digest>,
+    pub(crate) bounds: ServiceBounds,
+    pub(crate) known_service: bool,
+    pub(crate) made: Vec<(String, String)>,
+}
+
+/// Puts the credential on, or sends the request as it is.
+pub(crate) fn arm(worker: &Arc<Worker>, resolved: Resolved) -> Result<Ready, Box<Refused>> {
+    let Resolved { permitted, credential } = resolved;
+    let Classified { request, body, upgrade, snapshot, classification, head, who, mut trip, .. } = permitted.classified;
+    let judged = Judged {
+        head,
+        body: body.digest(),
+        bounds: classification.bounds,
+        known_service: classification.service.is_some(),
+        made: made(&snapshot, &classification),
+    };
+    let (stream, whole) = match body {
+        JudgedBody::Empty => (None, None),
+        JudgedBody::Streamed(stream) => (Some(stream), None),
+        JudgedBody::Whole(bytes, digest) => {
+            trip.recorder.body(Some(digest), bytes.len() as u64);
+            (None, Some(bytes))
+        }
+    };
+    let named = credential.as_ref().map(|(_, credential)| (credential.name().clone(), credential.version()));
+    let armed = match &credential {
+        None => Ok(Armed::bare(request, whole)),
+        Some((scheme, credential)) => {
+            let needles = worker.gateway.needles.of(credential, scheme);
+            inject::arm(request, scheme, credential, needles, whole)
+        }
+    };
+    match armed {
+        Ok(armed) => {
+            if let Some(path) = armed.redacted_target() {
+                trip.recorder.redacted_path(&path);
+            }
+            Ok(Ready {
+                armed,
+                permit: permitted.permit,
+                stream,
+                judged,
+                credential: named,
+                snapshot,
+                upgrade,
+                who,
+                trip,
+            })
+        }
+        Err(error) => Err(trip.refuse(cannot(&error))),
+    }
+}
+
+/// Names and pointers of what the answer will say was created.
+fn made(snapshot: &Snapshot, classification: &Classification) -> Vec<(String, String)> {
+    let service = classification.service.as_ref().and_then(|name| snapshot.catalog.service(name.as_str()));
+    let Some(service) = service else { return Vec::new() };
+    let fields = classification.calls.iter().flat_map(|call| service.made(call.action.as_str()));
+    fields.map(|(name, pointer)| (name.to_owned(), pointer.to_owned())).collect()
+}
+
+fn cannot(error: &InjectError) -> Refusal {
+    let code = match error {
+        InjectError::ClearText { .. } => Code::PlaceholderMisplaced,
+        _ => Code::CredentialUnavailable,
+    };
+    Refusal::new(code, "The credential cannot be put on this request").internal(error.to_string())
+}

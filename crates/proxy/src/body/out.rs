@@ -1,0 +1,248 @@
+//! The request's body towards the upstream.
+
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use aws_lc_rs::digest;
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use inject::KnownScan;
+use model::canonical::Malformed;
+use model::{CredentialName, Digest};
+use parking_lot::Mutex;
+
+/// What became of a streamed body, for the outcome.
+#[derive(Debug, Default)]
+pub(crate) struct BodyFate {
+    sent: OnceLock<(Digest, u64)>,
+    leaked: OnceLock<CredentialName>,
+}
+
+impl BodyFate {
+    /// Digest and length, once all of it was sent.
+    pub(crate) fn sent(&self) -> Option<(Digest, u64)> {
+        self.sent.get().copied()
+    }
+
+    /// The credential whose real value was found in it.
+    pub(crate) fn leaked(&self) -> Option<&CredentialName> {
+        self.leaked.get()
+    }
+}
+
+/// Why a body stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum OutError {
+    /// The client went away or broke the protocol.
+    #[error("request body ended early: {0}")]
+    Client(hyper::Error),
+    /// It is longer than its service allows.
+    #[error("request body is longer than this service allows")]
+    TooLarge,
+    /// It holds a real secret; nothing of it has left.
+    #[error("request body holds the value of a credential")]
+    Secret,
+    /// A trailer that may not come late.
+    #[error("request trailer: {0}")]
+    Trailer(Malformed),
+}
+
+enum Source {
+    Whole(Option<Bytes>),
+    Stream(Box<Stream>),
+}
+
+struct Stream {
+    body: Incoming,
+    context: digest::Context,
+    bytes: u64,
+    bound: u64,
+    scan: Option<KnownScan>,
+    queued: Option<Bytes>,
+    ended: bool,
+    fate: Arc<BodyFate>,
+}
+
+/// A body that hyper sends. Whole where it was judged, streamed where it was not.
+pub struct OutBody(Mutex<Source>);
+
+impl OutBody {
+    /// A body that is in memory, already judged; none for no body.
+    pub(crate) fn whole(bytes: Option<Bytes>) -> Self {
+        Self(Mutex::new(Source::Whole(bytes.filter(|bytes| !bytes.is_empty()))))
+    }
+
+    /// A body that is passed on as it comes, bounded, hashed and searched for real secrets.
+    pub(crate) fn stream(body: Incoming, bound: u64, scan: Option<KnownScan>, fate: Arc<BodyFate>) -> Self {
+        let context = digest::Context::new(&digest::SHA256);
+        let stream = Stream { body, context, bytes: 0, bound, scan, queued: None, ended: false, fate };
+        Self(Mutex::new(Source::Stream(Box::new(stream))))
+    }
+}
+
+impl Body for OutBody {
+    type Data = Bytes;
+    type Error = OutError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, OutError>>> {
+        match self.get_mut().0.get_mut() {
+            Source::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Source::Stream(stream) => stream.poll(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &*self.0.lock() {
+            Source::Whole(bytes) => bytes.is_none(),
+            Source::Stream(stream) => stream.ended,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &*self.0.lock() {
+            Source::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Source::Stream(stream) => stream.body.size_hint(),
+        }
+    }
+}
+
+impl Stream {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, OutError>>> {
+        loop {
+            if let Some(bytes) = self.queued.take() {
+                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            }
+            if self.ended {
+                return Poll::Ready(None);
+            }
+            let frame = match std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                None => return Poll::Ready(self.end().transpose().map(|end| end.map(Frame::data))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(OutError::Client(error)))),
+                Some(Ok(frame)) => frame,
+            };
+            match frame.into_data() {
+                Ok(data) => {
+                    if let Some(out) = self.data(data)? {
+                        return Poll::Ready(Some(Ok(Frame::data(out))));
+                    }
+                }
+                Err(frame) => {
+                    if let Ok(trailers) = frame.into_trailers() {
+                        check_trailers(&trailers).map_err(OutError::Trailer)?;
+                        return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Passes data on, or as much of it as certainly belongs to no secret.
+    fn data(&mut self, data: Bytes) -> Result<Option<Bytes>, OutError> {
+        self.bytes += data.len() as u64;
+        if self.bytes > self.bound {
+            return Err(OutError::TooLarge);
+        }
+        self.context.update(&data);
+        let Some(scan) = &mut self.scan else { return Ok(Some(data)) };
+        match scan.push(data) {
+            Ok(mut ready) => {
+                let first = ready.next();
+                self.queued = join(ready);
+                Ok(first)
+            }
+            Err(name) => {
+                let _ = self.fate.leaked.set(name);
+                Err(OutError::Secret)
+            }
+        }
+    }
+
+    fn end(&mut self) -> Result<Option<Bytes>, OutError> {
+        self.ended = true;
+        let rest = match self.scan.take().map(KnownScan::finish) {
+            None => None,
+            Some(Ok(rest)) => rest,
+            Some(Err(name)) => {
+                let _ = self.fate.leaked.set(name);
+                return Err(OutError::Secret);
+            }
+        };
+        let _ = self.fate.sent.set((finish(self.context.clone()), self.bytes));
+        Ok(rest)
+    }
+}
+
+fn join(parts: impl Iterator<Item = Bytes>) -> Option<Bytes> {
+    let mut all: Option<Bytes> = None;
+    for part in parts {
+        all = Some(match all {
+            None => part,
+            Some(front) => [front, part].concat().into(),
+        });
+    }
+    all
+}
+
+/// Finishes a SHA-256.
+pub(crate) fn finish(context: digest::Context) -> Digest {
+    let mut out = [0u8; 32];
+    out.copy_from_slice(context.finish().as_ref());
+    Digest(out)
+}
+
+/// Trailers that would change authentication, framing or routing are refused (row C41).
+fn check_trailers(trailers: &http::HeaderMap) -> Result<(), Malformed> {
+    const LATE: [&str; 12] = [
+        "authorization",
+        "cookie",
+        "host",
+        "content-length",
+        "content-encoding",
+        "content-type",
+        "transfer-encoding",
+        "connection",
+        "te",
+        "trailer",
+        "x-api-key",
+        "expect",
+    ];
+    let bad = trailers.keys().any(|name| {
+        LATE.contains(&name.as_str()) || name.as_str().starts_with("proxy-") || model::canonical::is_hop_by_hop(name)
+    });
+    if bad { Err(Malformed::Trailer) } else { Ok(()) }
+}
+
+/// Reads a body whole, up to `bound` octets. `Ok(Err(..))` gives back a body that is larger: its read part first.
+///
+/// # Errors
+/// The client went away, broke the protocol, or sent a trailer that may not come late.
+pub(crate) async fn read_whole(mut body: Incoming, bound: usize) -> Result<Option<Bytes>, OutError> {
+    let mut first: Option<Bytes> = None;
+    let mut all = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        match frame.map_err(OutError::Client)?.into_data() {
+            Ok(data) => {
+                if all.len() + first.as_ref().map_or(0, Bytes::len) + data.len() > bound {
+                    return Ok(None);
+                }
+                match first.take() {
+                    None if all.is_empty() => first = Some(data),
+                    None => all.extend_from_slice(&data),
+                    Some(front) => {
+                        all.extend_from_slice(&front);
+                        all.extend_from_slice(&data);
+                    }
+                }
+            }
+            Err(frame) => {
+                if let Ok(trailers) = frame.into_trailers() {
+                    check_trailers(&trailers).map_err(OutError::Trailer)?;
+                }
+            }
+        }
+    }
+    Ok(Some(first.unwrap_or_else(|| all.freeze())))
+}

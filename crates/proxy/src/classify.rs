@@ -1,0 +1,198 @@
+//! Stage 3: what it asks for, and which placeholders were seen where, before anything is decided.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{Context, SHA256, digest as sha};
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use inject::Sightings;
+use model::call::BodyView;
+use model::canonical::{CanonicalRequest, Length, Origin};
+use model::{Classification, Code, CredentialName, Digest, Refusal, SchemeSpec, bounds};
+use policy::Subject;
+
+use crate::accepted::{Accepted, Trip, malformed};
+use crate::body::{OutError, finish, read_whole};
+use crate::exchange::Refused;
+use crate::gateway::{Snapshot, Worker};
+use crate::identify::Identified;
+use crate::session::{LiveSession, Place};
+use crate::tunnel::Link;
+
+/// A request that is understood.
+pub(crate) struct Classified {
+    pub(crate) request: CanonicalRequest,
+    pub(crate) body: JudgedBody,
+    pub(crate) upgrade: Option<OnUpgrade>,
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) subject: Subject,
+    pub(crate) classification: Classification,
+    pub(crate) head: Digest,
+    pub(crate) presented: Option<(usize, CredentialName)>,
+    pub(crate) who: Who,
+    pub(crate) trip: Trip,
+}
+
+/// The session, and its place among the exchanges under way.
+pub(crate) struct Who {
+    pub(crate) live: Arc<LiveSession>,
+    pub(crate) place: Place,
+}
+
+/// A body as far as it was judged.
+pub(crate) enum JudgedBody {
+    /// There is none.
+    Empty,
+    /// It passes as it comes.
+    Streamed(Incoming),
+    /// It was read whole; its digest is what permits are bound to.
+    Whole(Bytes, Digest),
+}
+
+impl JudgedBody {
+    /// The digest, where the body was judged.
+    pub(crate) fn digest(&self) -> Option<Digest> {
+        match self {
+            Self::Empty | Self::Streamed(_) => None,
+            Self::Whole(_, digest) => Some(*digest),
+        }
+    }
+
+    /// The octets, where they are in memory.
+    pub(crate) fn bytes(&self) -> Option<&Bytes> {
+        match self {
+            Self::Whole(bytes, _) => Some(bytes),
+            Self::Empty | Self::Streamed(_) => None,
+        }
+    }
+
+    /// Reads it whole if it is not yet.
+    pub(crate) async fn gather(self, bound: usize) -> Result<Self, Refusal> {
+        let Self::Streamed(incoming) = self else { return Ok(self) };
+        match read_whole(incoming, bound).await {
+            Ok(Some(bytes)) => {
+                let mut digest = [0u8; 32];
+                digest.copy_from_slice(sha(&SHA256, &bytes).as_ref());
+                Ok(Self::Whole(bytes, Digest(digest)))
+            }
+            Ok(None) => Err(Refusal::new(Code::TooLarge, "The request's body is larger than a rule may judge")
+                .hint(format!("bodies that rules or people look at may have {bound} octets"))),
+            Err(OutError::Trailer(why)) => Err(malformed(why)),
+            Err(error) => {
+                Err(Refusal::new(Code::Malformed, "The request's body ended early").internal(error.to_string()))
+            }
+        }
+    }
+}
+
+/// Classifies by the head, and by the body where an action or a rule depends on it.
+pub(crate) async fn classify(
+    worker: &Arc<Worker>,
+    link: &Link,
+    snapshot: Arc<Snapshot>,
+    identified: Identified,
+) -> Result<Classified, Box<Refused>> {
+    let Identified { accepted, live, place } = identified;
+    let Accepted { request, body, upgrade, mut trip, .. } = accepted;
+    let head = head_digest(&request);
+    trip.recorder.request(&request, head);
+    let body = if request.length() == Length::Empty { JudgedBody::Empty } else { JudgedBody::Streamed(body) };
+    let subject = subject_of(link, &live);
+    let judged = match judge(&snapshot, &subject, &request, body).await {
+        Ok(judged) => judged,
+        Err(refusal) => return Err(trip.refuse(refusal)),
+    };
+    let (classification, body) = judged;
+    let sightings = sight(worker, &snapshot, &live, &request, (&classification, body.bytes()));
+    let Sightings { list, presented, refusal } = sightings;
+    trip.recorder.classified(&classification, list);
+    let leak = live.known.as_ref().and_then(|known| known.find(&request, body.bytes().map(|bytes| &**bytes)));
+    if let Some(refusal) = refusal.or_else(|| leak.map(|name| leaked(&name))) {
+        return Err(trip.refuse(refusal));
+    }
+    let who = Who { live, place };
+    Ok(Classified { request, body, upgrade, snapshot, subject, classification, head, presented, who, trip })
+}
+
+async fn judge(
+    snapshot: &Snapshot,
+    subject: &Subject,
+    request: &CanonicalRequest,
+    mut body: JudgedBody,
+) -> Result<(Classification, JudgedBody), Refusal> {
+    let view = if matches!(body, JudgedBody::Empty) { BodyView::Empty } else { BodyView::NotRead };
+    let first = snapshot.catalog.classify(request, view)?;
+    let streamed = matches!(body, JudgedBody::Streamed(_));
+    let needed =
+        first.needs_body || snapshot.rules.needs_body(subject, &first) || needs_body_slot(snapshot, request.origin());
+    if !streamed || !needed {
+        return Ok((first, body));
+    }
+    let fact_bound = first.bounds.body_fact_bytes.unwrap_or(bounds::BODY_FACT_BYTES_DEFAULT);
+    let bound = fact_bound.max(bounds::APPROVAL_BODY_BYTES_MAX);
+    if matches!(request.length(), Length::Known(length) if length > bound as u64) {
+        // It can pass only where nothing depends on it: its facts are unknown, and what needs them denies.
+        return Ok((snapshot.catalog.classify(request, BodyView::TooLarge)?, body));
+    }
+    body = body.gather(bound).await?;
+    let view = match body.bytes() {
+        Some(bytes) if bytes.len() > fact_bound => BodyView::TooLarge,
+        Some(bytes) => BodyView::Whole(bytes),
+        None => BodyView::Empty,
+    };
+    Ok((snapshot.catalog.classify(request, view)?, body))
+}
+
+/// A credential that goes into the body needs the body.
+fn needs_body_slot(snapshot: &Snapshot, origin: &Origin) -> bool {
+    schemes(snapshot, origin).iter().any(|scheme| matches!(scheme, SchemeSpec::Body { .. }))
+}
+
+/// The slots of this host, none for one that nobody knows or where no credential ever goes.
+pub(crate) fn schemes<'a>(snapshot: &'a Snapshot, origin: &Origin) -> &'a [SchemeSpec] {
+    let found = snapshot.catalog.find(&origin.host, origin.port, origin.scheme);
+    found.map_or(&[], |found| found.service.schemes_at(found.host))
+}
+
+fn sight(
+    worker: &Worker,
+    snapshot: &Snapshot,
+    live: &LiveSession,
+    request: &CanonicalRequest,
+    (classification, body): (&Classification, Option<&Bytes>),
+) -> Sightings {
+    worker.gateway.index.sight(inject::Look {
+        request,
+        service: classification.service.as_ref(),
+        schemes: schemes(snapshot, request.origin()),
+        session: &live.placeholders,
+        body: body.map(|bytes| &**bytes),
+    })
+}
+
+/// A real secret in what an agent sends: it must never have had it.
+pub(crate) fn leaked(name: &CredentialName) -> Refusal {
+    Refusal::new(Code::SecretInRequest, format!("The request holds the value of the credential `{name}`"))
+        .hint("send the placeholder instead; if the agent has the real value, revoke it: `valetkey credential revoke`")
+}
+
+fn subject_of(link: &Link, live: &LiveSession) -> Subject {
+    let session = &live.session;
+    Subject {
+        tenant: session.tenant.clone(),
+        agent: session.agent.clone(),
+        user: session.user.clone(),
+        roles: session.roles.clone(),
+        task: session.task.clone(),
+        session: session.id,
+        session_started: session.started,
+        source: link.address,
+    }
+}
+
+fn head_digest(request: &CanonicalRequest) -> Digest {
+    let mut context = Context::new(&SHA256);
+    request.digest_input(&mut |bytes| context.update(bytes));
+    finish(context)
+}

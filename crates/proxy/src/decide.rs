@@ -1,0 +1,185 @@
+//! Stage 4: a permit, or a refusal, or a wait for a person.
+
+use std::sync::Arc;
+
+use approval::{Ask, NotApproved};
+use model::event::ApprovalRecord;
+use model::{Code, Refusal, bounds};
+use policy::limit::{LimitNeed, Over, Reached, Reservation};
+use policy::{ApprovalNeed, Binding, Conditions, Decision, Grant, Permit, Question};
+
+use crate::classify::Classified;
+use crate::exchange::Refused;
+use crate::gateway::Worker;
+
+/// A request that may leave.
+pub(crate) struct Permitted {
+    pub(crate) classified: Classified,
+    pub(crate) permit: Permit,
+}
+
+/// Decides, reserves limits, asks, and decides again after a person has answered.
+pub(crate) async fn decide(worker: &Arc<Worker>, mut classified: Classified) -> Result<Permitted, Box<Refused>> {
+    match permit(worker, &mut classified).await {
+        Ok(permit) => Ok(Permitted { classified, permit }),
+        Err(refusal) => Err(classified.trip.refuse(refusal)),
+    }
+}
+
+async fn permit(worker: &Arc<Worker>, classified: &mut Classified) -> Result<Permit, Refusal> {
+    let mut conditions = judge(worker, classified)?;
+    let reservation = reserve(worker, classified, &mut conditions).await?;
+    classified.trip.recorder.reserved(reservation.id());
+    let mut grant = None;
+    if let Some(need) = conditions.approval().cloned() {
+        grant = Some(ask(worker, classified, need.clone()).await?);
+        // Minutes may have passed: what was true then must be true now.
+        conditions = judge(worker, classified)?;
+        if conditions.approval().is_none_or(|again| again.key != need.key) {
+            conditions.ask(need);
+        }
+    }
+    classified.trip.recorder.allowed(conditions.rules(), conditions.observed());
+    let binding = Binding {
+        exchange: classified.trip.recorder.exchange(),
+        head: classified.head,
+        body: classified.body.digest(),
+    };
+    let now = worker.gateway.clock.now();
+    conditions.satisfy(binding, &reservation, grant.as_ref(), now).map_err(|unmet| {
+        Refusal::new(Code::Denied, "The conditions of the rule are not met").internal(unmet.to_string())
+    })
+}
+
+fn judge(worker: &Worker, classified: &Classified) -> Result<Conditions, Refusal> {
+    let question = Question {
+        subject: &classified.subject,
+        classification: &classified.classification,
+        method: classified.request.method(),
+        origin: classified.request.origin(),
+        presented: classified.presented.as_ref().map(|(_, name)| name),
+        now: worker.gateway.clock.now(),
+    };
+    match classified.snapshot.rules.decide(&question) {
+        Decision::Allow(conditions) => Ok(conditions),
+        Decision::Deny(refusal) => Err(refusal),
+    }
+}
+
+/// Reserves every limit at once, or none. A limit that asks when it is used up adds its question.
+async fn reserve(
+    worker: &Worker,
+    classified: &Classified,
+    conditions: &mut Conditions,
+) -> Result<Reservation, Refusal> {
+    if conditions.limits().is_empty() {
+        return Ok(Reservation::nothing());
+    }
+    let tenant = &classified.subject.tenant;
+    let now = worker.gateway.clock.now();
+    let limits = worker.gateway.store.limits();
+    match limits.reserve(tenant, conditions.limits(), now).await.map_err(|error| counters_away(&error))? {
+        Ok(reservation) => Ok(reservation),
+        Err(reached) if reached.need.over == Over::Ask => {
+            conditions.ask(ask_beyond(&reached.need));
+            let again = limits.reserve_approved(tenant, conditions.limits(), now).await;
+            match again.map_err(|error| counters_away(&error))? {
+                Ok(reservation) => Ok(reservation),
+                Err(reached) => Err(limit_reached(&reached)),
+            }
+        }
+        Err(reached) => Err(limit_reached(&reached)),
+    }
+}
+
+fn ask_beyond(need: &LimitNeed) -> ApprovalNeed {
+    ApprovalNeed {
+        key: need.key.clone(),
+        once_per_session: false,
+        timeout_seconds: bounds::APPROVAL_SECONDS_DEFAULT,
+        count: 1,
+        of: Vec::new(),
+        rule: need.rule.clone(),
+        reason: format!("the limit {} is used up", need.label),
+    }
+}
+
+fn limit_reached(reached: &Reached) -> Refusal {
+    let need = &reached.need;
+    let refusal = Refusal::new(Code::LimitReached, format!("The limit {} is reached", need.label)).rule(&need.rule);
+    match reached.retry_after_seconds {
+        Some(seconds) => refusal.retry_after(seconds),
+        None => refusal.hint("this request alone is over the limit; no waiting helps"),
+    }
+}
+
+/// Counters that cannot be asked are closed (row J119).
+fn counters_away(error: &store::StoreError) -> Refusal {
+    Refusal::new(Code::Unavailable, "Limits cannot be counted now, so nothing is sent")
+        .internal(error.to_string())
+        .retry_after(1)
+}
+
+/// Puts the question, bound to the whole body.
+async fn ask(worker: &Arc<Worker>, classified: &mut Classified, need: ApprovalNeed) -> Result<Grant, Refusal> {
+    let body = std::mem::replace(&mut classified.body, crate::classify::JudgedBody::Empty);
+    classified.body = body.gather(bounds::APPROVAL_BODY_BYTES_MAX).await?;
+    let rule = need.rule.clone();
+    let question = question(classified, need);
+    let ended = classified.who.live.cancelled().clone();
+    let answer = tokio::select! {
+        answer = worker.gateway.room.ask(question) => answer,
+        () = ended.cancelled() => return Err(Refusal::new(Code::SessionEnded, "The session has ended")),
+    };
+    match answer {
+        Ok(grant) => {
+            let record = ApprovalRecord { id: grant.approval, approver: Some(grant.approver.clone()) };
+            classified.trip.recorder.approved(record);
+            Ok(grant)
+        }
+        Err(not) => Err(not_approved(not).rule(rule)),
+    }
+}
+
+fn question(classified: &Classified, need: ApprovalNeed) -> Ask {
+    let request = &classified.request;
+    let service = classified.classification.service.as_ref();
+    let service = service.and_then(|name| classified.snapshot.catalog.service(name.as_str()));
+    let sentences = match service {
+        Some(service) => classified.classification.calls.iter().map(|call| service.sentence(call)).collect(),
+        None => vec![format!("{} {} at {}", request.method(), request.path().raw(), request.origin())],
+    };
+    let content_type = request.headers().get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    Ask {
+        tenant: classified.subject.tenant.clone(),
+        session: classified.subject.session,
+        agent: classified.subject.agent.clone(),
+        need,
+        sentences,
+        method: request.method().as_str().to_owned(),
+        url: format!("{}://{}{}", request.origin().scheme.as_str(), request.origin(), request.target()),
+        content_type: content_type.map(str::to_owned),
+        head: classified.head,
+        body: classified.body.digest(),
+        preview: classified.body.bytes().cloned().unwrap_or_default(),
+        task: classified.subject.task.clone(),
+    }
+}
+
+fn not_approved(not: NotApproved) -> Refusal {
+    match not {
+        NotApproved::Denied { by, reason } => {
+            let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+            Refusal::new(Code::ApprovalDenied, format!("{by} denied this request{why}"))
+        }
+        NotApproved::Expired => Refusal::new(Code::ApprovalExpired, "Nobody answered in time"),
+        NotApproved::NoChannel { hint } => {
+            Refusal::new(Code::Denied, "This action needs a person's approval, and nobody can be asked here").hint(hint)
+        }
+        NotApproved::TooMany => Refusal::new(Code::ApprovalDenied, "This agent has too many open questions")
+            .hint("wait until the open ones are answered"),
+        NotApproved::Unavailable { reason } => {
+            Refusal::new(Code::Unavailable, "Nobody can be asked now").internal(reason).retry_after(1)
+        }
+    }
+}

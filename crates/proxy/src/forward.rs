@@ -1,0 +1,196 @@
+//! Stage 7: the attempt is written, the permit is spent, the request leaves. No redirect is followed, nothing is
+//! retried unless nothing was sent.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{self, HeaderValue};
+use http::{HeaderMap, Request, Response};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use inject::{Armed, ArmedParts, Needles};
+use model::canonical::Origin;
+use model::{Code, CredentialName, Refusal, bounds};
+use policy::Permit;
+use tokio_util::sync::CancellationToken;
+
+use crate::accepted::Trip;
+use crate::arm::{Judged, Ready};
+use crate::body::{BodyFate, OutBody};
+use crate::classify::{Who, leaked};
+use crate::exchange::Refused;
+use crate::gateway::Worker;
+use crate::net::dial::DialError;
+use crate::net::pool::{PoolKey, Pooled, SendError};
+use crate::record::Attempt;
+
+/// An answer's head has come.
+pub(crate) struct Answered {
+    pub(crate) response: Response<Pooled<Incoming>>,
+    pub(crate) needles: Option<Arc<Needles>>,
+    pub(crate) fate: Option<Arc<BodyFate>>,
+    pub(crate) credential: Option<CredentialName>,
+    pub(crate) cut: Option<CancellationToken>,
+    pub(crate) origin: Origin,
+    pub(crate) judged: Judged,
+    pub(crate) upgrade: Option<OnUpgrade>,
+    pub(crate) who: Who,
+    pub(crate) trip: Trip,
+}
+
+/// Writes the attempt and sends.
+pub(crate) async fn forward(worker: &Arc<Worker>, mut ready: Ready) -> Result<Answered, Box<Refused>> {
+    let attempt = match ready.trip.recorder.attempt().await {
+        Ok(attempt) => attempt,
+        Err(refusal) => return Err(ready.trip.refuse(refusal)),
+    };
+    let Ready { armed, permit, stream, judged, credential, snapshot, upgrade, who, mut trip } = ready;
+    let fate = stream.as_ref().map(|_| Arc::new(BodyFate::default()));
+    let cut = credential.as_ref().map(|(name, _)| worker.gateway.in_use.handle(name));
+    let key = PoolKey {
+        agent: who.live.session.agent.clone(),
+        credential: credential.clone(),
+        origin: armed.origin().clone(),
+    };
+    let origin = armed.origin().clone();
+    let (request, needles) = request_of(armed, &who, (stream, &judged, fate.as_ref()), upgrade.is_some());
+    let sent = if let Err(refusal) = spend(worker, permit, &judged, attempt) {
+        Err(refusal)
+    } else {
+        let send = worker.pool.send(&snapshot.dialer, key, request, upgrade.is_some());
+        send_within(send, &who, cut.as_ref(), &judged).await
+    };
+    match sent {
+        Ok(response) => {
+            let credential = credential.map(|(name, _)| name);
+            Ok(Answered { response, needles, fate, credential, cut, origin, judged, upgrade, who, trip })
+        }
+        Err(refusal) => {
+            let refusal = match fate.as_ref().and_then(|fate| fate.leaked()) {
+                Some(name) => leaked(name),
+                None => refusal,
+            };
+            if matches!(refusal.code, Code::UpstreamUnreachable | Code::BlockedAddress | Code::UpstreamUntrusted) {
+                trip.recorder.nothing_sent();
+            }
+            Err(trip.refuse(refusal))
+        }
+    }
+}
+
+type Passing<'a> = (Option<Incoming>, &'a Judged, Option<&'a Arc<BodyFate>>);
+
+/// The request as it is sent, and what must not come back.
+fn request_of(
+    armed: Armed,
+    who: &Who,
+    passing: Passing<'_>,
+    upgrade: bool,
+) -> (Request<OutBody>, Option<Arc<Needles>>) {
+    let ArmedParts { method, target, mut headers, body, needles, .. } = armed.into_parts();
+    let body = match passing {
+        (Some(stream), judged, Some(fate)) => {
+            let scan = who.live.known.as_ref().map(inject::KnownSecrets::scan);
+            OutBody::stream(stream, judged.bounds.body_bytes.unwrap_or(u64::MAX), scan, Arc::clone(fate))
+        }
+        _ => OutBody::whole(body),
+    };
+    let needles = Some(needles).filter(|needles| !needles.is_empty());
+    if upgrade {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        if needles.is_some() {
+            // Compressed messages could not be scrubbed (row E62); clients do without when none is agreed on.
+            headers.remove(header::SEC_WEBSOCKET_EXTENSIONS);
+        }
+    }
+    let mut request = Request::new(body);
+    *request.method_mut() = method;
+    *request.uri_mut() = target.parse().unwrap_or_default();
+    *request.headers_mut() = headers;
+    (request, needles)
+}
+
+/// The permit and the attempt are both used up here: one exchange, once, for the octets that were judged.
+fn spend(worker: &Worker, permit: Permit, judged: &Judged, attempt: Attempt) -> Result<(), Refusal> {
+    attempt.spend();
+    let now = worker.gateway.clock.now();
+    match permit.redeem(&judged.head, judged.body.as_ref(), now) {
+        Ok(_redeemed) => Ok(()),
+        Err(stale) => Err(Refusal::new(Code::Denied, "The permission for this request has lapsed; send it again")
+            .internal(stale.to_string())),
+    }
+}
+
+async fn send_within(
+    send: impl Future<Output = Result<Response<Pooled<Incoming>>, SendError>>,
+    who: &Who,
+    cut: Option<&CancellationToken>,
+    judged: &Judged,
+) -> Result<Response<Pooled<Incoming>>, Refusal> {
+    let seconds = judged.bounds.answer_head_seconds.unwrap_or(bounds::ANSWER_HEAD_SECONDS_DEFAULT);
+    let revoked = async {
+        match cut {
+            Some(cut) => cut.cancelled().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        sent = tokio::time::timeout(Duration::from_secs(seconds), send) => match sent {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => Err(not_sent(&error)),
+            Err(_) => Err(Refusal::new(Code::UpstreamTimeout, format!("The upstream did not answer within {seconds} s"))),
+        },
+        () = who.live.cancelled().cancelled() => Err(Refusal::new(Code::SessionEnded, "The session has ended")),
+        () = revoked => Err(Refusal::new(Code::CredentialRevoked, "The credential was revoked")),
+    }
+}
+
+fn not_sent(error: &SendError) -> Refusal {
+    let internal = error.to_string();
+    let refusal = match error {
+        SendError::Dial(DialError::Blocked { .. }) => {
+            Refusal::new(Code::BlockedAddress, "The host's address is one that is never dialled")
+                .hint("if this is a service of yours, list it under `upstreams:` in the configuration")
+        }
+        SendError::Dial(DialError::Untrusted { .. }) => {
+            Refusal::new(Code::UpstreamUntrusted, "The upstream's certificate does not verify")
+                .hint("if your own authority signs it, name its certificate under `upstreams: ca:`")
+        }
+        SendError::Dial(DialError::Timeout { .. }) => {
+            Refusal::new(Code::UpstreamTimeout, "The upstream could not be connected in time")
+        }
+        SendError::Dial(_) => Refusal::new(Code::UpstreamUnreachable, "The upstream cannot be reached").retry_after(1),
+        SendError::Broken { .. } => Refusal::new(Code::UpstreamInvalid, "The upstream broke off or broke the protocol"),
+    };
+    refusal.internal(internal)
+}
+
+/// Fields of an answer that belong to one hop, or that lead clients around the proxy (row A14).
+pub(crate) fn clean_answer(headers: &mut HeaderMap) {
+    const DROPPED: [&str; 9] = [
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-connection",
+        "te",
+        "transfer-encoding",
+        "upgrade",
+        "alt-svc",
+        "trailer",
+    ];
+    let nominated: Vec<http::HeaderName> = headers
+        .get_all(http::header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|text| text.split(','))
+        .filter_map(|token| http::HeaderName::from_bytes(token.trim().to_ascii_lowercase().as_bytes()).ok())
+        .collect();
+    for name in nominated {
+        headers.remove(name);
+    }
+    for name in DROPPED {
+        headers.remove(name);
+    }
+}

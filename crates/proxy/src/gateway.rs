@@ -1,0 +1,137 @@
+//! What all exchanges share: one immutable snapshot, the state behind it, and a worker for each thread.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use arc_swap::ArcSwap;
+use audit::{Lane, Log, SyncPolicy};
+use catalog::Catalog;
+use inject::{Index, NeedleCache};
+use model::{AgentName, Clock, CredentialName, Random, bounds};
+use parking_lot::RwLock;
+use policy::Rules;
+use tokio_util::sync::CancellationToken;
+
+use crate::body::OutBody;
+use crate::net::dial::Dialer;
+use crate::net::leaf::Authority;
+use crate::net::pool::Pool;
+use crate::session::{SessionSource, Sessions};
+
+/// What decides, as one value that is swapped whole (hot reload). Never edited.
+pub struct Snapshot {
+    /// The rules.
+    pub rules: Rules,
+    /// The services.
+    pub catalog: Catalog,
+    /// How to reach upstreams.
+    pub dialer: Dialer,
+}
+
+/// What the operator stopped while it was in use. Reads are lock-free in practice (one uncontended read lock).
+#[derive(Default)]
+pub struct Stopped {
+    /// Everything.
+    pub all: bool,
+    /// Agents that may do nothing.
+    pub agents: Vec<AgentName>,
+    /// Credentials that are put on nothing.
+    pub credentials: Vec<CredentialName>,
+}
+
+/// The gateway of one process.
+pub struct Gateway {
+    /// Rules, services, upstreams.
+    pub snapshot: ArcSwap<Snapshot>,
+    /// Sessions alive here.
+    pub sessions: Sessions,
+    /// Where others are found.
+    pub source: Box<dyn SessionSource>,
+    /// All placeholders that this process knows.
+    pub index: Index,
+    /// Needles by credential version.
+    pub needles: NeedleCache,
+    /// Where credentials live.
+    pub vault: vault::Vault,
+    /// Durable rows: limits, stops.
+    pub store: store::Store,
+    /// Where people are asked.
+    pub room: approval::WaitingRoom,
+    /// The audit log.
+    pub log: Log,
+    /// What is synced before forwarding.
+    pub sync: SyncPolicy,
+    /// Who signs the leaves.
+    pub authority: Authority,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub random: Arc<dyn Random>,
+    /// What was stopped.
+    pub stopped: ArcSwap<Stopped>,
+    /// Cut when the process has been told to stop and its time is over.
+    pub cut: CancellationToken,
+    /// Cancelled when the process has been told to stop: new exchanges are refused.
+    pub drain: CancellationToken,
+    /// `serve --dev-identify-by-header`: loopback only.
+    pub identify_by_header: bool,
+    /// Cancellation handles of live exchanges by credential.
+    pub in_use: InUse,
+    /// Open client connections.
+    pub connections: AtomicUsize,
+}
+
+impl Gateway {
+    /// Takes a place among the open connections; `None` at the bound.
+    pub(crate) fn enter(self: &Arc<Self>) -> Option<ConnectionPlace> {
+        if self.connections.fetch_add(1, Relaxed) >= bounds::CONNECTIONS_MAX {
+            self.connections.fetch_sub(1, Relaxed);
+            return None;
+        }
+        Some(ConnectionPlace(Arc::clone(self)))
+    }
+}
+
+/// A place among the open connections; given back when dropped.
+pub(crate) struct ConnectionPlace(Arc<Gateway>);
+
+impl Drop for ConnectionPlace {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Relaxed);
+    }
+}
+
+/// One cancellation handle per credential, so that revoking it cuts what carries it.
+#[derive(Default)]
+pub struct InUse {
+    handles: RwLock<HashMap<CredentialName, CancellationToken>>,
+}
+
+impl InUse {
+    /// The handle that exchanges with this credential hold.
+    #[must_use]
+    pub fn handle(&self, name: &CredentialName) -> CancellationToken {
+        if let Some(handle) = self.handles.read().get(name) {
+            return handle.clone();
+        }
+        self.handles.write().entry(name.clone()).or_default().clone()
+    }
+
+    /// Cuts everything that carries it; later exchanges get a fresh handle.
+    pub fn cut(&self, name: &CredentialName) {
+        if let Some(handle) = self.handles.write().remove(name) {
+            handle.cancel();
+        }
+    }
+}
+
+/// One thread's share: its lane of the audit log and its upstream connections.
+pub struct Worker {
+    /// What all share.
+    pub gateway: Arc<Gateway>,
+    /// This thread's chain.
+    pub lane: Lane,
+    /// This thread's upstream connections.
+    pub pool: Pool<OutBody>,
+}

@@ -1,0 +1,46 @@
+//! Accepting connections: each worker thread accepts on its own copy of the listening socket, and a connection stays
+//! with the thread that took it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::gateway::Worker;
+use crate::tunnel;
+
+/// Accepts until the process is told to stop.
+pub async fn listen(worker: Arc<Worker>, listener: TcpListener) {
+    let drain = worker.gateway.drain.clone();
+    loop {
+        tokio::select! {
+            biased;
+            () = drain.cancelled() => return,
+            accepted = listener.accept() => match accepted {
+                Ok((tcp, peer)) => take(&worker, tcp, peer),
+                Err(error) => {
+                    // Out of descriptors: what is open goes on, and closing connections make room (row J128).
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            },
+        }
+    }
+}
+
+fn take(worker: &Arc<Worker>, tcp: TcpStream, peer: SocketAddr) {
+    let Some(place) = worker.gateway.enter() else {
+        tracing::warn!("too many connections; one more was closed");
+        return;
+    };
+    // Without this each answer waits for the client's delayed acknowledgement: 44 ms per new connection.
+    if tcp.set_nodelay(true).is_err() {
+        return;
+    }
+    let worker = Arc::clone(worker);
+    tokio::spawn(async move {
+        tunnel::serve(worker, tcp, peer).await;
+        drop(place);
+    });
+}

@@ -1,0 +1,275 @@
+//! Records: made when an exchange is accepted, travels with it, and writes "abandoned" if it is dropped unfinished, so
+//! that no exchange ends unrecorded, whatever happens to its future.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use audit::Position;
+use model::event::{ApprovalRecord, CredentialUse, Kind, RequestRecord, ResponseRecord, Verdict};
+use model::id::ReservationId;
+use model::{
+    CanonicalRequest, Class, Classification, Code, Digest, Event, EventId, ExchangeId, Refusal, Tenant, Timestamp,
+};
+
+use crate::gateway::Worker;
+use crate::session::LiveSession;
+
+/// How far an exchange got; decides what is written when it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// Nothing written yet.
+    Open,
+    /// The attempt is written; something may have left.
+    Attempted,
+    /// The last record is written.
+    Closed,
+}
+
+/// What is said of one exchange, as it becomes known.
+pub(crate) struct Recorder {
+    worker: Arc<Worker>,
+    event: Event,
+    accepted: Timestamp,
+    progress: Progress,
+    class: Class,
+    session: Option<Arc<LiveSession>>,
+    reservation: Option<ReservationId>,
+}
+
+impl Recorder {
+    /// Begins with nothing known but when and from where.
+    pub(crate) fn begin(worker: &Arc<Worker>, source: &Arc<str>) -> Self {
+        let now = worker.gateway.clock.now();
+        let random = &*worker.gateway.random;
+        let mut event = Event::new(EventId::fresh(now, random), now, Kind::Refusal, Tenant::local());
+        event.exchange = Some(ExchangeId::fresh(now, random));
+        event.request = Some(RequestRecord { source: Arc::clone(source), ..RequestRecord::default() });
+        Self {
+            worker: Arc::clone(worker),
+            event,
+            accepted: now,
+            progress: Progress::Open,
+            class: Class::Read,
+            session: None,
+            reservation: None,
+        }
+    }
+
+    /// The exchange's id.
+    pub(crate) fn exchange(&self) -> ExchangeId {
+        self.event.exchange.unwrap_or_else(|| ExchangeId::from_bits(0))
+    }
+
+    /// Notes what was asked before anything is known of it: for requests that turn out malformed.
+    pub(crate) fn asked(&mut self, method: &str, host: &str, path: &str) {
+        if let Some(request) = &mut self.event.request {
+            request.method = method.into();
+            request.host = host.into();
+            // A refused path may hold anything; the encoder escapes and bounds it.
+            request.path = path.chars().take(512).collect::<String>().into();
+        }
+    }
+
+    /// Notes the canonical request and its digest.
+    pub(crate) fn request(&mut self, canonical: &CanonicalRequest, digest: Digest) {
+        if let Some(request) = &mut self.event.request {
+            request.method = canonical.method().as_str().into();
+            request.host = canonical.origin().to_string().into();
+            request.path = canonical.target().into();
+            request.digest = Some(digest);
+        }
+    }
+
+    /// Replaces the path by its form with secrets redacted (query slots).
+    pub(crate) fn redacted_path(&mut self, path: &str) {
+        if let Some(request) = &mut self.event.request {
+            request.path = path.into();
+        }
+    }
+
+    /// Notes who asks.
+    pub(crate) fn identified(&mut self, live: &Arc<LiveSession>) {
+        let session = &live.session;
+        self.event.tenant = session.tenant.clone();
+        self.event.agent = Some(session.agent.clone());
+        self.event.user.clone_from(&session.user);
+        self.event.session = Some(session.id);
+        self.event.task.clone_from(&session.task);
+        live.tally.requests.fetch_add(1, Relaxed);
+        self.session = Some(Arc::clone(live));
+    }
+
+    /// Notes what it is.
+    pub(crate) fn classified(&mut self, classification: &Classification, sightings: Vec<model::Sighting>) {
+        self.event.service.clone_from(&classification.service);
+        self.event.calls = classification.calls.to_vec();
+        self.class = classification.class();
+        if let (Some(live), false) = (&self.session, sightings.is_empty()) {
+            let serious = sightings.iter().filter(|seen| !matches!(seen.place, model::sighting::Place::Slot)).count();
+            live.tally.tripwires.fetch_add(serious as u64, Relaxed);
+        }
+        self.event.sightings = sightings;
+    }
+
+    /// Notes the rules that allowed it.
+    pub(crate) fn allowed(&mut self, rules: &[Arc<str>], observed: Option<&Refusal>) {
+        self.event.decision = Some(Verdict::Allow);
+        self.event.rules = rules.to_vec();
+        if let Some(refusal) = observed {
+            self.event.reason = Some(format!("observed only: {}", refusal.public));
+            self.event.code = Some(refusal.code);
+        }
+    }
+
+    /// Notes a person's answer.
+    pub(crate) fn approved(&mut self, approval: ApprovalRecord) {
+        self.event.approval = Some(approval);
+        if let Some(live) = &self.session {
+            live.tally.asked.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Notes which limits were taken, so that they can be given back if nothing is sent.
+    pub(crate) fn reserved(&mut self, reservation: Option<ReservationId>) {
+        self.reservation = reservation;
+    }
+
+    /// Notes the credential that is put on.
+    pub(crate) fn credential(&mut self, name: &model::CredentialName, version: u64) {
+        self.event.credential = Some(CredentialUse { name: name.clone(), version });
+    }
+
+    /// Notes the body that is sent, where it is known beforehand.
+    pub(crate) fn body(&mut self, hash: Option<Digest>, bytes: u64) {
+        if let Some(request) = &mut self.event.request {
+            request.body_hash = hash;
+            request.bytes = bytes;
+        }
+    }
+
+    /// Writes the attempt; nothing may leave before this is done, and nothing does: [`Attempt`] is what forwarding takes.
+    ///
+    /// # Errors
+    /// The record could not be written or, where the policy of syncing asks for it, made durable.
+    pub(crate) async fn attempt(&mut self) -> Result<Attempt, Refusal> {
+        self.stamp(Kind::Attempt);
+        let position = self.append().map_err(|error| audit_refusal(&error))?;
+        self.progress = Progress::Attempted;
+        if self.worker.gateway.sync.needs_sync(self.class) {
+            self.worker.lane.synced(position).await.map_err(|error| audit_refusal(&error))?;
+        }
+        Ok(Attempt { _written: () })
+    }
+
+    /// Notes how much of an answer had passed when it was dropped.
+    pub(crate) fn partly(&mut self, status: u16, bytes: u64) {
+        self.event.response = Some(ResponseRecord { status, bytes, ..ResponseRecord::default() });
+    }
+
+    /// Writes the outcome of an answer that has ended.
+    pub(crate) fn outcome(mut self, response: ResponseRecord, cut: Option<Code>) {
+        self.stamp(Kind::Outcome);
+        self.event.response = Some(response);
+        if cut.is_some() {
+            self.event.code = cut;
+        }
+        if let Some(live) = &self.session {
+            live.tally.allowed.fetch_add(1, Relaxed);
+        }
+        self.close();
+    }
+
+    /// Writes that we answered instead of the upstream. A refusal before the attempt gives reserved limits back.
+    pub(crate) fn refused(mut self, refusal: &Refusal, status: u16) {
+        let sent = self.progress == Progress::Attempted;
+        self.stamp(if sent { Kind::Outcome } else { Kind::Refusal });
+        self.event.code = Some(refusal.code);
+        self.event.decision = Some(if sent { Verdict::Allow } else { Verdict::Deny });
+        if let Some(rule) = &refusal.rule {
+            self.event.rules = vec![rule.as_str().into()];
+        }
+        let reason = if refusal.internal.is_empty() { &refusal.public } else { &refusal.internal };
+        self.event.reason = Some(reason.clone());
+        self.event.response = Some(ResponseRecord { status, ..ResponseRecord::default() });
+        if let Some(live) = &self.session {
+            live.tally.denied.fetch_add(1, Relaxed);
+            if let (Code::Denied, Some(service)) = (refusal.code, &self.event.service) {
+                for call in &self.event.calls {
+                    live.tally.deny((service.to_string(), call.action.to_string(), call.resource.to_string()));
+                }
+            }
+        }
+        self.close();
+    }
+
+    /// Says that nothing was sent although the attempt stands: what was reserved is given back.
+    pub(crate) fn nothing_sent(&mut self) {
+        if let Some(id) = self.reservation.take() {
+            let (store, tenant) = (self.worker.gateway.store.clone(), self.event.tenant.clone());
+            // The exchange is over for the agent; the return is bookkeeping that may follow it.
+            tokio::spawn(async move {
+                if let Err(error) = store.limits().give_back(&tenant, id).await {
+                    tracing::warn!(%error, "a reservation could not be returned; it lapses with its period");
+                }
+            });
+        }
+    }
+
+    /// Leaves no record: for a CONNECT that was answered, whose exchanges follow inside.
+    pub(crate) fn discard(mut self) {
+        self.progress = Progress::Closed;
+    }
+
+    fn stamp(&mut self, kind: Kind) {
+        let now = self.worker.gateway.clock.now();
+        self.event.kind = kind;
+        if kind != Kind::Attempt {
+            self.event.id = EventId::fresh(now, &*self.worker.gateway.random);
+            self.event.duration_us = Some(now.micros_since(self.accepted));
+        }
+        self.event.time = now;
+    }
+
+    fn append(&mut self) -> Result<Position, audit::AuditError> {
+        self.worker.lane.append(&self.event)
+    }
+
+    fn close(&mut self) {
+        if self.progress == Progress::Open {
+            self.nothing_sent();
+        }
+        self.progress = Progress::Closed;
+        if let Err(error) = self.append() {
+            // Nothing can be refused any more; recovery will find the attempt without an end.
+            tracing::error!(%error, "the last record of an exchange could not be written");
+        }
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        if self.progress != Progress::Closed {
+            self.stamp(Kind::Abandoned);
+            self.close();
+        }
+    }
+}
+
+/// Proof that the attempt is on record. Forwarding takes it by value: no attempt, no request.
+pub(crate) struct Attempt {
+    _written: (),
+}
+
+impl Attempt {
+    /// The request leaves: this attempt stands for nothing more.
+    pub(crate) fn spend(self) {
+        let Self { _written: () } = self;
+    }
+}
+
+fn audit_refusal(error: &audit::AuditError) -> Refusal {
+    Refusal::new(Code::AuditUnavailable, "The audit log cannot be written, so nothing is sent")
+        .internal(error.to_string())
+        .hint("free space on the disk that holds the audit log; it recovers by itself")
+        .retry_after(2)
+}

@@ -1,0 +1,112 @@
+//! The only place that turns a refusal into HTTP: RFC 9457 problem details with our members beside.
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{HeaderName, Response, StatusCode};
+use model::{Code, Refusal};
+use serde::Serialize;
+
+use crate::body::AnswerBody;
+
+/// LLM SDKs obey it: no retry where a retry is useless.
+const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
+/// The document of product.md, "What the agent is told".
+#[derive(Serialize)]
+struct Problem<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    error: &'a str,
+    code: Code,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'a str>,
+    retryable: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approval: Option<model::ApprovalId>,
+}
+
+/// Whether the answer goes to a proxy client (407) or to an origin's (401).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// Inside a tunnel or on the reverse leg.
+    Origin,
+    /// On the proxy port itself.
+    Proxy,
+}
+
+/// The status that a refusal has on this side.
+pub(crate) fn status(refusal: &Refusal, side: Side) -> StatusCode {
+    let status = match (side, refusal.code) {
+        (Side::Proxy, Code::Unidentified | Code::SessionEnded) => 407,
+        _ => refusal.code.status(),
+    };
+    StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// The body of the problem document.
+pub(crate) fn document(refusal: &Refusal, status: StatusCode) -> Bytes {
+    let problem = Problem {
+        kind: format!("urn:valetkey:problem:{}", refusal.code),
+        title: status.canonical_reason().unwrap_or("Refused"),
+        status: status.as_u16(),
+        detail: &refusal.public,
+        error: &refusal.public,
+        code: refusal.code,
+        rule: refusal.rule.as_deref(),
+        hint: refusal.hint.as_deref(),
+        retryable: refusal.code.retryable(),
+        approval: refusal.approval,
+    };
+    serde_json::to_vec(&problem).map_or_else(|_| Bytes::from_static(b"{}"), Bytes::from)
+}
+
+/// The whole answer.
+pub(crate) fn refuse(refusal: &Refusal, side: Side) -> Response<AnswerBody> {
+    let status = status(refusal, side);
+    let mut response = Response::new(AnswerBody::whole(document(refusal, status)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if !refusal.code.retryable() {
+        headers.insert(X_SHOULD_RETRY, HeaderValue::from_static("false"));
+    }
+    if let Some(seconds) = refusal.retry_after_seconds {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    match status {
+        StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+            headers.insert(header::PROXY_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"valetkey\""));
+        }
+        StatusCode::UNAUTHORIZED => {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"valetkey\""));
+        }
+        _ => {}
+    }
+    response
+}
+
+/// The same for a connection that hyper does not serve: status line, fields and body as octets, closing.
+pub(crate) fn raw(refusal: &Refusal, side: Side) -> Vec<u8> {
+    let status = status(refusal, side);
+    let body = document(refusal, status);
+    let challenge = match status.as_u16() {
+        407 => "Proxy-Authenticate: Basic realm=\"valetkey\"\r\n",
+        _ => "",
+    };
+    let reason = status.canonical_reason().unwrap_or("Refused");
+    let mut out = format!(
+        "HTTP/1.1 {} {reason}\r\nContent-Type: application/problem+json\r\nCache-Control: no-store\r\n\
+         x-should-retry: false\r\n{challenge}Content-Length: {}\r\nConnection: close\r\n\r\n",
+        status.as_u16(),
+        body.len()
+    )
+    .into_bytes();
+    out.extend_from_slice(&body);
+    out
+}

@@ -1,0 +1,181 @@
+//! Live sessions: what the gateway knows of an agent at work, and how that ends at once.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+use inject::{KnownSecrets, SessionPlaceholders};
+use model::{CredentialName, Digest, Session, SessionId, Timestamp, bounds};
+use parking_lot::{Mutex, RwLock};
+use tokio_util::sync::CancellationToken;
+
+/// Counts for the receipt.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Exchanges accepted.
+    pub requests: AtomicU64,
+    /// Exchanges answered by their upstream.
+    pub allowed: AtomicU64,
+    /// Exchanges we refused, whatever the code.
+    pub denied: AtomicU64,
+    /// Exchanges about which a person was asked.
+    pub asked: AtomicU64,
+    /// Placeholders seen where they do not belong.
+    pub tripwires: AtomicU64,
+    /// The first few calls that policy denied: service, action, resource.
+    denied_calls: Mutex<Vec<DeniedCall>>,
+}
+
+/// A call that policy denied: service, action, resource.
+pub type DeniedCall = (String, String, String);
+
+/// How many denied calls are kept for the receipt's suggestions.
+const DENIED_CALLS_MAX: usize = 10;
+
+impl Tally {
+    /// Keeps a denied call, once.
+    pub(crate) fn deny(&self, call: DeniedCall) {
+        let mut calls = self.denied_calls.lock();
+        if calls.len() < DENIED_CALLS_MAX && !calls.contains(&call) {
+            calls.push(call);
+        }
+    }
+
+    /// The denied calls that were kept.
+    #[must_use]
+    pub fn denials(&self) -> Vec<DeniedCall> {
+        self.denied_calls.lock().clone()
+    }
+}
+
+/// One session, alive in this process.
+pub struct LiveSession {
+    /// Who, for whom, on what.
+    pub session: Session,
+    /// Its placeholders, searched in what it sends.
+    pub placeholders: SessionPlaceholders,
+    /// Credentials that are put on without a placeholder (`inject: always`).
+    pub always: Vec<CredentialName>,
+    /// Real secrets that must never be seen in what it sends.
+    pub known: Option<Arc<KnownSecrets>>,
+    /// Counts.
+    pub tally: Tally,
+    ended: AtomicBool,
+    open: AtomicUsize,
+    cancel: CancellationToken,
+}
+
+impl LiveSession {
+    /// Begins to serve a session.
+    #[must_use]
+    pub fn new(
+        session: Session,
+        placeholders: SessionPlaceholders,
+        always: Vec<CredentialName>,
+        known: Option<Arc<KnownSecrets>>,
+    ) -> Self {
+        Self {
+            session,
+            placeholders,
+            always,
+            known,
+            tally: Tally::default(),
+            ended: AtomicBool::new(false),
+            open: AtomicUsize::new(0),
+            cancel: CancellationToken::new(),
+        }
+    }
+
+    /// Whether anything may be done in its name now.
+    #[must_use]
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        !self.ended.load(Relaxed) && self.session.is_live(now)
+    }
+
+    /// Ends it: nothing more is accepted, and everything under way is cut.
+    pub fn end(&self) {
+        self.ended.store(true, Relaxed);
+        self.cancel.cancel();
+    }
+
+    /// Cut when the session ends.
+    #[must_use]
+    pub fn cancelled(&self) -> &CancellationToken {
+        &self.cancel
+    }
+
+    /// Takes a place among the exchanges under way; `None` at the bound.
+    pub(crate) fn enter(self: &Arc<Self>) -> Option<Place> {
+        if self.open.fetch_add(1, Relaxed) >= bounds::EXCHANGES_PER_SESSION_MAX {
+            self.open.fetch_sub(1, Relaxed);
+            return None;
+        }
+        Some(Place(Arc::clone(self)))
+    }
+}
+
+/// A place among the exchanges under way of one session; given back when dropped.
+pub(crate) struct Place(Arc<LiveSession>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A future of a trait object.
+pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Where a session is found that this process has not seen yet (another process on the same home began it). The
+/// wiring implements it over store and vault; the proxy knows neither how tokens are kept nor how placeholders are made.
+pub trait SessionSource: Send + Sync {
+    /// The live session of this token.
+    fn load<'a>(&'a self, token: &'a str) -> Later<'a, Option<Arc<LiveSession>>>;
+}
+
+/// Sessions alive in this process, by the digest of their token and by id.
+#[derive(Default)]
+pub struct Sessions {
+    by_token: RwLock<HashMap<Digest, Arc<LiveSession>>>,
+}
+
+impl Sessions {
+    /// Adds one under the digest of its token.
+    pub fn insert(&self, token: Digest, live: Arc<LiveSession>) {
+        self.by_token.write().insert(token, live);
+    }
+
+    /// The session of this token. Lookup is by digest of a 256-bit token, so its timing tells nothing (row J116).
+    #[must_use]
+    pub fn by_token(&self, token: &Digest) -> Option<Arc<LiveSession>> {
+        self.by_token.read().get(token).cloned()
+    }
+
+    /// The session of this id.
+    #[must_use]
+    pub fn by_id(&self, id: SessionId) -> Option<Arc<LiveSession>> {
+        self.by_token.read().values().find(|live| live.session.id == id).cloned()
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<LiveSession>> {
+        self.by_token.read().values().cloned().collect()
+    }
+
+    /// Ends those that `which` names and forgets all that are over.
+    pub fn end(&self, now: Timestamp, which: impl Fn(&LiveSession) -> bool) -> usize {
+        let mut ended = 0;
+        self.by_token.write().retain(|_, live| {
+            if which(live) && live.is_live(now) {
+                live.end();
+                ended += 1;
+            }
+            // An ended session stays for a while so that its agent hears `session_ended`, not `unidentified`.
+            now < live.session.expires.plus_secs(3_600)
+        });
+        ended
+    }
+}

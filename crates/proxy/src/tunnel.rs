@@ -1,0 +1,224 @@
+//! A client's connection: what it is for, and TLS under our own certificate where it is a tunnel.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, Method};
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use model::canonical::{Malformed, Origin, Scheme, parse_authority};
+use model::{Code, Refusal, bounds};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::accepted::malformed;
+use crate::exchange::exchange;
+use crate::gateway::Worker;
+use crate::identify::{self, Claim};
+use crate::net::guard::{FirstHead, Guard, Rewind, Violation, read_first_head};
+use crate::record::Recorder;
+use crate::respond::{self, Side};
+use crate::session::LiveSession;
+
+/// What is known of a connection before any request on it.
+pub(crate) struct Link {
+    /// Who is at the other end, as recorded.
+    pub(crate) source: Arc<str>,
+    /// The same, for rules.
+    pub(crate) address: IpAddr,
+    /// What the tunnel was opened for; none on the proxy port itself.
+    pub(crate) origin: Option<Origin>,
+    /// The session that opened the tunnel; its life is checked at each request.
+    pub(crate) session: Option<Arc<LiveSession>>,
+}
+
+/// Serves one accepted connection to its end.
+pub(crate) async fn serve(worker: Arc<Worker>, mut tcp: TcpStream, peer: SocketAddr) {
+    let source: Arc<str> = peer.ip().to_string().into();
+    let mut link = Link { source, address: peer.ip(), origin: None, session: None };
+    let first = match within(bounds::HEAD_SECONDS_MAX, read_first_head(&mut tcp)).await {
+        Some(Ok(Some(first))) => first,
+        Some(Err(violation)) => return refuse_raw(&worker, &link, &mut tcp, &violation).await,
+        Some(Ok(None)) | None => return,
+    };
+    if first.method != Method::CONNECT {
+        let replayed = Rewind::new(first.raw, tcp);
+        return speak_http1(worker, Arc::new(link), replayed).await;
+    }
+    match open(&worker, &link, &first).await {
+        Ok((origin, session)) => {
+            link.origin = Some(origin);
+            link.session = Some(session);
+            if tcp.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.is_ok() {
+                intercept(worker, link, tcp).await;
+            }
+        }
+        Err((refusal, mut recorder)) => {
+            recorder.asked("CONNECT", &first.target, "");
+            let status = respond::status(&refusal, Side::Proxy);
+            recorder.refused(&refusal, status.as_u16());
+            answer_raw(&mut tcp, &refusal, Side::Proxy).await;
+        }
+    }
+}
+
+type Opened = (Origin, Arc<LiveSession>);
+
+/// Checks a CONNECT: a canonical authority, and a session. Everything else is said inside, where clients can read it.
+async fn open(worker: &Arc<Worker>, link: &Link, first: &FirstHead) -> Result<Opened, (Refusal, Recorder)> {
+    let recorder = Recorder::begin(worker, &link.source);
+    let mut headers: HeaderMap = first.headers.clone();
+    let claim = Claim::take(crate::accepted::Leg::Plain, &mut headers);
+    let target = match parse_authority(&first.target) {
+        Ok((host, Some(port))) => Ok((host, port)),
+        Ok((_, None)) => Err(malformed(Malformed::Port)),
+        Err(why) => Err(malformed(why)),
+    };
+    let session = match target {
+        Ok(target) => identify::find(worker, link, &claim).await.map(|session| (target, session)),
+        Err(refusal) => Err(refusal),
+    };
+    match session {
+        Ok(((host, port), session)) => {
+            // An intercepted CONNECT is not an exchange of its own: it leaves no record.
+            recorder.discard();
+            let scheme = if port == 80 { Scheme::Http } else { Scheme::Https };
+            Ok((Origin { scheme, host, port }, session))
+        }
+        Err(refusal) => Err((refusal, recorder)),
+    }
+}
+
+/// Speaks TLS under a leaf for exactly the CONNECT host; a ClientHello for another name ends the connection (row A1).
+async fn intercept(worker: Arc<Worker>, mut link: Link, tcp: TcpStream) {
+    let Some(origin) = link.origin.clone() else { return };
+    let mut first = [0u8; 1];
+    match within(bounds::IDLE_SECONDS_MAX, tcp.peek(&mut first)).await {
+        Some(Ok(1)) => {}
+        _ => return,
+    }
+    // 0x16 begins a TLS handshake (RFC 8446 5.1). Anything else is HTTP in clear text, as `ws://` through a proxy.
+    if first != [0x16] {
+        link.origin = Some(Origin { scheme: Scheme::Http, ..origin });
+        return speak_http1(worker, Arc::new(link), tcp).await;
+    }
+    link.origin = Some(Origin { scheme: Scheme::Https, ..origin.clone() });
+    let handshake = worker.gateway.authority.accept(tcp, &origin.host);
+    let tls = match within(bounds::HEAD_SECONDS_MAX, handshake).await {
+        Some(Ok(tls)) => tls,
+        Some(Err(error)) => return record_handshake(&worker, &link, &error.to_string()),
+        None => return,
+    };
+    let link = Arc::new(link);
+    if tls.get_ref().1.alpn_protocol() == Some(b"h2") {
+        speak_http2(worker, link, tls).await;
+    } else {
+        speak_http1(worker, link, tls).await;
+    }
+}
+
+/// A client that does not trust us, or asks for another name than it connected for, leaves a record.
+fn record_handshake(worker: &Arc<Worker>, link: &Link, why: &str) {
+    let mut recorder = Recorder::begin(worker, &link.source);
+    let host = link.origin.as_ref().map(ToString::to_string).unwrap_or_default();
+    recorder.asked("CONNECT", &host, "");
+    if let Some(live) = &link.session {
+        recorder.identified(live);
+    }
+    let refusal = Refusal::new(Code::Misdirected, "The TLS handshake failed").internal(why.to_owned());
+    recorder.refused(&refusal, 421);
+}
+
+async fn speak_http1<IO>(worker: Arc<Worker>, link: Arc<Link>, io: IO)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (guard, violation) = Guard::new(io);
+    let (drain, cut) = (worker.gateway.drain.clone(), worker.gateway.cut.clone());
+    let service = {
+        let (worker, link) = (Arc::clone(&worker), Arc::clone(&link));
+        service_fn(move |request| {
+            let exchange = exchange(Arc::clone(&worker), Arc::clone(&link), request);
+            async move { Ok::<_, std::convert::Infallible>(exchange.await) }
+        })
+    };
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).auto_date_header(false).max_headers(bounds::HEADER_FIELDS_MAX);
+    builder.header_read_timeout(Duration::from_secs(bounds::IDLE_SECONDS_MAX)).max_buf_size(bounds::HEAD_BYTES_MAX * 2);
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(guard), service).with_upgrades());
+    let mut draining = false;
+    loop {
+        tokio::select! {
+            biased;
+            _ = connection.as_mut() => break,
+            () = cut.cancelled() => return,
+            () = drain.cancelled(), if !draining => {
+                draining = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+    }
+    if let Some((violation, mut io)) = violation.take() {
+        refuse_raw(&worker, &link, &mut io, &violation).await;
+    }
+}
+
+async fn speak_http2<IO>(worker: Arc<Worker>, link: Arc<Link>, io: IO)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (drain, cut) = (worker.gateway.drain.clone(), worker.gateway.cut.clone());
+    let service = service_fn(move |request| {
+        let exchange = exchange(Arc::clone(&worker), Arc::clone(&link), request);
+        async move { Ok::<_, std::convert::Infallible>(exchange.await) }
+    });
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder.timer(TokioTimer::new()).auto_date_header(false);
+    // Bounds against rapid reset, CONTINUATION and HPACK floods (row J129); windows wide enough for a fast upload.
+    builder.max_concurrent_streams(256).max_pending_accept_reset_streams(64).max_local_error_reset_streams(64);
+    builder.max_header_list_size(bounds::HEAD_BYTES_MAX as u32).initial_stream_window_size(1 << 20);
+    builder.initial_connection_window_size(4 << 20).max_send_buf_size(512 * 1024);
+    builder.keep_alive_interval(Duration::from_secs(bounds::IDLE_SECONDS_MAX));
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
+    let mut draining = false;
+    loop {
+        tokio::select! {
+            biased;
+            _ = connection.as_mut() => return,
+            () = cut.cancelled() => return,
+            () = drain.cancelled(), if !draining => {
+                draining = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+    }
+}
+
+/// Octets that hyper never saw: one answer, one record, and the connection closes.
+async fn refuse_raw<IO: AsyncWrite + Unpin>(worker: &Arc<Worker>, link: &Link, io: &mut IO, violation: &Violation) {
+    let mut recorder = Recorder::begin(worker, &link.source);
+    let host = link.origin.as_ref().map(ToString::to_string).unwrap_or_default();
+    recorder.asked(violation.method(), &host, violation.target());
+    if let Some(live) = &link.session {
+        recorder.identified(live);
+    }
+    let refusal = malformed(violation.why());
+    recorder.refused(&refusal, respond::status(&refusal, Side::Origin).as_u16());
+    answer_raw(io, &refusal, Side::Origin).await;
+}
+
+async fn answer_raw<IO: AsyncWrite + Unpin>(io: &mut IO, refusal: &Refusal, side: Side) {
+    let octets = respond::raw(refusal, side);
+    // The client may be gone; there is nobody left to tell.
+    let _ = within(bounds::HEAD_SECONDS_MAX, async {
+        io.write_all(&octets).await?;
+        io.shutdown().await
+    })
+    .await;
+}
+
+async fn within<T>(seconds: u64, work: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(Duration::from_secs(seconds), work).await.ok()
+}

@@ -1,0 +1,115 @@
+//! `valetkey credential test`: asks the credential's own service whether it works, on the very road that agents take.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use approval::WaitingRoom;
+use bytes::Bytes;
+use http::{Request, header};
+use http_body_util::{BodyExt, Full};
+use model::{AgentName, CredentialName};
+use proxy::net::leaf::{Authority, AuthorityName};
+use serde_json::json;
+
+use super::client;
+use super::environment::{self, Trust};
+use super::gateway::{self, Options};
+use super::open;
+use super::plan::{Held, Plan};
+use super::sessions::Wanted;
+use crate::command::usage;
+use crate::config::{Ambient, Sources};
+
+/// The agent that asks; it may do nothing but that.
+const AGENT: &str = "credential-test";
+
+/// Tests a credential; what its service says where it does not take it.
+///
+/// # Errors
+/// There is no such credential, its service offers no check, or the service cannot be asked.
+pub async fn credential_test(
+    ambient: &Ambient,
+    name: &CredentialName,
+    config: Option<&Path>,
+) -> anyhow::Result<Option<String>> {
+    let opened = open::open(ambient).await?;
+    let sources = Sources::find(ambient, config)?;
+    let configured = Plan::make(&sources, &[])?;
+    opened.declare(&configured.credentials).await?;
+    let summary = opened.vault.show(&opened.tenant, name).await?;
+    let service = summary
+        .service
+        .context("it is bound to no service; add it again with --service, or name its service in the configuration")?;
+    let known = configured.catalog.service(service.as_str());
+    let known = known.with_context(|| {
+        format!("its service `{service}` is not known; `valetkey service list` names those that are")
+    })?;
+    let (method, path) =
+        known.check().ok_or_else(|| usage(format!("service `{service}` offers no harmless request to test with")))?;
+    let (method, path) = (method.to_owned(), path.to_owned());
+    let host = known.default_host().context("its service has no host to ask")?.name.to_string();
+    let text = config_for(&sources, name.as_str(), service.as_str())?;
+    let narrow = Sources::of_text(&text, &sources.folder().join("credential-test"))?.with_services(sources.services()?);
+    let held = Held {
+        name: name.clone(),
+        service: Some(service),
+        from: None,
+        kind: summary.kind,
+        always: true,
+        variables: Vec::new(),
+    };
+    let mut plan = Plan::make(&narrow, &[])?;
+    plan.credentials = vec![held];
+    let called = AuthorityName { name: "Valetkey credential test".to_owned(), domains: Vec::new() };
+    let authority = Authority::fresh(&called, Arc::clone(&opened.clock), Arc::clone(&opened.random))?;
+    let trust = Trust::write(&opened.home, ambient, &authority, opened.clock.now())?;
+    let room = WaitingRoom::new(opened.store.clone(), opened.clock.clone(), opened.random.clone(), Vec::new());
+    let options =
+        Options { listen: ([127, 0, 0, 1], 0).into(), workers: 1, room, authority, identify_by_header: false };
+    let serving = gateway::start(&opened, plan, opened.log()?, options)?;
+    let wanted = Wanted { agent: AgentName::new(AGENT)?, task: None, user: None, ttl_seconds: Some(60) };
+    let begun = serving.maker.begin(wanted).await?;
+    let proxy = environment::proxy_url(serving.address, &begun.token);
+    let status = ask(&proxy, &trust.certificate().display().to_string(), &host, (&method, &path)).await;
+    begun.live.end();
+    opened.store.sessions().end(&opened.tenant, begun.live.session.id, opened.clock.now()).await?;
+    serving.drain(Duration::from_millis(200)).await;
+    let (status, body) = status?;
+    let works = (200..300).contains(&status);
+    Ok((!works).then(|| format!("{host} answers {status} to {method} {path}: {body}")))
+}
+
+async fn ask(proxy: &str, bundle: &str, host: &str, (method, path): (&str, &str)) -> anyhow::Result<(u16, String)> {
+    let mut sender = client::connect(proxy, bundle, host).await?;
+    let request = Request::builder().method(method).uri(path).header(header::HOST, host);
+    let request = request.header(header::USER_AGENT, "valetkey").body(Full::new(Bytes::new()))?;
+    let response = sender.send_request(request).await.with_context(|| format!("{host} broke off"))?;
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await?.to_bytes();
+    Ok((status, String::from_utf8_lossy(&body).chars().take(300).collect()))
+}
+
+/// The user's upstreams, and one permission: to read with this credential.
+fn config_for(sources: &Sources, name: &str, service: &str) -> anyhow::Result<String> {
+    let (document, _) = sources.document()?;
+    let mut text = format!(
+        "version: 1\ncredentials: {{ {name}: {{ service: {service}, inject: always }} }}\nagents:\n  {AGENT}:\n    permissions: [{{ service: {service}, credential: {name}, actions: [read], resources: [\"*\"] }}]\n"
+    );
+    let mut hosts = BTreeMap::new();
+    for (host, upstream) in &document.upstreams {
+        let ca = upstream.ca.as_ref().map(|ca| format!(", ca: {}", json!(ca.value)));
+        hosts
+            .insert(&host.value, format!("{{ address: {}{} }}", json!(upstream.address.value), ca.unwrap_or_default()));
+    }
+    if !hosts.is_empty() {
+        text.push_str("upstreams:\n");
+    }
+    for (host, entry) in hosts {
+        writeln!(text, "  {}: {entry}", json!(host))?;
+    }
+    Ok(text)
+}

@@ -1,0 +1,61 @@
+//! What an agent's process gets: proxy and CA variables, placeholders, and none of the real credentials.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+
+use model::Timestamp;
+use proxy::net::leaf::Authority;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use super::sessions::Begun;
+use crate::config::{Ambient, Bundle, Home};
+
+/// The files by which clients trust this session's certificates; removed when dropped.
+pub struct Trust {
+    bundle: Bundle,
+}
+
+impl Trust {
+    /// Writes them.
+    ///
+    /// # Errors
+    /// The home cannot be written.
+    pub fn write(home: &Home, ambient: &Ambient, authority: &Authority, now: Timestamp) -> anyhow::Result<Self> {
+        Ok(Self { bundle: Bundle::write(home, ambient, authority.ca_pem(), &der(authority)?, now)? })
+    }
+
+    /// The gateway's own certificate, PEM.
+    pub fn certificate(&self) -> &std::path::Path {
+        self.bundle.ours()
+    }
+}
+
+/// The certificate as DER, for trust stores that hold no PEM.
+fn der(authority: &Authority) -> anyhow::Result<Vec<u8>> {
+    Ok(CertificateDer::from_pem_slice(authority.ca_pem().as_bytes())?.to_vec())
+}
+
+/// The proxy's URL with the session's token as password.
+pub fn proxy_url(address: SocketAddr, token: &str) -> String {
+    format!("http://valetkey:{token}@{address}")
+}
+
+/// The whole environment of an agent.
+pub fn of_agent(ambient: &Ambient, begun: &Begun, address: SocketAddr, trust: &Trust) -> Vec<(OsString, OsString)> {
+    crate::config::child_environment(ambient, &begun.placeholders, &proxy_url(address, &begun.token), &trust.bundle)
+}
+
+/// Only what Valetkey adds, for `session start`.
+pub fn variables(
+    ambient: &Ambient,
+    begun: &Begun,
+    address: SocketAddr,
+    trust: &Trust,
+) -> std::collections::BTreeMap<String, String> {
+    let plain = ambient.without_variables();
+    let all =
+        crate::config::child_environment(&plain, &begun.placeholders, &proxy_url(address, &begun.token), &trust.bundle);
+    let text = |value: OsString| value.into_string().ok();
+    all.into_iter().filter_map(|(name, value)| Some((text(name)?, text(value)?))).collect()
+}

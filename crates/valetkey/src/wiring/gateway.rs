@@ -1,0 +1,161 @@
+//! Building a gateway and its worker threads, and stopping them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::Context;
+use approval::WaitingRoom;
+use arc_swap::ArcSwap;
+use audit::Log;
+use model::bounds;
+use proxy::gateway::{InUse, Stopped};
+use proxy::net::address::Own;
+use proxy::net::leaf::Authority;
+use proxy::net::pool::Pool;
+use proxy::net::tls::Trust;
+use proxy::session::{Later, SessionSource, Sessions};
+use proxy::{Gateway, LiveSession, Worker, listen};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::open::Opened;
+use super::plan::{Plan, Rest};
+use super::sessions::Maker;
+
+/// What a gateway is built with besides its plan.
+pub struct Options {
+    /// Where it listens; port 0 for any.
+    pub listen: SocketAddr,
+    /// Threads.
+    pub workers: usize,
+    /// Where people are asked.
+    pub room: WaitingRoom,
+    /// Who signs the leaves.
+    pub authority: Authority,
+    /// `serve --dev-identify-by-header`.
+    pub identify_by_header: bool,
+}
+
+/// A gateway that serves.
+pub struct Serving {
+    /// The gateway.
+    pub gateway: Arc<Gateway>,
+    /// Who begins sessions on it.
+    pub maker: Arc<Maker>,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The platform's roots, loaded once.
+    pub trust: Trust,
+    /// Addresses that are never dialled.
+    pub own: Own,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Builds a gateway and starts its workers.
+///
+/// # Errors
+/// The port is taken; a lane of the audit log cannot be made.
+pub fn start(opened: &Arc<Opened>, plan: Plan, log: Log, options: Options) -> anyhow::Result<Serving> {
+    let sync = plan.sync;
+    let listener = std::net::TcpListener::bind(options.listen).with_context(|| {
+        format!("cannot listen on {}: choose another address with --listen, or stop what uses it", options.listen)
+    })?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    let (trust, own) = (Trust::platform(), Own::new(vec![address.ip()]));
+    let (snapshot, rest) = plan.into_snapshot(&trust, &own);
+    let maker = Maker::new(Arc::clone(opened), rest);
+    let gateway = Arc::new(Gateway {
+        snapshot: ArcSwap::from_pointee(snapshot),
+        sessions: Sessions::default(),
+        source: Box::new(Source(Arc::clone(&maker))),
+        index: inject::Index::new(),
+        needles: inject::NeedleCache::new(),
+        vault: opened.vault.clone(),
+        store: opened.store.clone(),
+        room: options.room,
+        log,
+        sync,
+        authority: options.authority,
+        clock: Arc::clone(&opened.clock),
+        random: Arc::clone(&opened.random),
+        stopped: ArcSwap::from_pointee(Stopped::default()),
+        cut: CancellationToken::new(),
+        drain: CancellationToken::new(),
+        identify_by_header: options.identify_by_header,
+        in_use: InUse::default(),
+        connections: AtomicUsize::new(0),
+    });
+    maker.serve(&gateway);
+    let mut threads = Vec::new();
+    for number in 0..options.workers.max(1) {
+        threads.push(worker(number, &gateway, listener.try_clone()?)?);
+    }
+    Ok(Serving { gateway, maker, address, trust, own, threads })
+}
+
+struct Source(Arc<Maker>);
+
+impl SessionSource for Source {
+    fn load<'a>(&'a self, token: &'a str) -> Later<'a, Option<Arc<LiveSession>>> {
+        self.0.load(token)
+    }
+}
+
+/// One thread with a runtime of its own: a connection that it accepts never leaves it.
+fn worker(number: usize, gateway: &Arc<Gateway>, listener: std::net::TcpListener) -> anyhow::Result<JoinHandle<()>> {
+    let lane = gateway.log.lane()?;
+    let gateway = Arc::clone(gateway);
+    let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                tracing::error!(%error, "a worker could not start");
+                return;
+            }
+        };
+        runtime.block_on(async move {
+            let listener = match TcpListener::from_std(listener) {
+                Ok(listener) => listener,
+                Err(error) => {
+                    tracing::error!(%error, "a worker could not listen");
+                    return;
+                }
+            };
+            let worker = Arc::new(Worker { gateway: Arc::clone(&gateway), lane, pool: Pool::new() });
+            listen::listen(Arc::clone(&worker), listener).await;
+            // What is under way may finish; `cut` ends the rest.
+            while Arc::strong_count(&worker) > 1 && !gateway.cut.is_cancelled() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+    })?;
+    Ok(thread)
+}
+
+impl Serving {
+    /// Refuses what is new, lets what is under way finish within the bound, then cuts.
+    pub async fn drain(self, patience: Duration) {
+        self.gateway.drain.cancel();
+        let threads = self.threads;
+        let joined = tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));
+        let mut joined = std::pin::pin!(joined);
+        if tokio::time::timeout(patience, &mut joined).await.is_err() {
+            self.gateway.cut.cancel();
+            let _ = tokio::time::timeout(Duration::from_secs(1), joined).await;
+        }
+    }
+
+    /// How long exchanges under way may take.
+    pub const PATIENCE: Duration = Duration::from_secs(bounds::DRAIN_SECONDS_MAX);
+}
+
+/// Takes another plan in, as one snapshot.
+pub fn replan(gateway: &Arc<Gateway>, maker: &Arc<Maker>, plan: Plan, (trust, own): (&Trust, &Own)) {
+    let (snapshot, rest): (_, Rest) = plan.into_snapshot(trust, own);
+    gateway.snapshot.store(Arc::new(snapshot));
+    maker.replan(rest);
+}

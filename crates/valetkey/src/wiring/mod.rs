@@ -1,0 +1,28 @@
+//! The house put together: what was written becomes what runs, and the planes meet here and nowhere else.
+//!
+//! Start reading at [`run`] for one agent, [`serve`] for many.
+
+mod client;
+mod credential_test;
+mod demo;
+mod doctor;
+mod environment;
+mod gateway;
+mod open;
+mod plan;
+mod receipt;
+mod run;
+mod serve;
+mod sessions;
+mod signals;
+mod stage;
+mod terminal;
+mod watch;
+
+pub use credential_test::credential_test;
+pub use demo::{agent as demo_agent, demo};
+pub use doctor::doctor;
+pub use run::{Run, run};
+pub use serve::{Serve, serve};
+
+use crate::output::{note, warn};

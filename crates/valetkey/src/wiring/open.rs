@@ -1,0 +1,79 @@
+//! A home, opened: rows, vault, audit log.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use audit::{Log, Signer};
+use model::{Clock, Random, Tenant};
+use store::{Location, Store};
+use vault::{Declaration, Vault};
+
+use super::plan::Held;
+use crate::clock::{SystemClock, SystemRandom};
+use crate::config::{Ambient, Home};
+
+/// What every command that touches state begins with.
+pub struct Opened {
+    /// Where it lies.
+    pub home: Home,
+    /// Rows.
+    pub store: Store,
+    /// Credentials.
+    pub vault: Vault,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub random: Arc<dyn Random>,
+    /// The organisation.
+    pub tenant: Tenant,
+}
+
+/// Opens the home that the environment names, making it on first use.
+///
+/// # Errors
+/// The home cannot be made or belongs to somebody else; the store or the vault cannot be opened.
+pub async fn open(ambient: &Ambient) -> anyhow::Result<Arc<Opened>> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let random: Arc<dyn Random> = Arc::new(SystemRandom);
+    let home = Home::open(ambient)?;
+    let store = Store::open(Location::Sqlite(home.database()), Arc::clone(&clock)).await?;
+    let keys = home.keyrings(ambient)?;
+    let around = ambient.for_vault();
+    let vault = Vault::open(store.clone(), keys, around, Arc::clone(&clock), Arc::clone(&random)).await?;
+    Ok(Arc::new(Opened { home, store, vault, clock, random, tenant: Tenant::local() }))
+}
+
+impl Opened {
+    /// Opens the audit log of this home; its signing key is made on first use.
+    ///
+    /// # Errors
+    /// The key or the folder cannot be read or made.
+    pub fn log(&self) -> anyhow::Result<Log> {
+        let seed = self.home.signing_seed(&*self.random)?;
+        let signer = Signer::from_seed(&seed)?;
+        Log::open(&self.home.audit(), &self.home.node(), signer, Arc::clone(&self.clock), Arc::clone(&self.random))
+            .context("the audit log cannot be opened")
+    }
+
+    /// Tells the vault of credentials that a configuration or the environment names; values stay where they are.
+    ///
+    /// # Errors
+    /// A reference that cannot be read, or the store.
+    pub async fn declare(&self, credentials: &[Held]) -> anyhow::Result<()> {
+        for held in credentials {
+            if let Some(from) = &held.from {
+                let reference = vault::Reference::parse(from).with_context(|| format!("credential `{}`", held.name))?;
+                let declaration = Declaration {
+                    tenant: self.tenant.clone(),
+                    name: held.name.clone(),
+                    service: held.service.clone(),
+                    kind: held.kind.clone(),
+                    reference,
+                    inject: if held.always { "always" } else { "placeholder" }.to_owned(),
+                };
+                self.vault.declare(declaration).await?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,192 @@
+//! From what was written to what will run: the configuration's text becomes rules, services, upstreams and a list of
+//! which credentials each agent holds.
+
+use anyhow::Context;
+use audit::SyncPolicy;
+use catalog::Catalog;
+use model::canonical::{Host, parse_authority};
+use model::{AgentName, CredentialName, Digest, ServiceName};
+use policy::Rules;
+use policy::document::{Document, Inject, Sync};
+use proxy::gateway::Snapshot;
+use proxy::net::address::Own;
+use proxy::net::dial::{Dialer, Upstream};
+use proxy::net::name::SystemResolver;
+use proxy::net::tls::Trust;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use crate::config::{Faults, Sources};
+
+/// A credential as the configuration or the discovery names it.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// Its name.
+    pub name: CredentialName,
+    /// The service it is bound to.
+    pub service: Option<ServiceName>,
+    /// Where its value is read; none for the built-in vault.
+    pub from: Option<String>,
+    /// What it is made of: `token`, `basic`.
+    pub kind: String,
+    /// Put on without a placeholder.
+    pub always: bool,
+    /// Variables of the agent's environment that hold its placeholder.
+    pub variables: Vec<String>,
+}
+
+/// Everything that one configuration says, ready to run.
+pub struct Plan {
+    /// Rules.
+    pub rules: Rules,
+    /// Services.
+    pub catalog: Catalog,
+    /// Where hosts really are.
+    pub upstreams: Vec<(Host, u16, Upstream)>,
+    /// All credentials.
+    pub credentials: Vec<Held>,
+    /// What each agent holds; an agent that is not named holds nothing.
+    pub agents: BTreeMap<AgentName, Vec<CredentialName>>,
+    /// No configuration names agents: the guarded policy applies, and everybody holds what was found.
+    pub guarded: bool,
+    /// What is synced before forwarding.
+    pub sync: SyncPolicy,
+    /// Operators with a token of their own.
+    pub operators: Vec<api::Operator>,
+    /// What the reader of the configuration should know.
+    pub notes: Vec<String>,
+}
+
+impl Plan {
+    /// Makes the plan of a configuration, or says everything that is wrong with it.
+    ///
+    /// # Errors
+    /// Diagnostics with line and column, one a line; files that cannot be read.
+    pub fn make(sources: &Sources, found: &[Held]) -> anyhow::Result<Self> {
+        let (mut document, notes) = sources.document()?;
+        let catalog = Catalog::with(sources.services()?).context("the service files cannot be used together")?;
+        let words = catalog.vocabulary();
+        let mut credentials = declared(&document, &catalog)?;
+        let guarded = document.agents.is_empty();
+        for held in found {
+            if !credentials.iter().any(|known| known.name == held.name) {
+                credentials.push(held.clone());
+            }
+        }
+        for held in &credentials {
+            document.add_credential(&held.name, held.service.as_ref());
+        }
+        let rules = Rules::compile(&document, &words).map_err(Faults)?;
+        let names = document.agents.iter().filter_map(|(name, _)| AgentName::new(&name.value).ok());
+        let agents =
+            names.map(|name| (name.clone(), rules.credentials_of(&name).into_iter().cloned().collect())).collect();
+        Ok(Self {
+            rules,
+            upstreams: upstreams(&document, sources)?,
+            agents,
+            credentials,
+            guarded,
+            sync: sync_of(&document),
+            operators: operators(&document)?,
+            catalog,
+            notes: notes.iter().map(ToString::to_string).collect(),
+        })
+    }
+
+    /// The snapshot that decides, and what stays outside of it.
+    pub fn into_snapshot(self, trust: &Trust, own: &Own) -> (Snapshot, Rest) {
+        let mut dialer = Dialer::new(Box::new(SystemResolver::default()), trust.clone(), own.clone());
+        for (host, port, upstream) in self.upstreams {
+            dialer = dialer.upstream(host, port, upstream);
+        }
+        let rest = Rest { credentials: self.credentials, agents: self.agents, guarded: self.guarded };
+        (Snapshot { rules: self.rules, catalog: self.catalog, dialer }, rest)
+    }
+}
+
+/// What sessions need of a plan.
+#[derive(Clone, Debug, Default)]
+pub struct Rest {
+    /// All credentials.
+    pub credentials: Vec<Held>,
+    /// What each agent holds.
+    pub agents: BTreeMap<AgentName, Vec<CredentialName>>,
+    /// The guarded policy applies.
+    pub guarded: bool,
+}
+
+fn declared(document: &Document, catalog: &Catalog) -> anyhow::Result<Vec<Held>> {
+    let mut all = Vec::new();
+    for (name, entry) in &document.credentials {
+        let service = entry.service.as_ref().map(|service| ServiceName::new(&service.value)).transpose()?;
+        let words = service.as_ref().and_then(|service| catalog.service(service.as_str()));
+        let from = entry.from.as_ref().map(|from| from.value.clone());
+        let variables = match from.as_deref().and_then(|from| from.strip_prefix("env:")) {
+            Some(variable) => vec![variable.to_owned()],
+            None => words.iter().flat_map(|service| service.environment()).take(1).map(str::to_owned).collect(),
+        };
+        all.push(Held {
+            name: CredentialName::new(&name.value)?,
+            service,
+            from,
+            kind: entry.kind.as_ref().map_or_else(|| "token".to_owned(), |kind| kind.value.clone()),
+            always: entry.inject.as_ref().is_some_and(|inject| inject.value == Inject::Always),
+            variables,
+        });
+    }
+    Ok(all)
+}
+
+fn upstreams(document: &Document, sources: &Sources) -> anyhow::Result<Vec<(Host, u16, Upstream)>> {
+    let mut all = Vec::new();
+    for (name, entry) in &document.upstreams {
+        let address: SocketAddr = entry.address.value.parse().with_context(|| {
+            let (host, address) = (&name.value, &entry.address.value);
+            format!("upstream `{host}`: `{address}` is not an address with a port, such as 127.0.0.1:8443")
+        })?;
+        let trust = match &entry.ca {
+            Some(path) => {
+                let pem = sources.read_beside(&path.value)?;
+                Some(Trust::pem(&pem).with_context(|| format!("upstream `{}`: `{}`", name.value, path.value))?)
+            }
+            None => None,
+        };
+        let (host, port) = parse_authority(&name.value).with_context(|| format!("upstream `{}`", name.value))?;
+        all.push((host, port.unwrap_or(443), Upstream { address, trust }));
+    }
+    Ok(all)
+}
+
+fn sync_of(document: &Document) -> SyncPolicy {
+    match document.audit.as_ref().and_then(|audit| audit.sync.as_ref()).map(|sync| sync.value) {
+        None | Some(Sync::Changes) => SyncPolicy::Changes,
+        Some(Sync::Always) => SyncPolicy::Always,
+        Some(Sync::Never) => SyncPolicy::Never,
+    }
+}
+
+fn operators(document: &Document) -> anyhow::Result<Vec<api::Operator>> {
+    let mut all = Vec::new();
+    for operator in &document.operators {
+        let Some(hash) = &operator.value.token_hash else { continue };
+        let token = Digest::parse(&hash.value).with_context(|| {
+            format!(
+                "operator `{}`: token_hash must be the SHA-256 of the token as 64 hex digits",
+                operator.value.name.value
+            )
+        })?;
+        all.push(api::Operator { name: operator.value.name.value.clone(), token });
+    }
+    Ok(all)
+}
+
+impl Rest {
+    /// What an agent holds.
+    pub fn held_by(&self, agent: &AgentName) -> Vec<&Held> {
+        if self.guarded {
+            return self.credentials.iter().collect();
+        }
+        let names = self.agents.get(agent).map_or(&[][..], Vec::as_slice);
+        names.iter().filter_map(|name| self.credentials.iter().find(|held| held.name == *name)).collect()
+    }
+}

@@ -1,0 +1,52 @@
+//! What a session did, told when it is over.
+
+use std::path::Path;
+use std::sync::atomic::Ordering::Relaxed;
+
+use proxy::LiveSession;
+use serde_json::{Value, json};
+
+use super::{note, warn};
+use crate::config::write_private;
+
+/// The receipt of product.md as JSON.
+pub fn json(live: &LiveSession, head: &str) -> Value {
+    let tally = &live.tally;
+    json!({
+        "session": live.session.id,
+        "requests": tally.requests.load(Relaxed),
+        "allowed": tally.allowed.load(Relaxed),
+        "denied": tally.denied.load(Relaxed),
+        "asked": tally.asked.load(Relaxed),
+        "tripwires": tally.tripwires.load(Relaxed),
+        "spent": {},
+        "audit_head": head,
+    })
+}
+
+/// Prints it in words on standard error, and writes it to a file where one was named.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn give(live: &LiveSession, head: &str, file: Option<&Path>) -> anyhow::Result<()> {
+    let tally = &live.tally;
+    let (requests, denied) = (tally.requests.load(Relaxed), tally.denied.load(Relaxed));
+    let (asked, tripwires) = (tally.asked.load(Relaxed), tally.tripwires.load(Relaxed));
+    note(&format!("{requests} requests, {denied} refused, {asked} asked, session {}", live.session.id));
+    if tripwires > 0 {
+        warn(&format!(
+            "{tripwires} placeholders were seen where they do not belong; `valetkey audit search` shows them"
+        ));
+    }
+    for (service, action, resource) in live.tally.denials() {
+        note("allow this next time? add to the agent's permissions:");
+        note(&format!("  - {{ service: {service}, actions: [{action}], resources: [\"{resource}\"] }}"));
+    }
+    if requests > 0 {
+        note(&format!("look closer: valetkey audit search --session {}", live.session.id));
+    }
+    match file {
+        Some(path) => write_private(path, format!("{}\n", json(live, head)).as_bytes()),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,171 @@
+//! `valetkey run`: one agent behind a gateway of its own, from the first look at its credentials to the receipt.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use approval::{TerminalChannel, WaitingRoom};
+use model::event::Kind;
+use model::{AgentName, UserName};
+use proxy::net::leaf::{Authority, AuthorityName};
+use sandbox::{Launch, Terminal};
+use tokio::net::UnixListener;
+
+use super::environment::{self, Trust};
+use super::gateway::{self, Options, Serving};
+use super::note;
+use super::open::{self, Opened};
+use super::plan::{Held, Plan};
+use super::sessions::{Begun, Wanted};
+use super::terminal::RunTerminal;
+use super::{receipt, serve, watch};
+use crate::config::{Ambient, Discovery, Flags, Found, Sources};
+
+/// What `run` was asked.
+pub struct Run {
+    /// The configuration; none for the one in this folder, or the guarded policy.
+    pub config: Option<PathBuf>,
+    /// The principal; none for the guest.
+    pub agent: Option<AgentName>,
+    /// The task.
+    pub task: Option<String>,
+    /// The person on whose behalf.
+    pub user: Option<UserName>,
+    /// Seconds to live.
+    pub ttl_seconds: Option<u64>,
+    /// Where the receipt goes besides the terminal.
+    pub receipt: Option<PathBuf>,
+    /// `--bind` and `--keep`.
+    pub flags: Flags,
+    /// The agent's command.
+    pub command: Vec<OsString>,
+}
+
+/// How long requests under way may take once the agent is gone: they are nobody's.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Runs an agent; its exit code.
+///
+/// # Errors
+/// The configuration is wrong or the home cannot be used. Nothing was started then.
+pub async fn run(ambient: &Ambient, wanted: Run) -> anyhow::Result<u8> {
+    let wanted = &wanted;
+    let (plan, sources, ambient) = plan_for(ambient, wanted)?;
+    let opened = open::open(&ambient).await?;
+    opened.declare(&plan.credentials).await?;
+    let now = opened.clock.now();
+    let name = AuthorityName { name: "Valetkey session".to_owned(), domains: Vec::new() };
+    let authority = Authority::fresh(&name, Arc::clone(&opened.clock), Arc::clone(&opened.random))?;
+    let trust = Arc::new(Trust::write(&opened.home, &ambient, &authority, now)?);
+    let screen = RunTerminal::new();
+    let operator = ambient.var("USER").unwrap_or_else(|| "terminal".to_owned());
+    let channel = TerminalChannel::new(Arc::clone(&screen) as Arc<dyn approval::Terminal>, operator);
+    let (store, clock, random) = (opened.store.clone(), opened.clock.clone(), opened.random.clone());
+    let room = WaitingRoom::new(store, clock, random, vec![Arc::new(channel)]);
+    let log = opened.log()?;
+    let lane = log.lane()?;
+    let listen = ([127, 0, 0, 1], 0).into();
+    let operators = Arc::new(api::Operators(plan.operators.clone()));
+    let options = Options { listen, workers: 2, room, authority, identify_by_header: false };
+    let serving = gateway::start(&opened, plan, log, options)?;
+    watch::refresh(&opened, &serving.gateway).await?;
+    let agent = wanted.agent.clone().unwrap_or_else(AgentName::guest);
+    let (task, user) = (wanted.task.clone(), wanted.user.clone());
+    let session = Wanted { agent, task, user, ttl_seconds: wanted.ttl_seconds };
+    let begun = serving.maker.begin(session).await?;
+    watch::record(&serving.gateway, &lane, Kind::Session, |event| {
+        watch::session(event, &begun.live.session, "started");
+    });
+    tokio::spawn(watch::watch(Arc::clone(&opened), Arc::clone(&serving.gateway)));
+    let control = serve::Control::new(&ambient, &opened, &serving, Arc::clone(&trust), lane);
+    if let Ok(socket) = opened.home.bind_socket() {
+        // Whoever is first on a home answers for all: what operators ask for goes through the store.
+        let router = api::router(control.api(&operators));
+        if let Ok(listener) = UnixListener::from_std(socket) {
+            tokio::spawn(api::serve_unix(router, listener));
+        }
+    }
+    if let Some(sources) = sources {
+        tokio::spawn(serve::reload(sources, Arc::clone(&control)));
+    }
+    let code = supervise(&ambient, wanted, &begun, (&serving, &trust, &screen)).await;
+    finish(&opened, serving, &begun, &control, wanted.receipt.as_deref()).await?;
+    code
+}
+
+/// The plan of the configuration, or of what was found where there is none that names agents.
+fn plan_for(ambient: &Ambient, wanted: &Run) -> anyhow::Result<(Plan, Option<Sources>, Ambient)> {
+    let sources = Sources::find(ambient, wanted.config.as_deref())?;
+    let catalog = catalog::Catalog::with(sources.services()?)?;
+    let discovery = Discovery::search(ambient, &catalog, &wanted.flags)?;
+    discovery.report().iter().for_each(|line| note(line));
+    let found: Vec<Held> = discovery.found.iter().map(held).collect();
+    let (document, _) = sources.document()?;
+    let guarded = document.agents.is_empty();
+    let sources = if guarded { sources.with_services(discovery.services.clone()) } else { sources };
+    let plan = Plan::make(&sources, if guarded { &found } else { &[] })?;
+    plan.notes.iter().for_each(|text| note(text));
+    if guarded {
+        note("no configuration names agents, so the guarded policy applies: reads pass, most changes ask");
+    }
+    let watched = sources.origin().is_some().then_some(sources);
+    Ok((plan, watched, discovery.ambient))
+}
+
+fn held(found: &Found) -> Held {
+    Held {
+        name: found.name.clone(),
+        service: Some(found.service.clone()),
+        from: Some(found.from.clone()),
+        kind: found.kind.clone(),
+        always: found.always,
+        variables: found.variables.clone(),
+    }
+}
+
+type Around<'a> = (&'a Serving, &'a Trust, &'a Arc<RunTerminal>);
+
+/// Starts the agent and waits for its end, or for the end of its session.
+async fn supervise(ambient: &Ambient, wanted: &Run, begun: &Begun, around: Around<'_>) -> anyhow::Result<u8> {
+    let (serving, trust, screen) = around;
+    let env = environment::of_agent(ambient, begun, serving.address, trust);
+    let launch = Launch {
+        argv: wanted.command.clone(),
+        env,
+        cwd: Some(ambient.folder().to_owned()),
+        dir: None,
+        terminal: Terminal::of_process(),
+    };
+    let mut running = match launch.start() {
+        Ok(running) => running,
+        Err(error) => {
+            note(&error.to_string());
+            return Ok(error.exit_code());
+        }
+    };
+    screen.attach(running.prompter());
+    let exit = running.wait().await;
+    screen.attach(None);
+    Ok(exit.code())
+}
+
+/// Everything that was given to the session is dead when this returns.
+async fn finish(
+    opened: &Opened,
+    serving: Serving,
+    begun: &Begun,
+    control: &serve::Control,
+    file: Option<&std::path::Path>,
+) -> anyhow::Result<()> {
+    let id = begun.live.session.id;
+    begun.live.end();
+    opened.store.sessions().end(&opened.tenant, id, opened.clock.now()).await?;
+    serving.gateway.room.forget(&opened.tenant, id).await?;
+    control.session_ended(&begun.live.session);
+    let gateway = Arc::clone(&serving.gateway);
+    serving.drain(PATIENCE).await;
+    gateway.log.checkpoint()?;
+    let head = gateway.log.close()?.to_string();
+    receipt::give(&begun.live, &head, file)
+}

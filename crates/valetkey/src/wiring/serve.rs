@@ -1,0 +1,230 @@
+//! `valetkey serve`: a gateway for many agents, with the control socket.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use api::{Api, Operators, Plane, StartSession, StartedSession};
+use approval::WaitingRoom;
+use model::event::Kind;
+use parking_lot::Mutex;
+use proxy::Gateway;
+use proxy::net::address::Own;
+use proxy::net::leaf::{Authority, AuthorityName};
+use proxy::net::tls;
+use serde_json::json;
+use tokio::net::{TcpListener, UnixListener};
+
+use super::environment::{self, Trust};
+use super::gateway::{self, Options, Serving};
+use super::open::{self, Opened};
+use super::plan::Plan;
+use super::sessions::{Maker, Wanted};
+use super::signals::Stop;
+use super::watch;
+use super::{note, warn};
+use crate::config::{Ambient, Sources, watch as watch_files};
+use crate::output;
+
+/// What `serve` was asked.
+pub struct Serve {
+    /// The configuration.
+    pub config: PathBuf,
+    /// Where agents come.
+    pub listen: SocketAddr,
+    /// Where operators come over TCP, if anywhere.
+    pub api: Option<SocketAddr>,
+    /// One line of JSON when ready.
+    pub json: bool,
+    /// `--dev-identify-by-header`.
+    pub identify_by_header: bool,
+}
+
+/// Serves until told to stop.
+///
+/// # Errors
+/// The configuration is wrong, a port is taken, the home cannot be used.
+pub async fn serve(ambient: &Ambient, wanted: Serve) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        !wanted.identify_by_header || wanted.listen.ip().is_loopback(),
+        "--dev-identify-by-header trusts whoever connects, so it works on a loopback address only; leave it out, or use --listen 127.0.0.1:PORT"
+    );
+    let opened = open::open(ambient).await?;
+    let sources = Sources::find(ambient, Some(&wanted.config))?;
+    let plan = Plan::make(&sources, &[])?;
+    plan.notes.iter().for_each(|text| note(text));
+    opened.declare(&plan.credentials).await?;
+    let operators = Arc::new(Operators(plan.operators.clone()));
+    let name = AuthorityName { name: "Valetkey gateway".to_owned(), domains: Vec::new() };
+    let authority = Authority::fresh(&name, Arc::clone(&opened.clock), Arc::clone(&opened.random))?;
+    let trust = Arc::new(Trust::write(&opened.home, ambient, &authority, opened.clock.now())?);
+    let room = WaitingRoom::new(opened.store.clone(), opened.clock.clone(), opened.random.clone(), Vec::new());
+    let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let identify_by_header = wanted.identify_by_header;
+    let options = Options { listen: wanted.listen, workers, room, authority, identify_by_header };
+    let log = opened.log()?;
+    let lane = log.lane()?;
+    let serving = gateway::start(&opened, plan, log, options)?;
+    watch::refresh(&opened, &serving.gateway).await?;
+    let control = Control::new(ambient, &opened, &serving, trust, lane);
+    let shown = doors(&opened, &control, operators, wanted.api).await?;
+    tokio::spawn(watch::watch(Arc::clone(&opened), Arc::clone(&serving.gateway)));
+    tokio::spawn(reload(sources, Arc::clone(&control)));
+    let proxy = format!("http://{}", serving.address);
+    if wanted.identify_by_header {
+        warn("--dev-identify-by-header: anybody who can reach this address is whichever agent he says he is");
+    }
+    if wanted.json {
+        output::line(&json!({ "ready": true, "proxy": proxy, "api": shown }).to_string());
+    } else {
+        output::line(&format!("Valetkey serves agents at {proxy} and operators at {shown}"));
+    }
+    wait_and_drain(serving, &opened).await
+}
+
+async fn wait_and_drain(serving: Serving, opened: &Opened) -> anyhow::Result<()> {
+    let mut stop = Stop::listen()?;
+    stop.wait().await;
+    note("stopping: requests under way may finish; a second signal ends at once");
+    let gateway = Arc::clone(&serving.gateway);
+    tokio::select! {
+        () = serving.drain(Serving::PATIENCE) => {}
+        () = stop.wait() => {}
+    }
+    gateway.log.checkpoint().context("the last checkpoint could not be written")?;
+    gateway.log.close().context("the audit log could not be closed")?;
+    opened.home.forget_socket();
+    Ok(())
+}
+
+/// Opens the control socket, and TCP where it was asked for. Gives what to print.
+async fn doors(
+    opened: &Arc<Opened>,
+    control: &Arc<Control>,
+    operators: Arc<Operators>,
+    tcp: Option<SocketAddr>,
+) -> anyhow::Result<String> {
+    let router = api::router(control.api(&operators));
+    let socket = opened.home.bind_socket()?;
+    tokio::spawn(api::serve_unix(router.clone(), UnixListener::from_std(socket)?));
+    let Some(address) = tcp else { return Ok(opened.home.socket().display().to_string()) };
+    let listener = TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address}: choose another address with --api, or stop what uses it")
+    })?;
+    let bound = listener.local_addr()?;
+    tokio::spawn(api::serve_tcp(router, listener, operators));
+    Ok(format!("http://{bound}"))
+}
+
+/// Takes a changed configuration in whole, or keeps the old one and says why.
+pub async fn reload(sources: Sources, control: Arc<Control>) {
+    let mut changes = watch_files(&sources);
+    while let Some(changed) = changes.recv().await {
+        let planned = changed.and_then(|sources| Plan::make(&sources, &[]));
+        match planned {
+            Ok(plan) => {
+                if let Err(error) = control.opened.declare(&plan.credentials).await {
+                    warn(&format!("the changed configuration is not taken in: {error:#}"));
+                    continue;
+                }
+                gateway::replan(&control.gateway, &control.maker, plan, (&control.roots, &control.own));
+                control.note(Kind::Policy, "configuration", "the changed configuration is in force");
+                note("the changed configuration is in force");
+            }
+            Err(error) => warn(&format!("the changed configuration is not taken in: {error:#}")),
+        }
+    }
+}
+
+/// The data plane as the control plane sees it.
+pub struct Control {
+    ambient: Ambient,
+    opened: Arc<Opened>,
+    gateway: Arc<Gateway>,
+    maker: Arc<Maker>,
+    address: SocketAddr,
+    trust: Arc<Trust>,
+    roots: tls::Trust,
+    own: Own,
+    lane: Mutex<audit::Lane>,
+}
+
+impl Control {
+    /// For a gateway that serves.
+    pub fn new(
+        ambient: &Ambient,
+        opened: &Arc<Opened>,
+        serving: &Serving,
+        trust: Arc<Trust>,
+        lane: audit::Lane,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            ambient: ambient.clone(),
+            opened: Arc::clone(opened),
+            gateway: Arc::clone(&serving.gateway),
+            maker: Arc::clone(&serving.maker),
+            address: serving.address,
+            trust,
+            roots: serving.trust.clone(),
+            own: serving.own.clone(),
+            lane: Mutex::new(lane),
+        })
+    }
+
+    /// The control plane over it.
+    pub fn api(self: &Arc<Self>, operators: &Arc<Operators>) -> Api {
+        Api {
+            tenant: self.opened.tenant.clone(),
+            store: self.opened.store.clone(),
+            vault: self.opened.vault.clone(),
+            plane: Arc::clone(self) as Arc<dyn Plane>,
+            clock: Arc::clone(&self.opened.clock),
+            operators: Arc::clone(operators),
+        }
+    }
+
+    /// Records the end of a session.
+    pub fn session_ended(&self, session: &model::Session) {
+        watch::record(&self.gateway, &self.lane.lock(), Kind::Session, |event| watch::session(event, session, "ended"));
+    }
+
+    fn note(&self, kind: Kind, by: &str, what: &str) {
+        watch::record(&self.gateway, &self.lane.lock(), kind, |event| event.reason = Some(format!("{by}: {what}")));
+    }
+
+    async fn begin(&self, wanted: StartSession) -> Result<StartedSession, String> {
+        let StartSession { agent, task, user, ttl_seconds } = wanted;
+        let wanted = Wanted { agent, task, user, ttl_seconds };
+        let begun = self.maker.begin(wanted).await.map_err(|error| format!("{error:#}"))?;
+        let session = &begun.live.session;
+        watch::record(&self.gateway, &self.lane.lock(), Kind::Session, |event| {
+            watch::session(event, session, "started");
+        });
+        Ok(StartedSession {
+            session: session.id,
+            env: environment::variables(&self.ambient, &begun, self.address, &self.trust),
+            ca: self.trust.certificate().display().to_string(),
+            expires: session.expires,
+            token: begun.token,
+        })
+    }
+}
+
+impl Plane for Control {
+    fn start(&self, wanted: StartSession) -> api::wiring::Later<'_, Result<StartedSession, String>> {
+        Box::pin(self.begin(wanted))
+    }
+
+    fn refresh(&self) -> api::wiring::Later<'_, ()> {
+        Box::pin(async {
+            if let Err(error) = watch::refresh(&self.opened, &self.gateway).await {
+                tracing::warn!(%error, "what the store says could not be taken in at once");
+            }
+        })
+    }
+
+    fn record(&self, by: &str, what: &str) {
+        self.note(Kind::Operator, by, what);
+    }
+}

@@ -1,0 +1,99 @@
+//! What other processes of the home change is seen here within a quarter of a second: stops, ended sessions, answers.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::SessionId;
+use model::event::Kind;
+use model::{Event, EventId};
+use proxy::Gateway;
+use proxy::gateway::Stopped;
+use store::{StopKind, StoreError};
+
+use super::open::Opened;
+
+/// Between two looks; half the bound, so that the bound holds with one late wake-up.
+const EVERY: Duration = Duration::from_millis(model::bounds::CHANGES_SEEN_MILLIS_MAX / 2);
+
+/// Looks until the gateway is told to stop.
+pub async fn watch(opened: Arc<Opened>, gateway: Arc<Gateway>) {
+    let mut changes = opened.store.changes(&opened.tenant);
+    loop {
+        tokio::select! {
+            () = gateway.drain.cancelled() => return,
+            () = tokio::time::sleep(EVERY) => {}
+        }
+        match changes.poll().await {
+            Ok(changed) if changed.any() => {
+                if let Err(error) = refresh(&opened, &gateway).await {
+                    tracing::warn!(%error, "changes of other processes could not be read");
+                }
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "changes of other processes could not be looked for"),
+        }
+    }
+}
+
+/// Takes in what the store says now, and cuts what it stops.
+///
+/// # Errors
+/// The store cannot be read; what was known stays in force.
+pub async fn refresh(opened: &Opened, gateway: &Gateway) -> Result<(), StoreError> {
+    let now = opened.clock.now();
+    let mut stopped = Stopped::default();
+    let mut sessions = HashSet::new();
+    let rows = opened.store.stops().list(&opened.tenant).await?;
+    gateway.vault.revoke_seen(&opened.tenant, &rows);
+    for row in rows {
+        match row.kind {
+            StopKind::All => stopped.all = true,
+            StopKind::Agent => stopped.agents.extend(row.name.parse()),
+            StopKind::Credential => {
+                if row.version.is_none() {
+                    stopped.credentials.extend(row.name.parse());
+                }
+            }
+            StopKind::Session => sessions.extend(row.name.parse::<SessionId>()),
+        }
+    }
+    for agent in opened.store.agents().list(&opened.tenant).await? {
+        if !agent.enabled {
+            stopped.agents.push(agent.name);
+        }
+    }
+    for session in opened.store.sessions().list(&opened.tenant, None).await? {
+        if session.ended.is_some() {
+            sessions.insert(session.id);
+        }
+    }
+    let before = gateway.stopped.swap(Arc::new(stopped));
+    let stopped = gateway.stopped.load_full();
+    for name in stopped.credentials.iter().filter(|name| !before.credentials.contains(name)) {
+        gateway.in_use.cut(name);
+    }
+    gateway.sessions.end(now, |live| {
+        stopped.all || stopped.agents.contains(&live.session.agent) || sessions.contains(&live.session.id)
+    });
+    Ok(())
+}
+
+/// What is said of a session that begins or ends.
+pub fn session(event: &mut Event, session: &model::Session, what: &str) {
+    event.agent = Some(session.agent.clone());
+    event.user.clone_from(&session.user);
+    event.session = Some(session.id);
+    event.task.clone_from(&session.task);
+    event.reason = Some(format!("session {what}"));
+}
+
+/// Records what an operator did, or that a session began or ended.
+pub fn record(gateway: &Gateway, lane: &audit::Lane, kind: Kind, fill: impl FnOnce(&mut Event)) {
+    let now = gateway.clock.now();
+    let mut event = Event::new(EventId::fresh(now, &*gateway.random), now, kind, model::Tenant::local());
+    fill(&mut event);
+    if let Err(error) = lane.append(&event) {
+        tracing::error!(%error, "an event could not be recorded");
+    }
+}
