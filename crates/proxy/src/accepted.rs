@@ -21,7 +21,6 @@ use crate::tunnel::Link;
 /// A canonical request, not yet anybody's.
 pub(crate) struct Accepted {
     pub(crate) request: CanonicalRequest,
-    pub(crate) body: Incoming,
     pub(crate) claim: Claim,
     pub(crate) upgrade: Option<OnUpgrade>,
     pub(crate) trip: Trip,
@@ -31,13 +30,15 @@ pub(crate) struct Accepted {
 pub(crate) struct Trip {
     pub(crate) recorder: Recorder,
     pub(crate) leg: Leg,
+    /// The body, until somebody reads or sends it. A refusal lets it run out first, so that clients hear the answer.
+    pub(crate) unread: Option<Incoming>,
 }
 
 impl Trip {
     /// Ends the road with a refusal.
     pub(crate) fn refuse(self, refusal: Refusal) -> Box<Refused> {
         let side = if self.leg == Leg::Plain { Side::Proxy } else { Side::Origin };
-        Box::new(Refused { refusal, recorder: self.recorder, side })
+        Box::new(Refused { refusal, recorder: self.recorder, side, unread: self.unread })
     }
 }
 
@@ -67,15 +68,17 @@ impl Accepted {
         let host = link.origin.as_ref().map_or(host, |origin| origin.host.as_str());
         recorder.asked(parts.method.as_str(), host, parts.uri.path_and_query().map_or("", |target| target.as_str()));
         let leg = leg_of(link, &parts.uri);
-        let mut trip = Trip { recorder, leg };
+        let mut trip = Trip { recorder, leg, unread: None };
         if worker.gateway.drain.is_cancelled() {
             return Err(trip.refuse(ending()));
         }
         let claim = Claim::take(leg, &mut parts.headers);
-        match canonical_request(leg, link, snapshot, parts, &body) {
+        let request = canonical_request(leg, link, snapshot, parts, &body);
+        trip.unread = Some(body);
+        match request {
             Ok(request) => {
                 let upgrade = upgrade.filter(|_| request.is_websocket());
-                Ok(Self { request, body, claim, upgrade, trip })
+                Ok(Self { request, claim, upgrade, trip })
             }
             Err(refusal) => {
                 if let Some(live) = &link.session {

@@ -50,7 +50,7 @@ pub(crate) fn arm(worker: &Arc<Worker>, resolved: Resolved) -> Result<Ready, Box
     };
     let (stream, whole) = match body {
         JudgedBody::Empty => (None, None),
-        JudgedBody::Streamed(stream) => (Some(stream), None),
+        JudgedBody::Streamed => (trip.unread.take(), None),
         JudgedBody::Whole(bytes, digest) => {
             trip.recorder.body(Some(digest), bytes.len() as u64);
             (None, Some(bytes))

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256, digest as sha};
 use bytes::Bytes;
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use inject::Sightings;
 use model::call::BodyView;
@@ -45,7 +44,7 @@ pub(crate) enum JudgedBody {
     /// There is none.
     Empty,
     /// It passes as it comes.
-    Streamed(Incoming),
+    Streamed,
     /// It was read whole; its digest is what permits are bound to.
     Whole(Bytes, Digest),
 }
@@ -54,7 +53,7 @@ impl JudgedBody {
     /// The digest, where the body was judged.
     pub(crate) fn digest(&self) -> Option<Digest> {
         match self {
-            Self::Empty | Self::Streamed(_) => None,
+            Self::Empty | Self::Streamed => None,
             Self::Whole(_, digest) => Some(*digest),
         }
     }
@@ -63,13 +62,13 @@ impl JudgedBody {
     pub(crate) fn bytes(&self) -> Option<&Bytes> {
         match self {
             Self::Whole(bytes, _) => Some(bytes),
-            Self::Empty | Self::Streamed(_) => None,
+            Self::Empty | Self::Streamed => None,
         }
     }
 
     /// Reads it whole if it is not yet.
-    pub(crate) async fn gather(self, bound: usize) -> Result<Self, Refusal> {
-        let Self::Streamed(incoming) = self else { return Ok(self) };
+    pub(crate) async fn gather(self, trip: &mut Trip, bound: usize) -> Result<Self, Refusal> {
+        let (Self::Streamed, Some(incoming)) = (&self, &mut trip.unread) else { return Ok(self) };
         match read_whole(incoming, bound).await {
             Ok(Some(bytes)) => {
                 let mut digest = [0u8; 32];
@@ -94,12 +93,12 @@ pub(crate) async fn classify(
     identified: Identified,
 ) -> Result<Classified, Box<Refused>> {
     let Identified { accepted, live, place } = identified;
-    let Accepted { request, body, upgrade, mut trip, .. } = accepted;
+    let Accepted { request, upgrade, mut trip, .. } = accepted;
     let head = head_digest(&request);
     trip.recorder.request(&request, head);
-    let body = if request.length() == Length::Empty { JudgedBody::Empty } else { JudgedBody::Streamed(body) };
+    let body = if request.length() == Length::Empty { JudgedBody::Empty } else { JudgedBody::Streamed };
     let subject = subject_of(link, &live);
-    let judged = match judge(&snapshot, &subject, &request, body).await {
+    let judged = match judge(&snapshot, (&subject, &mut trip), &request, body).await {
         Ok(judged) => judged,
         Err(refusal) => return Err(trip.refuse(refusal)),
     };
@@ -117,13 +116,13 @@ pub(crate) async fn classify(
 
 async fn judge(
     snapshot: &Snapshot,
-    subject: &Subject,
+    (subject, trip): (&Subject, &mut Trip),
     request: &CanonicalRequest,
     mut body: JudgedBody,
 ) -> Result<(Classification, JudgedBody), Refusal> {
     let view = if matches!(body, JudgedBody::Empty) { BodyView::Empty } else { BodyView::NotRead };
     let first = snapshot.catalog.classify(request, view)?;
-    let streamed = matches!(body, JudgedBody::Streamed(_));
+    let streamed = matches!(body, JudgedBody::Streamed);
     let needed =
         first.needs_body || snapshot.rules.needs_body(subject, &first) || needs_body_slot(snapshot, request.origin());
     if !streamed || !needed {
@@ -135,7 +134,7 @@ async fn judge(
         // It can pass only where nothing depends on it: its facts are unknown, and what needs them denies.
         return Ok((snapshot.catalog.classify(request, BodyView::TooLarge)?, body));
     }
-    body = body.gather(bound).await?;
+    body = body.gather(trip, bound).await?;
     let view = match body.bytes() {
         Some(bytes) if bytes.len() > fact_bound => BodyView::TooLarge,
         Some(bytes) => BodyView::Whole(bytes),

@@ -123,7 +123,7 @@ fn counters_away(error: &store::StoreError) -> Refusal {
 /// Puts the question, bound to the whole body.
 async fn ask(worker: &Arc<Worker>, classified: &mut Classified, need: ApprovalNeed) -> Result<Grant, Refusal> {
     let body = std::mem::replace(&mut classified.body, crate::classify::JudgedBody::Empty);
-    classified.body = body.gather(bounds::APPROVAL_BODY_BYTES_MAX).await?;
+    classified.body = body.gather(&mut classified.trip, bounds::APPROVAL_BODY_BYTES_MAX).await?;
     let rule = need.rule.clone();
     let question = question(classified, need);
     let ended = classified.who.live.cancelled().clone();

@@ -4,8 +4,11 @@
 //! without a decision, no credential without a permit, no forwarding without an attempt on record.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use model::Refusal;
 
@@ -17,11 +20,17 @@ use crate::respond::{self, Side};
 use crate::tunnel::Link;
 use crate::{answer, arm, classify, decide, forward, identify, resolve};
 
+/// Octets of a refused request's body that are still read.
+const RUN_OUT_BYTES_MAX: usize = 256 * 1024;
+/// And for how long.
+const RUN_OUT_TIME_MAX: Duration = Duration::from_millis(500);
+
 /// A refusal together with the record that must tell of it.
 pub(crate) struct Refused {
     pub(crate) refusal: Refusal,
     pub(crate) recorder: Recorder,
     pub(crate) side: Side,
+    pub(crate) unread: Option<Incoming>,
 }
 
 /// The road. Never fails: what goes wrong becomes an answer and a record.
@@ -29,12 +38,31 @@ pub(crate) async fn exchange(worker: Arc<Worker>, link: Arc<Link>, request: Requ
     match travel(&worker, &link, request).await {
         Ok(response) => response,
         Err(refused) => {
-            let Refused { refusal, recorder, side } = *refused;
+            let Refused { refusal, recorder, side, unread } = *refused;
+            if let Some(body) = unread {
+                run_out(body).await;
+            }
             let response = respond::refuse(&refusal, side);
             recorder.refused(&refusal, response.status().as_u16());
             response
         }
     }
+}
+
+/// Reads what little is left of a refused request's body: a client that is still sending may not look at the answer, and
+/// HTTP/2 would reset the stream before it does. What is longer is cut off.
+async fn run_out(mut body: Incoming) {
+    let mut left = RUN_OUT_BYTES_MAX;
+    let reading = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    // Over the time or the bound the connection ends with the answer; both are a client's own doing.
+    let _ = tokio::time::timeout(RUN_OUT_TIME_MAX, reading).await;
 }
 
 async fn travel(

@@ -193,7 +193,9 @@ impl Recorder {
         self.event.response = Some(ResponseRecord { status, ..ResponseRecord::default() });
         if let Some(live) = &self.session {
             live.tally.denied.fetch_add(1, Relaxed);
-            if let (Code::Denied, Some(service)) = (refusal.code, &self.event.service) {
+            // A denial by name is no oversight; only what no rule covers is worth suggesting.
+            let uncovered = refusal.code == Code::Denied && refusal.rule.is_none();
+            if let (true, Some(service)) = (uncovered, &self.event.service) {
                 for call in &self.event.calls {
                     live.tally.deny((service.to_string(), call.action.to_string(), call.resource.to_string()));
                 }

@@ -219,7 +219,7 @@ fn check_trailers(trailers: &http::HeaderMap) -> Result<(), Malformed> {
 ///
 /// # Errors
 /// The client went away, broke the protocol, or sent a trailer that may not come late.
-pub(crate) async fn read_whole(mut body: Incoming, bound: usize) -> Result<Option<Bytes>, OutError> {
+pub(crate) async fn read_whole(body: &mut Incoming, bound: usize) -> Result<Option<Bytes>, OutError> {
     let mut first: Option<Bytes> = None;
     let mut all = BytesMut::new();
     while let Some(frame) = body.frame().await {

@@ -26,6 +26,9 @@ pub async fn watch(opened: Arc<Opened>, gateway: Arc<Gateway>) {
         }
         match changes.poll().await {
             Ok(changed) if changed.any() => {
+                if changed.credentials {
+                    gateway.vault.credentials_changed();
+                }
                 if let Err(error) = refresh(&opened, &gateway).await {
                     tracing::warn!(%error, "changes of other processes could not be read");
                 }
