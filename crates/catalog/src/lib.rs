@@ -6,8 +6,6 @@
 //! `model::canonical`), never decides, and never guesses: what it cannot read is unknown or refused. Start reading at
 //! [`Catalog::classify`], then [`classify`](mod@classify), then one service file.
 
-#![expect(clippy::result_large_err, reason = "a refusal is the rare way out, and travels whole to the answer")]
-
 mod cases;
 mod catalog;
 mod classify;

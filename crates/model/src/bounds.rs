@@ -75,6 +75,8 @@ pub const IDLE_SECONDS_MAX: u64 = 120;
 pub const CONNECT_SECONDS_MAX: u64 = 10;
 /// Time to the head of an answer unless the service says otherwise, seconds. Model calls take minutes.
 pub const ANSWER_HEAD_SECONDS_DEFAULT: u64 = 300;
+/// Silence in an answer's body unless the service says otherwise, seconds. Event streams send a comment every 15 to 60 s.
+pub const ANSWER_IDLE_SECONDS_DEFAULT: u64 = 600;
 /// Time in which exchanges under way may finish when the process is told to stop, seconds.
 pub const DRAIN_SECONDS_MAX: u64 = 30;
 /// Changes of limits and revocations made by another process are seen within this, milliseconds.

@@ -4,11 +4,12 @@ mod made;
 mod scrub;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
-use model::{Code, Refusal};
+use model::{Code, Refusal, bounds};
 use smallvec::SmallVec;
 
 use crate::body::{AnswerBody, AnswerParts, Hook};
@@ -48,6 +49,7 @@ pub(crate) fn answer(worker: &Arc<Worker>, answered: Answered) -> Result<Respons
         masked,
         cut: std::iter::once(who.live.cancelled().clone()).chain(cut).collect(),
         place: Some(who.place),
+        idle: Duration::from_secs(judged.bounds.answer_idle_seconds.unwrap_or(bounds::ANSWER_IDLE_SECONDS_DEFAULT)),
     });
     if bare && parts.status == StatusCode::UNAUTHORIZED && judged.known_service {
         return Ok(guide(&mut parts.headers, &origin.to_string(), live));

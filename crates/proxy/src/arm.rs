@@ -1,6 +1,7 @@
 //! Stage 6: the credential goes on, in the declared slot and nowhere else.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -12,6 +13,7 @@ use policy::Permit;
 use crate::accepted::Trip;
 use crate::classify::{Classified, JudgedBody, Who};
 use crate::exchange::Refused;
+use crate::gate::Gate;
 use crate::gateway::{Snapshot, Worker};
 use crate::resolve::Resolved;
 
@@ -24,6 +26,7 @@ pub(crate) struct Ready {
     pub(crate) credential: Option<(CredentialName, u64)>,
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) upgrade: Option<OnUpgrade>,
+    pub(crate) gate: Option<Gate>,
     pub(crate) who: Who,
     pub(crate) trip: Trip,
 }
@@ -40,6 +43,7 @@ pub(crate) struct Judged {
 /// Puts the credential on, or sends the request as it is.
 pub(crate) fn arm(worker: &Arc<Worker>, resolved: Resolved) -> Result<Ready, Box<Refused>> {
     let Resolved { permitted, credential } = resolved;
+    let gate = gate(worker, &permitted.classified);
     let Classified { request, body, upgrade, snapshot, classification, head, who, mut trip, .. } = permitted.classified;
     let judged = Judged {
         head,
@@ -77,12 +81,29 @@ pub(crate) fn arm(worker: &Arc<Worker>, resolved: Resolved) -> Result<Ready, Box
                 credential: named,
                 snapshot,
                 upgrade,
+                gate,
                 who,
                 trip,
             })
         }
         Err(error) => Err(trip.refuse(cannot(&error))),
     }
+}
+
+/// What is judged again while a WebSocket stays open; other exchanges end with their answer.
+fn gate(worker: &Arc<Worker>, classified: &Classified) -> Option<Gate> {
+    classified.upgrade.as_ref()?;
+    Some(Gate {
+        worker: Arc::clone(worker),
+        live: Arc::clone(&classified.who.live),
+        exchange: classified.trip.recorder.exchange(),
+        subject: classified.subject.clone(),
+        method: classified.request.method().clone(),
+        origin: classified.request.origin().clone(),
+        presented: classified.presented.as_ref().map(|(_, name)| name.clone()),
+        opening: classified.classification.clone(),
+        judged: Instant::now(),
+    })
 }
 
 /// Names and pointers of what the answer will say was created.

@@ -1,6 +1,7 @@
 //! Bodies on their way: frames pass as they came, are counted and hashed in passing, and are never copied.
 
 mod answer;
+mod idle;
 mod out;
 
 pub(crate) use answer::{AnswerBody, AnswerParts, CutError, Hook};

@@ -19,6 +19,7 @@ use crate::arm::{Judged, Ready};
 use crate::body::{BodyFate, OutBody};
 use crate::classify::{Who, leaked};
 use crate::exchange::Refused;
+use crate::gate::Gate;
 use crate::gateway::Worker;
 use crate::net::dial::DialError;
 use crate::net::pool::{PoolKey, Pooled, SendError};
@@ -34,6 +35,7 @@ pub(crate) struct Answered {
     pub(crate) origin: Origin,
     pub(crate) judged: Judged,
     pub(crate) upgrade: Option<OnUpgrade>,
+    pub(crate) gate: Option<Gate>,
     pub(crate) who: Who,
     pub(crate) trip: Trip,
 }
@@ -44,7 +46,7 @@ pub(crate) async fn forward(worker: &Arc<Worker>, mut ready: Ready) -> Result<An
         Ok(attempt) => attempt,
         Err(refusal) => return Err(ready.trip.refuse(refusal)),
     };
-    let Ready { armed, permit, stream, judged, credential, snapshot, upgrade, who, mut trip } = ready;
+    let Ready { armed, permit, stream, judged, credential, snapshot, upgrade, gate, who, mut trip } = ready;
     let fate = stream.as_ref().map(|_| Arc::new(BodyFate::default()));
     let cut = credential.as_ref().map(|(name, _)| worker.gateway.in_use.handle(name));
     let key = PoolKey {
@@ -63,7 +65,7 @@ pub(crate) async fn forward(worker: &Arc<Worker>, mut ready: Ready) -> Result<An
     match sent {
         Ok(response) => {
             let credential = credential.map(|(name, _)| name);
-            Ok(Answered { response, needles, fate, credential, cut, origin, judged, upgrade, who, trip })
+            Ok(Answered { response, needles, fate, credential, cut, origin, judged, upgrade, gate, who, trip })
         }
         Err(refusal) => {
             let refusal = match fate.as_ref().and_then(|fate| fate.leaked()) {

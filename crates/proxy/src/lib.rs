@@ -31,6 +31,7 @@ mod record;
 
 mod body;
 mod exchange;
+mod gate;
 mod respond;
 mod websocket;
 

@@ -5,6 +5,7 @@ mod frames;
 
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderValue};
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::body::AnswerBody;
 use crate::exchange::Refused;
 use crate::forward::{Answered, clean_answer};
+use crate::gate::Gate;
 use crate::gateway::Worker;
 use crate::record::Recorder;
 use crate::session::Place;
@@ -30,8 +32,8 @@ const READ_BYTES: usize = 16 * 1024;
 
 /// Joins the two sides of an upgraded exchange.
 pub(crate) fn switch(worker: &Arc<Worker>, answered: Answered) -> Result<Response<AnswerBody>, Box<Refused>> {
-    let Answered { mut response, needles, cut, upgrade, who, trip, .. } = answered;
-    let Some(client) = upgrade else {
+    let Answered { mut response, needles, cut, upgrade, gate, who, trip, .. } = answered;
+    let (Some(client), Some(gate)) = (upgrade, gate) else {
         let refusal = Refusal::new(Code::UpstreamInvalid, "The upstream switched protocols without being asked");
         return Err(trip.refuse(refusal));
     };
@@ -46,6 +48,7 @@ pub(crate) fn switch(worker: &Arc<Worker>, answered: Answered) -> Result<Respons
     parts.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     let joint = Joint {
         needles,
+        gate,
         cut: [Some(who.live.cancelled().clone()), cut, Some(worker.gateway.cut.clone())]
             .into_iter()
             .flatten()
@@ -60,6 +63,7 @@ pub(crate) fn switch(worker: &Arc<Worker>, answered: Answered) -> Result<Respons
 
 struct Joint {
     needles: Option<Arc<Needles>>,
+    gate: Gate,
     cut: Vec<CancellationToken>,
     recorder: Recorder,
     _place: Place,
@@ -77,7 +81,7 @@ impl Joint {
         let cut = tokio::select! {
             biased;
             () = ended => Some(Code::SessionEnded),
-            _ = async { tokio::join!(copy_up(from_client, to_upstream), down) } => None,
+            end = async { tokio::join!(copy_up(from_client, to_upstream, self.gate), down) } => end.0.err(),
         };
         let scrubbed = scrubber.map_or(0, |scrubber| scrubber.hits());
         self.recorder.outcome(ResponseRecord { status: 101, bytes, made: None, scrubbed }, cut);
@@ -101,13 +105,27 @@ async fn futures_any(handles: Vec<CancellationToken>) {
     .await;
 }
 
-async fn copy_up(mut from: ReadHalf<TokioIo<Upgraded>>, mut to: WriteHalf<TokioIo<Upgraded>>) -> io::Result<()> {
+/// What the agent sends; whether it may go on is asked again and again.
+async fn copy_up(
+    mut from: ReadHalf<TokioIo<Upgraded>>,
+    mut to: WriteHalf<TokioIo<Upgraded>>,
+    mut gate: Gate,
+) -> Result<(), Code> {
     let mut buffer = BytesMut::with_capacity(READ_BYTES);
-    while from.read_buf(&mut buffer).await? > 0 {
-        to.write_all(&buffer).await?;
+    while from.read_buf(&mut buffer).await.is_ok_and(|read| read > 0) {
+        if let Err(refusal) = gate.still(Instant::now()) {
+            // Closing towards the upstream makes it close, which ends the other direction too.
+            let _ = to.shutdown().await;
+            return Err(refusal.code);
+        }
+        if to.write_all(&buffer).await.is_err() {
+            return Ok(());
+        }
         buffer.clear();
     }
-    to.shutdown().await
+    // The upstream may have gone first.
+    let _ = to.shutdown().await;
+    Ok(())
 }
 
 async fn copy_down(

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -14,6 +15,7 @@ use model::event::ResponseRecord;
 use smallvec::SmallVec;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use super::idle::Idle;
 use super::out::BodyFate;
 use crate::net::pool::Pooled;
 use crate::record::Recorder;
@@ -44,6 +46,9 @@ pub(crate) enum CutError {
     /// The answer could not be decoded, so it could not be scrubbed.
     #[error("the answer cannot be decoded and therefore not be scrubbed")]
     Undecodable,
+    /// Nothing came for too long.
+    #[error("the upstream fell silent")]
+    Idle,
     /// The session ended or the credential was revoked.
     #[error("the session ended or the credential was revoked")]
     Revoked,
@@ -54,6 +59,7 @@ impl CutError {
         match self {
             Self::Upstream => Code::UpstreamUnreachable,
             Self::Undecodable => Code::UpstreamInvalid,
+            Self::Idle => Code::UpstreamTimeout,
             Self::Revoked => Code::CredentialRevoked,
         }
     }
@@ -77,6 +83,8 @@ pub(crate) struct AnswerParts {
     pub(crate) cut: SmallVec<[CancellationToken; 2]>,
     /// The place among the session's exchanges.
     pub(crate) place: Option<Place>,
+    /// Silence after which it is cut.
+    pub(crate) idle: Duration,
 }
 
 /// The body that the server side sends.
@@ -99,6 +107,7 @@ struct Live {
     left: Option<u64>,
     cut: SmallVec<[CancellationToken; 2]>,
     waiting: SmallVec<[Pin<Box<WaitForCancellationFutureOwned>>; 2]>,
+    idle: Idle,
     late: Option<HeaderMap>,
     ended: bool,
     _place: Option<Place>,
@@ -120,7 +129,7 @@ impl AnswerBody {
 
     /// The upstream's body. One without octets is recorded at once.
     pub(crate) fn live(parts: AnswerParts) -> Self {
-        let AnswerParts { body, hooks, recorder, fate, status, masked, cut, place } = parts;
+        let AnswerParts { body, hooks, recorder, fate, status, masked, cut, place, idle } = parts;
         let left = body.size_hint().exact();
         let mut live = Live {
             left,
@@ -134,6 +143,7 @@ impl AnswerBody {
             bytes: 0,
             cut,
             waiting: SmallVec::new(),
+            idle: Idle::new(idle),
             late: None,
             ended: false,
             _place: place,
@@ -222,10 +232,14 @@ impl Live {
             }
             let frame = match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Pending => {
-                    return if self.poll_cut(cx) { Poll::Ready(Some(Err(CutError::Revoked))) } else { Poll::Pending };
+                    if self.poll_cut(cx) {
+                        return Poll::Ready(Some(Err(CutError::Revoked)));
+                    }
+                    return self.idle.poll(cx).map(|()| Some(Err(CutError::Idle)));
                 }
                 Poll::Ready(frame) => frame,
             };
+            self.idle.progress();
             if self.cut.iter().any(CancellationToken::is_cancelled) {
                 return Poll::Ready(Some(Err(CutError::Revoked)));
             }

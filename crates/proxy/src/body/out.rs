@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use aws_lc_rs::digest;
 use bytes::{Bytes, BytesMut};
@@ -13,6 +14,11 @@ use inject::KnownScan;
 use model::canonical::Malformed;
 use model::{CredentialName, Digest};
 use parking_lot::Mutex;
+
+use super::idle::Idle;
+
+/// Silence after which a request's body is given up (row J126).
+const IDLE: Duration = Duration::from_secs(model::bounds::IDLE_SECONDS_MAX);
 
 /// What became of a streamed body, for the outcome.
 #[derive(Debug, Default)]
@@ -39,6 +45,9 @@ pub enum OutError {
     /// The client went away or broke the protocol.
     #[error("request body ended early: {0}")]
     Client(hyper::Error),
+    /// The client fell silent in the middle of it.
+    #[error("request body stopped coming")]
+    Idle,
     /// It is longer than its service allows.
     #[error("request body is longer than this service allows")]
     TooLarge,
@@ -62,6 +71,7 @@ struct Stream {
     bound: u64,
     scan: Option<KnownScan>,
     queued: Option<Bytes>,
+    idle: Idle,
     ended: bool,
     fate: Arc<BodyFate>,
 }
@@ -78,7 +88,8 @@ impl OutBody {
     /// A body that is passed on as it comes, bounded, hashed and searched for real secrets.
     pub(crate) fn stream(body: Incoming, bound: u64, scan: Option<KnownScan>, fate: Arc<BodyFate>) -> Self {
         let context = digest::Context::new(&digest::SHA256);
-        let stream = Stream { body, context, bytes: 0, bound, scan, queued: None, ended: false, fate };
+        let stream =
+            Stream { body, context, bytes: 0, bound, scan, queued: None, idle: Idle::new(IDLE), ended: false, fate };
         Self(Mutex::new(Source::Stream(Box::new(stream))))
     }
 }
@@ -118,7 +129,12 @@ impl Stream {
             if self.ended {
                 return Poll::Ready(None);
             }
-            let frame = match std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            let polled = Pin::new(&mut self.body).poll_frame(cx);
+            if polled.is_pending() {
+                return self.idle.poll(cx).map(|()| Some(Err(OutError::Idle)));
+            }
+            self.idle.progress();
+            let frame = match std::task::ready!(polled) {
                 None => return Poll::Ready(self.end().transpose().map(|end| end.map(Frame::data))),
                 Some(Err(error)) => return Poll::Ready(Some(Err(OutError::Client(error)))),
                 Some(Ok(frame)) => frame,

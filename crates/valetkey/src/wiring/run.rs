@@ -78,6 +78,7 @@ pub async fn run(ambient: &Ambient, wanted: Run) -> anyhow::Result<u8> {
         watch::session(event, &begun.live.session, "started");
     });
     tokio::spawn(watch::watch(Arc::clone(&opened), Arc::clone(&serving.gateway)));
+    tokio::spawn(watch::checkpoints(Arc::clone(&serving.gateway)));
     let control = serve::Control::new(&ambient, &opened, &serving, Arc::clone(&trust), lane);
     if let Some(socket) = opened.home.try_bind_socket() {
         // Whoever is first on a home answers for all: what operators ask for goes through the store.

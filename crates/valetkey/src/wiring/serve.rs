@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use api::{Api, Operators, Plane, StartSession, StartedSession};
-use approval::WaitingRoom;
+use approval::{Channel, Desk, WaitingRoom};
 use model::event::Kind;
 use parking_lot::Mutex;
 use proxy::Gateway;
@@ -59,7 +59,10 @@ pub async fn serve(ambient: &Ambient, wanted: Serve) -> anyhow::Result<()> {
     let name = AuthorityName { name: "Valetkey gateway".to_owned(), domains: Vec::new() };
     let authority = Authority::fresh(&name, Arc::clone(&opened.clock), Arc::clone(&opened.random))?;
     let trust = Arc::new(Trust::write(&opened.home, ambient, &authority, opened.clock.now())?);
-    let room = WaitingRoom::new(opened.store.clone(), opened.clock.clone(), opened.random.clone(), Vec::new());
+    // Over TCP an operator's own token answers; the socket alone is no channel, because the agent may be its peer.
+    let answerable = wanted.api.is_some() && !operators.0.is_empty();
+    let channels: Vec<Arc<dyn Channel>> = if answerable { vec![Arc::new(Desk)] } else { Vec::new() };
+    let room = WaitingRoom::new(opened.store.clone(), opened.clock.clone(), opened.random.clone(), channels);
     let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let identify_by_header = wanted.identify_by_header;
     let options = Options { listen: wanted.listen, workers, room, authority, identify_by_header };
@@ -70,6 +73,7 @@ pub async fn serve(ambient: &Ambient, wanted: Serve) -> anyhow::Result<()> {
     let control = Control::new(ambient, &opened, &serving, trust, lane);
     let shown = doors(&opened, &control, operators, wanted.api).await?;
     tokio::spawn(watch::watch(Arc::clone(&opened), Arc::clone(&serving.gateway)));
+    tokio::spawn(watch::checkpoints(Arc::clone(&serving.gateway)));
     tokio::spawn(reload(sources, Arc::clone(&control)));
     let proxy = format!("http://{}", serving.address);
     if wanted.identify_by_header {

@@ -16,6 +16,24 @@ use super::open::Opened;
 /// Between two looks; half the bound, so that the bound holds with one late wake-up.
 const EVERY: Duration = Duration::from_millis(model::bounds::CHANGES_SEEN_MILLIS_MAX / 2);
 
+/// Between two signed checkpoints of the audit log.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
+
+/// Binds the heads of all lanes again and again, on a thread that may wait for the disk.
+pub async fn checkpoints(gateway: Arc<Gateway>) {
+    loop {
+        tokio::select! {
+            () = gateway.drain.cancelled() => return,
+            () = tokio::time::sleep(CHECKPOINT_EVERY) => {}
+        }
+        let gateway = Arc::clone(&gateway);
+        let done = tokio::task::spawn_blocking(move || gateway.log.checkpoint()).await;
+        if let Ok(Err(error)) = done {
+            tracing::warn!(%error, "a checkpoint could not be written; the next one binds what this one did not");
+        }
+    }
+}
+
 /// Looks until the gateway is told to stop.
 pub async fn watch(opened: Arc<Opened>, gateway: Arc<Gateway>) {
     let mut changes = opened.store.changes(&opened.tenant);
