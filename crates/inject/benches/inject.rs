@@ -1,0 +1,206 @@
+//! What injection costs: scrubbing 10 MiB, looking for placeholders, arming. `cargo bench -p inject`.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::too_many_lines,
+    clippy::format_push_string,
+    reason = "helpers of tests fail like tests; bodies are lists"
+)]
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use inject::{Entry, Index, Look, NeedleCache, Needles, Scrubber, arm, scrub_headers};
+use model::canonical::{CanonicalRequest, Host, Length, Origin, Scheme, clean};
+use model::{AgentName, CredentialName, SchemeSpec, ServiceName, SessionId};
+use secret::{Credential, Lease, Material, Secret};
+
+const SIZE: usize = 10 << 20;
+const FRAME: usize = 16 * 1024;
+const HOLDER: &str = "ghp_aaaaBBBBccccDDDDeeeeFFFFggggHHHHiiii";
+
+fn octets(count: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+fn token(seed: u64, length: usize) -> String {
+    let set = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let body = octets(length, seed).into_iter().map(|octet| char::from(set[usize::from(octet) % 62]));
+    "ghp_".chars().chain(body).collect()
+}
+
+fn bodies() -> [(&'static str, Vec<u8>); 5] {
+    let row = |at: usize| {
+        let noise: String = token(at as u64 * 31 + 7, 36);
+        format!(
+            "{{\"id\":{at},\"node_id\":\"MDEwOlJlcG9zaXRvcnk{noise}\",\"name\":\"repo-{at}\",\"private\":false,\"html_url\":\"https://github.com/octocat/repo-{at}\",\"description\":\"It's a \\\"test\\\" \\u0026 more\\r\\n\",\"stargazers_count\":{},\"updated_at\":\"2026-11-20T18:38:47Z\"}},\n",
+            at * 7
+        )
+    };
+    let mut json = String::new();
+    for at in 0.. {
+        json += &row(at);
+        if json.len() >= SIZE {
+            break;
+        }
+    }
+    let words = "the quick brown fox jumps over the lazy dog & says: 100% of the time it is the same old story. ";
+    let form = "name=J%C3%BCrgen+M%C3%BCller&url=https%3A%2F%2Fexample.com%2Fa%3Fb%3Dc&token=%67%68%70&";
+    let cut = |mut text: Vec<u8>| {
+        text.truncate(SIZE);
+        text
+    };
+    [
+        ("json", cut(json.into_bytes())),
+        ("binary", octets(SIZE, 5)),
+        ("text", cut(words.repeat(SIZE / words.len() + 1).into_bytes())),
+        ("zeros", vec![0; SIZE]),
+        ("form", cut(form.repeat(SIZE / form.len() + 1).into_bytes())),
+    ]
+}
+
+fn needles(count: u64, length: usize) -> Arc<Needles> {
+    let all: Vec<Material> = (0..count)
+        .map(|at| Material::token(Secret::new(token((1 << 40) + at * 12_345, length).into_bytes())))
+        .collect();
+    Arc::new(Needles::of_materials(&all))
+}
+
+/// Processor time of this thread: builds and tests on the same machine would make wall time meaningless.
+fn spent(times: u64, mut work: impl FnMut()) -> Duration {
+    let cpu = || -> u64 {
+        let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+        text.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or(0)
+    };
+    let start = cpu();
+    for _ in 0..times {
+        work();
+    }
+    Duration::from_nanos(cpu() - start)
+}
+
+fn scrubbing(bench: &mut Criterion) {
+    let sets = [("1", needles(1, 36)), ("12", needles(12, 36)), ("1 of 8 octets", needles(1, 4))];
+    let mut group = bench.benchmark_group("scrub 10 MiB");
+    group.throughput(Throughput::Bytes(SIZE as u64));
+    for (kind, body) in bodies() {
+        let frames: Vec<Bytes> = body.chunks(FRAME).map(Bytes::copy_from_slice).collect();
+        // What it costs to read every octet once, to compare with: the machine, not the code, decides that.
+        group.bench_function(format!("{kind}, read once"), |bench| {
+            bench.iter(|| {
+                frames
+                    .iter()
+                    .map(|frame| frame.iter().fold(0u8, |sum, octet| sum ^ octet))
+                    .fold(0, |sum, octet| sum ^ black_box(octet))
+            });
+        });
+        for (count, set) in &sets {
+            group.bench_function(format!("{kind}, needles: {count}"), |bench| {
+                bench.iter_custom(|times| {
+                    spent(times, || {
+                        let mut scrubber = Scrubber::new(set);
+                        for frame in &frames {
+                            scrubber.push(frame.clone()).for_each(|frame| drop(black_box(frame)));
+                        }
+                        assert_eq!(scrubber.hits(), 0);
+                    })
+                });
+            });
+        }
+    }
+    group.finish();
+    let event = Bytes::from_static(b"data: {\"choices\":[{\"delta\":{\"content\":\" hello\"},\"index\":0}]}\n\n");
+    bench.bench_function("scrub one event", |bench| {
+        let mut scrubber = Scrubber::new(&sets[0].1);
+        bench.iter_custom(|times| {
+            spent(times, || scrubber.push(event.clone()).for_each(|frame| drop(black_box(frame))))
+        });
+    });
+    bench.bench_function("scrub 20 headers", |bench| {
+        let mut map = headers();
+        bench.iter_custom(|times| {
+            spent(times, || {
+                black_box(scrub_headers(&mut map, &sets[0].1));
+            })
+        });
+    });
+    bench.bench_function("make needles", |bench| bench.iter(|| black_box(needles(1, 36))));
+}
+
+fn headers() -> HeaderMap {
+    let mut map = HeaderMap::new();
+    map.insert("authorization", HeaderValue::from_static("Bearer ghp_aaaaBBBBccccDDDDeeeeFFFFggggHHHHiiii"));
+    for at in 0..19 {
+        let name = HeaderName::try_from(format!("x-header-{at}")).expect("name");
+        map.insert(name, HeaderValue::from_static("application/vnd.github+json; charset=utf-8, text/html"));
+    }
+    map
+}
+
+fn request() -> CanonicalRequest {
+    let origin = Origin { scheme: Scheme::Https, host: Host::parse("api.github.com").expect("host"), port: 443 };
+    let cleaned = clean(headers()).expect("clean");
+    let target = "/repos/myorg/myrepo/pulls?state=open&per_page=100";
+    CanonicalRequest::new(Method::GET, origin, target, cleaned, Length::Empty).expect("canonical")
+}
+
+fn requests(bench: &mut Criterion) {
+    let index = Index::new();
+    let agent = AgentName::new("bot").expect("name");
+    let service = ServiceName::new("github").expect("name");
+    let own = |text: String, name: String| Entry {
+        text: text.into(),
+        credential: CredentialName::new(&name).expect("name"),
+        service: Some(service.clone()),
+        session: SessionId::from_bits(1),
+        agent: agent.clone(),
+    };
+    let mut entries = vec![own(HOLDER.to_owned(), "c".to_owned())];
+    entries.extend((0..9).map(|at| own(token(at + 900, 36), format!("c{at}"))));
+    let session = index.open(SessionId::from_bits(1), &agent, entries).expect("room");
+    let schemes = [
+        SchemeSpec::Bearer { header: "authorization".into(), words: vec!["Bearer".into(), "token".into()] },
+        SchemeSpec::Basic { username: Some("x-access-token".into()), value_as_username: false },
+    ];
+    let given = request();
+    let look = Look { request: &given, service: Some(&service), schemes: &schemes, session: &session, body: None };
+    assert!(index.sight(look).presented.is_some());
+    bench.bench_function("sight, 20 headers", |bench| {
+        bench.iter_custom(|times| spent(times, || drop(black_box(index.sight(look)))));
+    });
+    let material = Arc::new(Material::token(Secret::new(token(1, 36).into_bytes())));
+    let credential = Credential::new(CredentialName::new("c").expect("name"), 1, material, Lease::default());
+    let cache = NeedleCache::new();
+    bench.bench_function("arm, 20 headers", |bench| {
+        bench.iter_batched(
+            request,
+            |request| {
+                let needles = cache.of(&credential, &schemes[0]);
+                arm(request, &schemes[0], &credential, needles, None).expect("armed")
+            },
+            criterion::BatchSize::SmallInput,
+        );
+    });
+}
+
+fn config() -> Criterion {
+    Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1))
+}
+
+criterion_group! { name = all; config = config(); targets = scrubbing, requests }
+criterion_main!(all);

@@ -1,0 +1,176 @@
+//! Known secrets in what the agent sends. It must never have had them: whole bodies are searched before anything is
+//! decided, streams while they pass, with hold-back, so that nothing of a secret leaves before it is found.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use model::{CanonicalRequest, CredentialName};
+use secret::Material;
+
+use crate::scrub::add_material;
+use crate::scrub::finder::{Finder, Hit, Hits};
+use crate::scrub::forms::{self, Encoding, Form};
+use crate::scrub::stream::{self, Carry, Frames};
+
+/// Credentials whose values are searched. At about 30 KiB each this is 120 MiB, far above what one home holds.
+const KNOWN_MAX: usize = 4_096;
+
+/// Every real secret that is known here, in all the forms that the scrubber knows.
+pub struct KnownSecrets {
+    finder: Finder,
+    names: Vec<CredentialName>,
+}
+
+/// Gathers known secrets one by one, for a caller that may look at each for a moment only.
+#[derive(Default)]
+pub struct KnownBuilder {
+    forms: Vec<Form>,
+    names: Vec<CredentialName>,
+}
+
+impl KnownBuilder {
+    /// Adds the secrets of one credential. Those beyond the bound are left out; [`KnownSecrets::is_complete`] says so.
+    pub fn add(&mut self, name: &CredentialName, material: &Material) {
+        if self.names.len() < KNOWN_MAX {
+            // A list of its own: the check for doubled forms is linear.
+            let mut own = Vec::new();
+            add_material(material, self.names.len() as u32, &mut own);
+            self.forms.append(&mut own);
+        }
+        self.names.push(name.clone());
+    }
+
+    /// The search; `None` where there is nothing to search for.
+    #[must_use]
+    pub fn build(self) -> Option<KnownSecrets> {
+        (!self.forms.is_empty()).then(|| KnownSecrets { finder: Finder::new(self.forms), names: self.names })
+    }
+}
+
+impl KnownSecrets {
+    /// Takes the secrets; see [`KnownBuilder`].
+    #[must_use]
+    pub fn new<'a>(secrets: impl IntoIterator<Item = (&'a CredentialName, &'a Material)>) -> Self {
+        let mut builder = KnownBuilder::default();
+        for (name, material) in secrets {
+            builder.add(name, material);
+        }
+        Self { finder: Finder::new(builder.forms), names: builder.names }
+    }
+
+    /// Whether all secrets that were given are searched.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.names.len() <= KNOWN_MAX
+    }
+
+    fn name_of(&self, hit: &Hit) -> Option<&CredentialName> {
+        self.names.get(self.finder.form(hit.form)?.tag as usize)
+    }
+
+    /// The first known secret in octets of any kind.
+    #[must_use]
+    pub fn find_in(&self, text: &[u8]) -> Option<CredentialName> {
+        let mut hits = Hits::new();
+        self.finder.scan(text, &mut hits);
+        hits.iter().min().and_then(|hit| self.name_of(hit)).cloned()
+    }
+
+    /// The first known secret in a request's target, headers or whole body.
+    #[must_use]
+    pub fn find(&self, request: &CanonicalRequest, body: Option<&[u8]>) -> Option<CredentialName> {
+        if self.finder.is_empty() {
+            return None;
+        }
+        let mut hits = Hits::new();
+        let query = request.query().raw().unwrap_or_default();
+        let texts = [request.path().raw().as_bytes(), query.as_bytes(), body.unwrap_or_default()];
+        let values = request.headers().iter().flat_map(|(name, value)| [name.as_str().as_bytes(), value.as_bytes()]);
+        for text in texts.into_iter().chain(values) {
+            self.finder.scan(text, &mut hits);
+            if let Some(hit) = hits.first() {
+                return self.name_of(hit).cloned();
+            }
+        }
+        None
+    }
+
+    /// Begins to search a stream.
+    #[must_use]
+    pub fn scan(self: &Arc<Self>) -> KnownScan {
+        KnownScan { known: Arc::clone(self), carry: Carry::default() }
+    }
+
+    /// Replaces known secrets in a whole body by what `placeholder` gives for their credentials: plain and escaped forms
+    /// by the placeholder itself, other encodings (and credentials without one) by a mask. `None` where there is nothing
+    /// to replace, else the new body and whose secrets it held.
+    #[must_use]
+    pub fn replace_with_placeholder<'p>(
+        &self,
+        body: &[u8],
+        placeholder: &dyn Fn(&CredentialName) -> Option<&'p str>,
+    ) -> Option<(Vec<u8>, Vec<CredentialName>)> {
+        let mut hits = Hits::new();
+        self.finder.scan(body, &mut hits);
+        if hits.is_empty() {
+            return None;
+        }
+        hits.sort_unstable_by_key(|hit| (hit.start, std::cmp::Reverse(hit.end)));
+        let mut masked = body.to_vec();
+        hits.iter().for_each(|hit| self.finder.mask(&mut masked, hit));
+        let (mut out, mut names, mut at) = (Vec::with_capacity(body.len()), Vec::new(), 0);
+        for hit in &hits {
+            let Some(name) = self.name_of(hit) else { continue };
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+            let plain = self.finder.form(hit.form).is_some_and(|form| form.encoding == Encoding::Literal);
+            let Some(text) = placeholder(name).filter(|_| plain && hit.start >= at) else { continue };
+            out.extend_from_slice(masked.get(at..hit.start).unwrap_or_default());
+            out.extend_from_slice(text.as_bytes());
+            at = hit.end;
+        }
+        out.extend_from_slice(masked.get(at..).unwrap_or_default());
+        Some((out, names))
+    }
+}
+
+/// A search of one stream.
+pub struct KnownScan {
+    known: Arc<KnownSecrets>,
+    carry: Carry,
+}
+
+impl KnownScan {
+    /// Takes one frame and gives what may leave.
+    ///
+    /// # Errors
+    /// The credential whose value was found. The stream must be cut: nothing of the value has left.
+    pub fn push(&mut self, chunk: Bytes) -> Result<Frames, CredentialName> {
+        let mut found = Hits::new();
+        let out = stream::step(&self.known.finder, &mut self.carry, chunk, &mut found);
+        match found.first().and_then(|hit| self.known.name_of(hit)) {
+            Some(name) => Err(name.clone()),
+            None => Ok(out),
+        }
+    }
+
+    /// The end: what was held back begins no secret.
+    ///
+    /// # Errors
+    /// None today; the shape keeps callers ready for forms that only their end completes.
+    pub fn finish(mut self) -> Result<Option<Bytes>, CredentialName> {
+        Ok(stream::rest(&mut self.carry))
+    }
+}
+
+/// Placeholders as needles: their text in all forms. Shared with the search of a session's own.
+pub(crate) fn finder_of<'a>(texts: impl IntoIterator<Item = (u32, &'a str)>) -> Finder {
+    let mut all = Vec::new();
+    for (tag, text) in texts {
+        let mut own = Vec::new();
+        forms::add(text.as_bytes(), tag, &mut own);
+        all.append(&mut own);
+    }
+    Finder::new(all)
+}

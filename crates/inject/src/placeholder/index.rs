@@ -1,0 +1,225 @@
+//! Every placeholder of the process, live or dead for a short time, by its text; and the own ones of a session, searched
+//! in what it sends.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use model::bounds::SESSION_PLACEHOLDERS_MAX;
+use model::{AgentName, CredentialName, ServiceName, SessionId};
+use parking_lot::RwLock;
+use subtle::ConstantTimeEq;
+
+use crate::InjectError;
+use crate::known::finder_of;
+use crate::scrub::finder::{Finder, Hits};
+
+/// Placeholders of all sessions at once: a thousand sessions with as many credentials as one may hold would not fit, a
+/// thousand with a hundred do. About 300 octets each.
+const PLACEHOLDERS_MAX: usize = 128 * 1024;
+/// Placeholders of ended sessions that are still recognised, so that a leak can be named.
+const DEAD_MAX: usize = 16 * 1024;
+/// Locks, so that threads that look things up do not meet.
+const SHARDS: usize = 32;
+
+/// What a placeholder stands for.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its text.
+    pub text: Arc<str>,
+    /// The credential it stands for.
+    pub credential: CredentialName,
+    /// The credential's own service, where it is bound to one.
+    pub service: Option<ServiceName>,
+    /// The session it was made for.
+    pub session: SessionId,
+    /// The agent it was made for.
+    pub agent: AgentName,
+}
+
+/// An entry and whether its session goes on.
+pub(crate) struct Held {
+    pub entry: Entry,
+    live: AtomicBool,
+}
+
+impl Held {
+    pub fn is_live(&self) -> bool {
+        self.live.load(Relaxed)
+    }
+}
+
+/// Keys are hashes already.
+#[derive(Clone, Copy, Default)]
+struct Same(u64);
+
+impl Hasher for Same {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, _bytes: &[u8]) {}
+    fn write_u64(&mut self, key: u64) {
+        self.0 = key;
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+struct SameBuilder;
+
+impl BuildHasher for SameBuilder {
+    type Hasher = Same;
+    fn build_hasher(&self) -> Same {
+        Same(0)
+    }
+}
+
+type Shard = RwLock<HashMap<u64, Vec<Arc<Held>>, SameBuilder>>;
+
+/// All placeholders of the process. Bounded; looked up by a keyed hash and then in constant time.
+pub struct Index {
+    hasher: RandomState,
+    shards: Vec<Shard>,
+    order: RwLock<Order>,
+}
+
+#[derive(Default)]
+struct Order {
+    live: usize,
+    dead: VecDeque<Arc<Held>>,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Index {
+    /// An empty one.
+    #[must_use]
+    pub fn new() -> Self {
+        let shards = (0..SHARDS).map(|_| RwLock::default()).collect();
+        Self { hasher: RandomState::new(), shards, order: RwLock::default() }
+    }
+
+    fn shard(&self, key: u64) -> Option<&Shard> {
+        self.shards.get((key >> 57) as usize % SHARDS)
+    }
+
+    /// Adds the placeholders of one session and gives what searches them.
+    ///
+    /// # Errors
+    /// [`InjectError::TooMany`] over the bound of one session or of the process; nothing is added then.
+    pub fn open(
+        &self,
+        session: SessionId,
+        agent: &AgentName,
+        entries: Vec<Entry>,
+    ) -> Result<SessionPlaceholders, InjectError> {
+        let mut order = self.order.write();
+        if entries.len() > SESSION_PLACEHOLDERS_MAX {
+            return Err(InjectError::TooMany { bound: SESSION_PLACEHOLDERS_MAX });
+        }
+        if order.live + entries.len() > PLACEHOLDERS_MAX {
+            return Err(InjectError::TooMany { bound: PLACEHOLDERS_MAX });
+        }
+        order.live += entries.len();
+        drop(order);
+        let held: Vec<Arc<Held>> =
+            entries.into_iter().map(|entry| Arc::new(Held { entry, live: AtomicBool::new(true) })).collect();
+        for one in &held {
+            let key = self.hasher.hash_one(one.entry.text.as_bytes());
+            if let Some(shard) = self.shard(key) {
+                shard.write().entry(key).or_default().push(Arc::clone(one));
+            }
+        }
+        Ok(SessionPlaceholders::new(session, agent.clone(), held))
+    }
+
+    /// The session is over: its placeholders are dead, recognised for a while, then forgotten.
+    pub fn close(&self, session: &SessionPlaceholders) {
+        let mut order = self.order.write();
+        for one in &session.own {
+            if one.live.swap(false, Relaxed) {
+                order.live = order.live.saturating_sub(1);
+                order.dead.push_back(Arc::clone(one));
+            }
+        }
+        while order.dead.len() > DEAD_MAX {
+            let Some(old) = order.dead.pop_front() else { break };
+            let key = self.hasher.hash_one(old.entry.text.as_bytes());
+            let Some(shard) = self.shard(key) else { continue };
+            let mut map = shard.write();
+            if let Some(list) = map.get_mut(&key) {
+                list.retain(|known| !Arc::ptr_eq(known, &old));
+                if list.is_empty() {
+                    map.remove(&key);
+                }
+            }
+        }
+    }
+
+    /// What `text` stands for, live or dead.
+    #[must_use]
+    pub fn find(&self, text: &[u8]) -> Option<Entry> {
+        self.held(text).map(|held| held.entry.clone())
+    }
+
+    pub(crate) fn held(&self, text: &[u8]) -> Option<Arc<Held>> {
+        let key = self.hasher.hash_one(text);
+        let map = self.shard(key)?.read();
+        let same = |held: &&Arc<Held>| bool::from(held.entry.text.as_bytes().ct_eq(text));
+        map.get(&key)?.iter().find(same).cloned()
+    }
+}
+
+/// The placeholders of one session, with what searches them in all the forms that the scrubber knows.
+pub struct SessionPlaceholders {
+    session: SessionId,
+    agent: AgentName,
+    own: Vec<Arc<Held>>,
+    finder: Finder,
+}
+
+impl SessionPlaceholders {
+    fn new(session: SessionId, agent: AgentName, own: Vec<Arc<Held>>) -> Self {
+        let finder = finder_of((0u32..).zip(own.iter().map(|held| &*held.entry.text)));
+        Self { session, agent, own, finder }
+    }
+
+    /// The session.
+    #[must_use]
+    pub const fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// Its agent.
+    #[must_use]
+    pub const fn agent(&self) -> &AgentName {
+        &self.agent
+    }
+
+    /// What it holds.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.own.iter().map(|held| &held.entry)
+    }
+
+    /// The placeholder of one credential.
+    #[must_use]
+    pub fn of(&self, credential: &CredentialName) -> Option<&Entry> {
+        self.entries().find(|entry| entry.credential == *credential)
+    }
+
+    /// Numbers of the own placeholders in `text`, in any form, each as often as it is there.
+    pub(crate) fn search(&self, text: &[u8], hits: &mut Hits, mut seen: impl FnMut(&Entry)) {
+        hits.clear();
+        self.finder.scan(text, hits);
+        for hit in hits.iter() {
+            let number = self.finder.form(hit.form).map_or(usize::MAX, |form| form.tag as usize);
+            if let Some(held) = self.own.get(number) {
+                seen(&held.entry);
+            }
+        }
+    }
+}

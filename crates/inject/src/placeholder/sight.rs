@@ -1,0 +1,380 @@
+//! Sightings: where placeholders stand in a request, and which one, if any, will be substituted.
+//!
+//! | where | own | dead session's or another's |
+//! |---|---|---|
+//! | whole value of the declared slot, own service, TLS | presented | `placeholder_foreign` |
+//! | the same in clear text | `placeholder_misplaced` | `placeholder_foreign` |
+//! | part of the value of the declared slot | `placeholder_misplaced` | inert |
+//! | any authentication slot, another service | `placeholder_foreign` | `placeholder_foreign` |
+//! | anywhere else | inert, recorded | inert |
+
+use http::header::HeaderName;
+use model::canonical::Scheme as OriginScheme;
+use model::scheme::SchemeSpec;
+use model::sighting::{Holder, Place};
+use model::{CanonicalRequest, Code, CredentialName, Refusal, ServiceName, Sighting};
+
+use super::index::{Entry, Index, SessionPlaceholders};
+use crate::scheme::{self, Slot, crumbs};
+use crate::scrub::finder::Hits;
+
+/// Schemes of references; a reference is resolved by the session's identity.
+const REFERENCES: [&str; 3] = ["valetkey://", "vault://", "onecli://"];
+/// Sightings kept of one request; a body may quote a placeholder a thousand times.
+const SIGHTINGS_MAX: usize = 64;
+
+/// What is looked at.
+#[derive(Clone, Copy)]
+pub struct Look<'a> {
+    /// The request.
+    pub request: &'a CanonicalRequest,
+    /// The service it goes to.
+    pub service: Option<&'a ServiceName>,
+    /// How that service takes credentials.
+    pub schemes: &'a [SchemeSpec],
+    /// The session that sent it.
+    pub session: &'a SessionPlaceholders,
+    /// Its body, where it is held whole.
+    pub body: Option<&'a [u8]>,
+}
+
+/// What was seen.
+#[derive(Debug, Default)]
+pub struct Sightings {
+    /// Everything, for the record.
+    pub list: Vec<Sighting>,
+    /// Which of the service's schemes carries a placeholder that will be substituted, and for which credential.
+    pub presented: Option<(usize, CredentialName)>,
+    /// Why the request must not leave.
+    pub refusal: Option<Refusal>,
+}
+
+impl Index {
+    /// Looks for placeholders in a request. Pure; about half a microsecond for a request with twenty headers.
+    #[must_use]
+    pub fn sight(&self, look: Look<'_>) -> Sightings {
+        let mut sight = Sight { index: self, look, out: Sightings::default(), hits: Hits::new() };
+        for (number, spec) in look.schemes.iter().enumerate() {
+            sight.slot(number, spec);
+        }
+        sight.headers();
+        sight.target();
+        sight.body();
+        if sight.out.refusal.is_some() {
+            sight.out.presented = None;
+        }
+        sight.out
+    }
+}
+
+struct Sight<'a> {
+    index: &'a Index,
+    look: Look<'a>,
+    out: Sightings,
+    hits: Hits,
+}
+
+impl<'a> Sight<'a> {
+    /// One declared slot: the only place where a placeholder has a meaning.
+    fn slot(&mut self, number: usize, spec: &'a SchemeSpec) {
+        let listed = scheme::of(spec);
+        let value = listed.as_dyn().slot_value(self.look.request, self.look.body);
+        if value.is_absent() {
+            return;
+        }
+        let mut rest: Vec<&[u8]> = value.part.iter().map(|part| &**part).collect();
+        for whole in &value.whole {
+            if !self.whole(number, whole) {
+                rest.push(whole.as_bytes());
+            }
+        }
+        // Another scheme may read the same header whole; then this one's view of it says nothing.
+        let shared = value.whole.is_empty() && self.read_elsewhere(number);
+        for text in rest {
+            self.part(text, shared);
+        }
+    }
+
+    /// Whether another declared scheme finds a whole value in the same header.
+    fn read_elsewhere(&self, number: usize) -> bool {
+        let Some(Slot::Header(name)) = self.look.schemes.get(number).map(|spec| slot_of(spec)) else { return false };
+        self.look.schemes.iter().enumerate().any(|(other, spec)| {
+            other != number
+                && matches!(slot_of(spec), Slot::Header(known) if known.eq_ignore_ascii_case(name))
+                && !scheme::of(spec).as_dyn().slot_value(self.look.request, self.look.body).whole.is_empty()
+        })
+    }
+
+    /// A whole value of a declared slot; whether it is a placeholder or a reference.
+    fn whole(&mut self, number: usize, text: &str) -> bool {
+        if let Some(credential) = reference(text) {
+            let known = self.look.session.of(&credential).cloned();
+            match known {
+                Some(entry) => self.own_in_slot(number, &entry),
+                None => self.refuse(
+                    Code::PlaceholderForeign,
+                    format!("This session holds no credential `{credential}`"),
+                    "name a credential that the session was given",
+                ),
+            }
+            return true;
+        }
+        let Some(held) = self.index.held(text.as_bytes()) else { return false };
+        if held.entry.session == self.look.session.session() && held.is_live() {
+            self.own_in_slot(number, &held.entry);
+        } else {
+            self.others(&held.entry, held.is_live(), Place::ForeignSlot);
+        }
+        true
+    }
+
+    fn own_in_slot(&mut self, number: usize, entry: &Entry) {
+        if entry.service.as_ref() != self.look.service {
+            self.note(entry, Holder::Own, Place::ForeignSlot);
+            return self.foreign(entry);
+        }
+        self.note(entry, Holder::Own, Place::Slot);
+        if self.look.request.origin().scheme != OriginScheme::Https {
+            return self.refuse(
+                Code::PlaceholderMisplaced,
+                "A placeholder was sent in clear text".to_owned(),
+                "use the https address of the service",
+            );
+        }
+        if self.out.presented.is_none() {
+            self.out.presented = Some((number, entry.credential.clone()));
+        }
+    }
+
+    /// What stands in a declared slot without being a placeholder as a whole.
+    fn part(&mut self, text: &[u8], shared: bool) {
+        let session = self.look.session;
+        let mut hits = std::mem::take(&mut self.hits);
+        let mut seen = Vec::new();
+        session.search(text, &mut hits, |entry| seen.push(entry.clone()));
+        self.hits = hits;
+        for entry in seen {
+            if shared {
+                continue;
+            }
+            if entry.service.as_ref() != self.look.service {
+                self.note(&entry, Holder::Own, Place::ForeignSlot);
+                self.foreign(&entry);
+                continue;
+            }
+            self.note(&entry, Holder::Own, Place::SlotPart);
+            self.refuse(
+                Code::PlaceholderMisplaced,
+                format!("The placeholder of `{}` is only a part of the value it was sent in", entry.credential),
+                "send the placeholder alone, as the whole value of the slot",
+            );
+        }
+        if !shared {
+            self.tokens(text);
+        }
+    }
+
+    fn headers(&mut self) {
+        let request = self.look.request;
+        for (name, value) in request.headers() {
+            if self
+                .look
+                .schemes
+                .iter()
+                .any(|spec| matches!(slot_of(spec), Slot::Header(own) if own.eq_ignore_ascii_case(name.as_str())))
+            {
+                continue;
+            }
+            let bytes = value.as_bytes();
+            if is_authentication(name) {
+                self.authentication(name, bytes);
+            } else {
+                self.inert(bytes, |_| Place::Header(name.as_str().to_owned()));
+            }
+        }
+    }
+
+    /// A header that carries authentication somewhere, though not as the service declares it.
+    fn authentication(&mut self, name: &HeaderName, bytes: &[u8]) {
+        let declared = |cookie: &str| {
+            self.look.schemes.iter().any(|spec| matches!(slot_of(spec), Slot::Cookie(own) if own == cookie))
+        };
+        let text = std::str::from_utf8(bytes).unwrap_or_default();
+        if name == http::header::COOKIE && crumbs(text).any(|(cookie, _)| declared(cookie)) {
+            // The declared cookie was judged as a slot; the others are looked at one by one.
+            for (cookie, value) in crumbs(text) {
+                if !declared(cookie) {
+                    self.foreign_slot(name, value.as_bytes());
+                }
+            }
+            return;
+        }
+        self.foreign_slot(name, bytes);
+    }
+
+    fn foreign_slot(&mut self, name: &HeaderName, bytes: &[u8]) {
+        let service = self.look.service;
+        let foreign = self.inert(bytes, |entry| {
+            if entry.service.as_ref() == service { Place::Header(name.as_str().to_owned()) } else { Place::ForeignSlot }
+        });
+        for entry in foreign.iter().filter(|entry| entry.service.as_ref() != service) {
+            self.foreign(entry);
+        }
+        if foreign.is_empty() {
+            self.tokens(bytes);
+        }
+    }
+
+    /// Placeholders of others, whole among the words of an authentication header (a Basic pair is undone).
+    fn tokens(&mut self, bytes: &[u8]) {
+        let Ok(text) = std::str::from_utf8(bytes) else { return };
+        for word in
+            text.split([' ', ',', ';', '=', '"', '\t']).filter(|word| word.len() >= model::bounds::NEEDLE_BYTES_MIN)
+        {
+            if let Some(held) = self.index.held(word.as_bytes()) {
+                if held.entry.session != self.look.session.session() {
+                    self.others(&held.entry, held.is_live(), Place::ForeignSlot);
+                }
+                continue;
+            }
+            let Some((user, password)) = scheme::basic_pair(word) else { continue };
+            for half in [user, password] {
+                if let Some(held) = self.index.held(half.as_bytes())
+                    && held.entry.session != self.look.session.session()
+                {
+                    self.others(&held.entry, held.is_live(), Place::ForeignSlot);
+                }
+            }
+        }
+    }
+
+    fn target(&mut self) {
+        let request = self.look.request;
+        self.inert(request.path().raw().as_bytes(), |_| Place::Path);
+        let declared =
+            |name: &str| self.look.schemes.iter().any(|spec| matches!(slot_of(spec), Slot::Query(own) if own == name));
+        let texts: Vec<&str> =
+            request.query().pairs().flat_map(|(name, value)| [name, if declared(name) { "" } else { value }]).collect();
+        for text in texts {
+            self.inert(text.as_bytes(), |_| Place::Query);
+        }
+    }
+
+    fn body(&mut self) {
+        let Some(body) = self.look.body else { return };
+        let before = self.out.list.len();
+        self.inert(body, |_| Place::Body);
+        // What stands in a declared field was noted as a slot already.
+        let in_slot = |seen: &Sighting| matches!(seen.place, Place::Slot | Place::SlotPart | Place::ForeignSlot);
+        if self.look.schemes.iter().any(|spec| matches!(spec, SchemeSpec::Body { .. }))
+            && let Some(slot) =
+                self.out.list.get(..before).and_then(|list| list.iter().find(|seen| in_slot(seen))).cloned()
+            && let Some(at) = self.out.list.iter().skip(before).position(|seen| seen.credential == slot.credential)
+        {
+            self.out.list.remove(before + at);
+        }
+    }
+
+    /// Notes own placeholders where they are worthless text, and gives them.
+    fn inert(&mut self, text: &[u8], place: impl Fn(&Entry) -> Place) -> Vec<Entry> {
+        let session = self.look.session;
+        let mut hits = std::mem::take(&mut self.hits);
+        let mut seen = Vec::new();
+        session.search(text, &mut hits, |entry| {
+            if seen.len() < SIGHTINGS_MAX {
+                seen.push(entry.clone());
+            }
+        });
+        self.hits = hits;
+        for entry in &seen {
+            self.note(entry, Holder::Own, place(entry));
+        }
+        seen
+    }
+
+    fn others(&mut self, entry: &Entry, live: bool, place: Place) {
+        let dead = !live && entry.agent == *self.look.session.agent();
+        self.note(entry, if dead { Holder::DeadSession } else { Holder::Other }, place);
+        if dead {
+            self.refuse(
+                Code::PlaceholderForeign,
+                format!("The placeholder of `{}` belongs to a session that has ended", entry.credential),
+                "use the placeholder of this session; it stands in the environment",
+            );
+        } else {
+            self.refuse(
+                Code::PlaceholderForeign,
+                "The placeholder belongs to another session".to_owned(),
+                "use the placeholder of this session; it stands in the environment",
+            );
+        }
+    }
+
+    fn foreign(&mut self, entry: &Entry) {
+        let own = entry.service.as_ref().map_or("no service", ServiceName::as_str);
+        self.refuse(
+            Code::PlaceholderForeign,
+            format!("The placeholder of `{}` was sent to another service than its own", entry.credential),
+            &format!("`{}` is bound to {own}", entry.credential),
+        );
+    }
+
+    fn note(&mut self, entry: &Entry, holder: Holder, place: Place) {
+        if self.out.list.len() < SIGHTINGS_MAX {
+            self.out.list.push(Sighting {
+                credential: entry.credential.clone(),
+                service: entry.service.clone(),
+                session: entry.session,
+                agent: entry.agent.clone(),
+                holder,
+                place,
+            });
+        }
+    }
+
+    /// The first reason stands; what is refused presents nothing.
+    fn refuse(&mut self, code: Code, public: String, hint: &str) {
+        if self.out.refusal.is_none() {
+            self.out.refusal = Some(Refusal::new(code, public).hint(hint));
+        }
+    }
+}
+
+/// The credential that a reference names: `vault://NAME`.
+fn reference(text: &str) -> Option<CredentialName> {
+    let name = REFERENCES.iter().find_map(|scheme| text.strip_prefix(scheme))?;
+    CredentialName::new(name).ok()
+}
+
+fn slot_of(spec: &SchemeSpec) -> Slot<'_> {
+    match spec {
+        SchemeSpec::Bearer { header, .. } => Slot::Header(header),
+        SchemeSpec::Header { name, .. } => Slot::Header(name),
+        SchemeSpec::Basic { .. } => Slot::Header("authorization"),
+        SchemeSpec::Query { name } => Slot::Query(name),
+        SchemeSpec::Cookie { name } => Slot::Cookie(name),
+        SchemeSpec::Body { field } => Slot::Body(field),
+    }
+}
+
+/// Whether a header carries authentication somewhere: the standard ones, and what vendors call theirs.
+fn is_authentication(name: &HeaderName) -> bool {
+    if name == http::header::AUTHORIZATION || name == http::header::COOKIE {
+        return true;
+    }
+    let text = name.as_str();
+    [
+        "token",
+        "api-key",
+        "apikey",
+        "auth",
+        "authorization",
+        "secret",
+        "access-key",
+        "app-key",
+        "application-key",
+        "subscription-key",
+    ]
+    .iter()
+    .any(|word| text.ends_with(word))
+}

@@ -1,0 +1,97 @@
+//! Known secrets in what the agent sends: found at every split, before anything of them has left.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use inject::KnownSecrets;
+use model::CredentialName;
+use model::canonical::Scheme;
+use secret::{Material, Secret};
+
+use crate::echo::encodings;
+use crate::request;
+
+const FIRST: &str = "glpat-Zk3vQ8wL1nR6tY2uX9pM";
+const SECOND: &str = "AKIAIOSFODNN7EXAMPLE/wJalrXUtnFEMI/K7MDENG";
+
+fn known() -> Arc<KnownSecrets> {
+    let all: Vec<_> = [("gitlab", FIRST), ("aws", SECOND)]
+        .map(|(name, value)| (CredentialName::new(name).expect("name"), Material::token(Secret::new(value.into()))))
+        .into_iter()
+        .collect();
+    Arc::new(KnownSecrets::new(all.iter().map(|(name, material)| (name, material))))
+}
+
+#[test]
+fn found_before_it_leaves() {
+    let known = known();
+    for (name, secret) in [("gitlab", FIRST), ("aws", SECOND)] {
+        for (encoding, form) in encodings(secret, &|at| at % 4 == 1) {
+            let text = [b"user=x&note=", &*form, b"&end=1"].concat();
+            assert_eq!(known.find_in(&text).map(|name| name.to_string()).as_deref(), Some(name), "{encoding}");
+            for split in 0..=text.len() {
+                let mut scan = known.scan();
+                let mut left = Vec::new();
+                let found = [&text[..split], &text[split..]].into_iter().find_map(|part| {
+                    match scan.push(Bytes::copy_from_slice(part)) {
+                        Ok(frames) => {
+                            frames.for_each(|frame| left.extend_from_slice(&frame));
+                            None
+                        }
+                        Err(name) => Some(name),
+                    }
+                });
+                assert_eq!(found.as_ref().map(CredentialName::as_str), Some(name), "{encoding} at {split}");
+                assert!(left.len() <= 12 + 3, "{encoding} at {split}: {}", String::from_utf8_lossy(&left));
+            }
+        }
+    }
+}
+
+#[test]
+fn clean_streams_pass_whole() {
+    let known = known();
+    let text: Vec<u8> = (0..100_000u32).map(|at| (at * 7 % 251) as u8).collect();
+    for size in [1, 100, 65_536] {
+        let mut scan = known.scan();
+        let mut out = Vec::new();
+        for part in text.chunks(size) {
+            scan.push(Bytes::copy_from_slice(part)).expect("clean").for_each(|frame| out.extend_from_slice(&frame));
+        }
+        out.extend_from_slice(&scan.finish().expect("clean").unwrap_or_default());
+        assert!(out == text);
+    }
+}
+
+#[test]
+fn every_part_of_a_request_is_searched() {
+    let known = known();
+    let find = |target: &str, headers: &[(&str, &str)], body: Option<&[u8]>| {
+        known.find(&request(Scheme::Https, "x.example", target, headers), body).map(|name| name.to_string())
+    };
+    let gitlab = Some("gitlab".to_owned());
+    assert_eq!(find(&format!("/{FIRST}"), &[], None), gitlab);
+    assert_eq!(find(&format!("/?a={FIRST}"), &[], None), gitlab);
+    assert_eq!(find("/", &[("x-a", &format!("a {FIRST}"))], None), gitlab);
+    assert_eq!(find("/", &[], Some(format!("[\"{FIRST}\"]").as_bytes())), gitlab);
+    assert_eq!(find("/a?b=c", &[("authorization", "Bearer glpat-Zk3vQ8wL1nR6tY2uX9p")], Some(b"glpat-")), None);
+}
+
+#[test]
+fn model_requests_are_rewritten() {
+    let known = known();
+    let escaped = FIRST.replace('-', "\\u002d");
+    let body =
+        format!(r#"{{"m":[{{"c":"use {FIRST} or {escaped}, base64 {}"}}]}}"#, "Z2xwYXQtWmszdlE4d0wxblI2dFkydVg5cE0=");
+    let holder = |name: &CredentialName| (name.as_str() == "gitlab").then_some("glpat-PLACEHOLDER000000000");
+    let (made, names) = known.replace_with_placeholder(body.as_bytes(), &holder).expect("found");
+    let made = String::from_utf8(made).expect("text");
+    assert!(
+        made.starts_with(r#"{"m":[{"c":"use glpat-PLACEHOLDER000000000 or glpat-PLACEHOLDER000000000, base64 Ki"#),
+        "{made}"
+    );
+    assert!(serde_json::from_str::<serde_json::Value>(&made).is_ok());
+    assert_eq!(names.len(), 1);
+    assert_eq!(known.find_in(made.as_bytes()), None);
+    assert!(known.replace_with_placeholder(b"{}", &holder).is_none());
+}
