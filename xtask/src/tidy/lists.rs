@@ -23,30 +23,40 @@ pub fn check(files: &[File]) -> Vec<String> {
 }
 
 fn one(files: &[File], folder: &str) -> Vec<String> {
-    let names: Vec<&str> = files
+    let inside: Vec<(&str, &File)> = files
         .iter()
-        .filter_map(|file| file.path.strip_prefix(folder)?.strip_suffix(".rs"))
-        .filter(|name| *name != "mod" && !name.contains('/'))
+        .filter_map(|file| Some((file.path.strip_prefix(folder)?.strip_suffix(".rs")?, file)))
+        .filter(|(name, _)| !name.contains('/'))
         .collect();
-    let list = files.iter().find(|file| file.path == format!("{folder}mod.rs"));
-    let Some(list) = list else {
-        return if names.is_empty() { Vec::new() } else { vec![format!("{folder}: no mod.rs with the list")] };
+    let Some((_, list)) = inside.iter().find(|(name, _)| *name == "mod") else {
+        return if inside.is_empty() { Vec::new() } else { vec![format!("{folder}: no mod.rs with the list")] };
     };
-    names
-        .into_iter()
-        .filter_map(|name| unlisted(&list.text, name).map(|why| format!("{folder}{name}.rs: {why}")))
-        .collect()
+    let names = inside.iter().map(|(name, _)| *name).filter(|name| *name != "mod");
+    names.filter_map(|name| unlisted(list, &inside, name).map(|why| format!("{folder}{name}.rs: {why}"))).collect()
 }
 
-fn unlisted(list: &str, name: &str) -> Option<&'static str> {
-    let code: Vec<&str> = list.lines().map(str::trim).filter(|line| !line.starts_with("//")).collect();
-    let declared = code.iter().any(|line| line.ends_with(&format!("mod {name};")));
-    if !declared {
+/// A file is in its list where it is declared in `mod.rs` and some other file of the folder names something of it (shared
+/// helpers are used by their siblings).
+fn unlisted(list: &File, inside: &[(&str, &File)], name: &str) -> Option<&'static str> {
+    if !code(list).any(|line| line.ends_with(&format!("mod {name};"))) {
         return Some("not declared in mod.rs");
     }
-    // `vault/src/kind/mod.rs` also holds shared words; declared is not yet used.
-    let used = code.iter().any(|line| line.contains(&format!("{name}::")));
-    (!used).then_some("declared in mod.rs, but not in its list")
+    // A module of tests alone is its own user.
+    let lines: Vec<&str> = code(list).collect();
+    let testing =
+        lines.windows(2).any(|two| matches!(two, ["#[cfg(test)]", next] if next.ends_with(&format!("mod {name};"))));
+    let path = format!("{name}::");
+    let used = |line: &str| line.contains(&path) || line.starts_with("use ") && words(line).any(|word| word == name);
+    let listed = inside.iter().filter(|(other, _)| *other != name).any(|(_, file)| code(file).any(used));
+    (!testing && !listed).then_some("declared in mod.rs, but not in its list")
+}
+
+fn code(file: &File) -> impl Iterator<Item = &str> {
+    file.text.lines().map(str::trim).filter(|line| !line.starts_with("//"))
+}
+
+fn words(line: &str) -> impl Iterator<Item = &str> {
+    line.split(|letter: char| !letter.is_alphanumeric() && letter != '_')
 }
 
 #[cfg(test)]

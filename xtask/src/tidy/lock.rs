@@ -1,4 +1,10 @@
-//! Packages that may not be in the lock file, whoever wants them.
+//! Packages that nobody of ours may pull in, by whatever road.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::shell;
 
 /// Name, version prefix (empty: any) and the reason.
 const BANNED: &[(&str, &str, &str)] = &[
@@ -11,28 +17,27 @@ const BANNED: &[(&str, &str, &str)] = &[
     ("reqwest", "", "a client that follows and retries by itself"),
 ];
 
-/// The banned packages of a lock file.
-pub fn check(lock: &str) -> Vec<String> {
+/// Every package that is built for any target. The lock file alone would not do: it also names what features that nobody
+/// turned on would want.
+pub fn packages(root: &Path) -> Result<String> {
+    shell::output(&mut shell::command(root, "cargo tree --workspace --target all -e all --prefix none"))
+}
+
+/// The banned packages in lines of `name vVERSION ..`.
+pub fn check(packages: &str) -> Vec<String> {
     let mut complaints = Vec::new();
-    let mut name = "";
-    for line in lock.lines() {
-        if let Some(value) = quoted(line, "name = ") {
-            name = value;
-        }
-        let Some(version) = quoted(line, "version = ") else { continue };
+    for line in packages.lines() {
+        let mut words = line.split_whitespace();
+        let (name, version) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         for (banned, prefix, why) in BANNED {
-            if name == *banned && version.starts_with(prefix) {
-                complaints.push(format!(
-                    "Cargo.lock: {name} {version}: {why}; find who wants it with `cargo tree -i {name}`"
-                ));
+            if name == *banned && version.trim_start_matches('v').starts_with(prefix) {
+                complaints
+                    .push(format!("package {name} {version}: {why}; find who wants it with `cargo tree -i {name}`"));
             }
         }
     }
+    complaints.dedup();
     complaints
-}
-
-fn quoted<'a>(line: &'a str, key: &str) -> Option<&'a str> {
-    line.strip_prefix(key)?.strip_prefix('"')?.strip_suffix('"')
 }
 
 #[cfg(test)]
@@ -41,9 +46,8 @@ mod tests {
 
     #[test]
     fn banned_packages_are_found() {
-        let package = |name: &str, version: &str| format!("[[package]]\nname = \"{name}\"\nversion = \"{version}\"\n");
-        assert_eq!(check(&package("ring", "0.17.8")).len(), 1);
-        assert_eq!(check(&package("hyper", "0.14.30")).len(), 1);
-        assert!(check(&(package("hyper", "1.12.0") + &package("ring-buffer", "1.0.0"))).is_empty());
+        assert_eq!(check("ring v0.17.8\nring v0.17.8 (*)\nring v0.17.8").len(), 1);
+        assert_eq!(check("hyper v0.14.30").len(), 1);
+        assert!(check("hyper v1.12.0\nring-buffer v1.0.0\n\n").is_empty());
     }
 }

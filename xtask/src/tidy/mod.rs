@@ -47,7 +47,7 @@ pub fn run(root: &Path) -> Result<bool> {
     let files = files(root)?;
     let edges = edges::of_workspace(root)?;
     let mut complaints = edges::check(&edges);
-    complaints.extend(lock::check(&std::fs::read_to_string(root.join("Cargo.lock")).unwrap_or_default()));
+    complaints.extend(lock::check(&lock::packages(root)?));
     complaints.extend(sizes::check(&files));
     complaints.extend(lists::check(&files));
     complaints.extend(words::check(&files));

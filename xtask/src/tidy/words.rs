@@ -22,7 +22,9 @@ const RESERVED: &[(&str, &[&str], &str)] = &[
     ),
     (concat!("todo", "!("), &[], "finish it or leave it out"),
     (concat!("unimplemented", "!("), &[], "finish it or leave it out"),
-    (concat!("danger", "ous()"), &["bench/", "crates/testkit/"], "no switch turns certificate checks off"),
+    // rustls's name for "a verifier of your choice"; the proxy's are WebPKI and the platform's.
+    (concat!("danger", "ous()"), &["bench/", "crates/proxy/src/net/tls.rs"], "no switch turns certificate checks off"),
+    (concat!("ServerCertVerified::", "assertion"), &["bench/"], "no switch turns certificate checks off"),
 ];
 
 /// Crates that may hold `unsafe`, in one module each.
@@ -61,7 +63,8 @@ fn everywhere(file: &File, complaints: &mut Vec<String>) {
 }
 
 fn reserved(file: &File, complaints: &mut Vec<String>) {
-    if file.path.contains("/tests/") {
+    // A build script runs on the builder's machine, with what cargo gives it in the environment.
+    if file.path.contains("/tests/") || file.path.ends_with("/build.rs") {
         return;
     }
     for (number, line) in without_tests(&file.text).lines().enumerate() {
