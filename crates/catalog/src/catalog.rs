@@ -1,7 +1,7 @@
 //! All services, found by name and by host.
 
 use std::collections::HashMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use model::call::{BodyView, ServiceBounds};
 use model::canonical::{CanonicalRequest, Host, Scheme};
@@ -161,13 +161,17 @@ impl Catalog {
         let origin = request.origin();
         match self.find(&origin.host, origin.port, origin.scheme) {
             Some(found) => classify::classify(found, request, body),
-            None => Ok(Classification {
-                service: None,
-                calls: SmallVec::new(),
-                needs_body: false,
-                endpoint: classify::endpoint(request.path(), 0),
-                bounds: ServiceBounds::default(),
-            }),
+            None => {
+                let path = classify::endpoint(request.path(), 0);
+                Ok(Classification {
+                    service: None,
+                    calls: SmallVec::new(),
+                    needs_body: false,
+                    endpoint: Arc::clone(&path),
+                    path,
+                    bounds: ServiceBounds::default(),
+                })
+            }
         }
     }
 

@@ -36,6 +36,8 @@ pub struct Classification {
     pub needs_body: bool,
     /// The path after the service's base path, for raw rules (`endpoints`); decoded, with its leading slash.
     pub endpoint: Arc<str>,
+    /// The whole path, decoded; the same text where the service has no base path.
+    pub path: Arc<str>,
     /// What the service bounds differently from the house.
     pub bounds: ServiceBounds,
 }

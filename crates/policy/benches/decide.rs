@@ -73,6 +73,7 @@ fn bench(criterion: &mut Criterion) {
         .into(),
         needs_body: false,
         endpoint: Arc::from("/repos"),
+        path: Arc::from("/repos"),
         bounds: ServiceBounds::default(),
     };
     for count in [10, 1_000, 10_000] {

@@ -80,11 +80,13 @@ pub(crate) fn classify(
         Some(found) => found,
         None => unknown(view, None)?,
     };
+    let after = endpoint(request.path(), view.skip);
     Ok(Classification {
         service: Some(at.service.name().clone()),
         calls: smallvec![found.call],
         needs_body: found.needs_body,
-        endpoint: endpoint(request.path(), view.skip),
+        path: if view.skip == 0 { Arc::clone(&after) } else { endpoint(request.path(), 0) },
+        endpoint: after,
         bounds: at.service.bounds(),
     })
 }

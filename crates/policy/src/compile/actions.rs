@@ -1,7 +1,7 @@
 //! Words for actions, as rules write them, and what they cover.
 
 use model::vocabulary::{ServiceWords, Vocabulary};
-use model::{Call, Class, Effect, Effects};
+use model::{Call, Class, Classification, Effect, Effects};
 
 use super::text::{quote, set};
 use crate::condition::Needs;
@@ -161,10 +161,13 @@ pub(crate) struct Raw {
 }
 
 impl Raw {
-    pub(crate) fn covers(&self, method: &http::Method, endpoint: &str) -> bool {
+    /// Endpoints are meant after the service's base path or from the root, as the operator likes.
+    pub(crate) fn covers(&self, method: &http::Method, classification: &Classification) -> bool {
         let method = self.methods.is_empty() || self.methods.iter().any(|known| known == method.as_str());
         let under = |prefix: &String| {
-            endpoint.strip_prefix(prefix.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            [&classification.endpoint, &classification.path].into_iter().any(|text| {
+                text.strip_prefix(prefix.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            })
         };
         method && (self.endpoints.is_empty() || self.endpoints.iter().any(under))
     }
@@ -181,7 +184,8 @@ impl Raw {
                 // `*` in a path is itself, not a wildcard.
                 let under = quote(&format!("{prefix}/")).replace('*', "\\*");
                 let under = under.strip_suffix('"').unwrap_or(&under);
-                format!("context.endpoint == {} || context.endpoint like {under}*\"", quote(prefix))
+                let of = |name: &str| format!("context.{name} == {} || context.{name} like {under}*\"", quote(prefix));
+                format!("{} || {}", of("endpoint"), of("path"))
             })
             .collect();
         if !endpoints.is_empty() {

@@ -85,7 +85,7 @@ impl Rules {
             resource: call.resource.clone(),
             class: call.class,
             effects: call.effects,
-            raw: self.judge.raw.then(|| (question.method.clone(), Arc::clone(&question.classification.endpoint))),
+            raw: self.judge.raw.then(|| (question.method.clone(), Arc::clone(&question.classification.path))),
         };
         if let Some(kept) = self.judge.kept.get(&key) {
             return kept;
@@ -184,6 +184,7 @@ impl Rules {
         if needs.has(Needs::RAW) {
             pairs.text("method", question.method.as_str());
             pairs.text("endpoint", &question.classification.endpoint);
+            pairs.text("path", &question.classification.path);
         }
         pairs.circumstances(question, needs);
         if needs.has(Needs::HOLDS) {
@@ -211,7 +212,7 @@ impl Rule {
         let denial = self.kind == Kind::Deny;
         let actions =
             self.actions.is_empty() || self.actions.iter().any(|named| named.selector.covers(service, call, denial));
-        let raw = self.raw.as_ref().is_none_or(|raw| raw.covers(question.method, &question.classification.endpoint));
+        let raw = self.raw.as_ref().is_none_or(|raw| raw.covers(question.method, question.classification));
         actions && raw && self.resources.iter().any(|pattern| pattern.covers(parts))
     }
 

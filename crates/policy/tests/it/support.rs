@@ -174,6 +174,7 @@ pub fn asking(agent: &str, service: Option<&str>, calls: Vec<Call>) -> Asking {
             calls: calls.into(),
             needs_body: false,
             endpoint: Arc::from("/"),
+            path: Arc::from("/"),
             bounds: ServiceBounds::default(),
         },
         method: http::Method::POST,
@@ -202,6 +203,7 @@ impl Asking {
     pub fn raw(mut self, method: http::Method, endpoint: &str) -> Self {
         self.method = method;
         self.classification.endpoint = Arc::from(endpoint);
+        self.classification.path = Arc::from(format!("/v1{endpoint}"));
         self
     }
 
