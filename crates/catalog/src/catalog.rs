@@ -159,20 +159,18 @@ impl Catalog {
     /// where that is why).
     pub fn classify(&self, request: &CanonicalRequest, body: BodyView<'_>) -> Result<Classification, Refusal> {
         let origin = request.origin();
-        match self.find(&origin.host, origin.port, origin.scheme) {
-            Some(found) => classify::classify(found, request, body),
-            None => {
-                let path = classify::endpoint(request.path(), 0);
-                Ok(Classification {
-                    service: None,
-                    calls: SmallVec::new(),
-                    needs_body: false,
-                    endpoint: Arc::clone(&path),
-                    path,
-                    bounds: ServiceBounds::default(),
-                })
-            }
+        if let Some(found) = self.find(&origin.host, origin.port, origin.scheme) {
+            return classify::classify(found, request, body);
         }
+        let path = classify::endpoint(request.path(), 0);
+        Ok(Classification {
+            service: None,
+            calls: SmallVec::new(),
+            needs_body: false,
+            endpoint: Arc::clone(&path),
+            path,
+            bounds: ServiceBounds::default(),
+        })
     }
 
     /// Whose host this is, and which of its hosts. An exact name wins over a wildcard, a longer wildcard over a shorter;

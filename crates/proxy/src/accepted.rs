@@ -140,6 +140,10 @@ fn tunnel_origin(link: &Link, uri: &Uri, version: Version, headers: &HeaderMap) 
     let origin = link.origin.clone().ok_or(Malformed::HostDisagrees)?;
     let mut named = 0;
     if let Some(authority) = uri.authority() {
+        if uri.scheme().is_none() {
+            // Authority form (RFC 9112 3.2.3) belongs to CONNECT alone.
+            return Err(Malformed::Target);
+        }
         same(&origin, authority.as_str())?;
         named += 1;
         let scheme = uri.scheme_str().unwrap_or_default();

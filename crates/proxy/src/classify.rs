@@ -19,6 +19,9 @@ use crate::identify::Identified;
 use crate::session::{LiveSession, Place};
 use crate::tunnel::Link;
 
+/// Octets of a body that is searched for real secrets before anything is sent.
+const SEARCHED_FIRST_BYTES_MAX: u64 = 256 * 1024;
+
 /// A request that is understood.
 pub(crate) struct Classified {
     pub(crate) request: CanonicalRequest,
@@ -98,7 +101,7 @@ pub(crate) async fn classify(
     trip.recorder.request(&request, head);
     let body = if request.length() == Length::Empty { JudgedBody::Empty } else { JudgedBody::Streamed };
     let subject = subject_of(link, &live);
-    let judged = match judge(&snapshot, (&subject, &mut trip), &request, body).await {
+    let judged = match judge(&snapshot, (&subject, &mut trip, live.known.is_some()), &request, body).await {
         Ok(judged) => judged,
         Err(refusal) => return Err(trip.refuse(refusal)),
     };
@@ -116,7 +119,7 @@ pub(crate) async fn classify(
 
 async fn judge(
     snapshot: &Snapshot,
-    (subject, trip): (&Subject, &mut Trip),
+    (subject, trip, searched): (&Subject, &mut Trip, bool),
     request: &CanonicalRequest,
     mut body: JudgedBody,
 ) -> Result<(Classification, JudgedBody), Refusal> {
@@ -125,6 +128,9 @@ async fn judge(
     let streamed = matches!(body, JudgedBody::Streamed);
     let needed =
         first.needs_body || snapshot.rules.needs_body(subject, &first) || needs_body_slot(snapshot, request.origin());
+    // A body that is short is searched for real secrets before even its head leaves; a longer one while it passes.
+    let short = matches!(request.length(), Length::Known(length) if length <= SEARCHED_FIRST_BYTES_MAX);
+    let needed = needed || searched && short;
     if !streamed || !needed {
         return Ok((first, body));
     }

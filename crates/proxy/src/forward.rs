@@ -68,8 +68,8 @@ pub(crate) async fn forward(worker: &Arc<Worker>, mut ready: Ready) -> Result<An
             Ok(Answered { response, needles, fate, credential, cut, origin, judged, upgrade, gate, who, trip })
         }
         Err(refusal) => {
-            let refusal = match fate.as_ref().and_then(|fate| fate.leaked()) {
-                Some(name) => leaked(name),
+            let refusal = match &fate {
+                Some(fate) => fate.leaked().map(leaked).or_else(|| fate.broken().cloned()).unwrap_or(refusal),
                 None => refusal,
             };
             if matches!(refusal.code, Code::UpstreamUnreachable | Code::BlockedAddress | Code::UpstreamUntrusted) {

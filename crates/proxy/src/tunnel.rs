@@ -81,6 +81,7 @@ async fn open(worker: &Arc<Worker>, link: &Link, first: &FirstHead) -> Result<Op
         Err(refusal) => Err(refusal),
     };
     match session {
+        Ok((_, session)) if !session.is_live(worker.gateway.clock.now()) => Err((identify::ended(), recorder)),
         Ok(((host, port), session)) => {
             // An intercepted CONNECT is not an exchange of its own: it leaves no record.
             recorder.discard();
@@ -100,6 +101,11 @@ async fn intercept(worker: Arc<Worker>, mut link: Link, tcp: TcpStream) {
         _ => return,
     }
     // 0x16 begins a TLS handshake (RFC 8446 5.1). Anything else is HTTP in clear text, as `ws://` through a proxy.
+    if first != [0x16] && origin.port == Scheme::Https.default_port() {
+        let mut tcp = tcp;
+        let clear = Refusal::new(Code::Malformed, "Clear text came where TLS was expected");
+        return refuse_octets(&worker, &link, &mut tcp, ("", ""), &clear).await;
+    }
     if first != [0x16] {
         link.origin = Some(Origin { scheme: Scheme::Http, ..origin });
         return speak_http1(worker, Arc::new(link), tcp).await;
@@ -198,15 +204,24 @@ where
 
 /// Octets that hyper never saw: one answer, one record, and the connection closes.
 async fn refuse_raw<IO: AsyncWrite + Unpin>(worker: &Arc<Worker>, link: &Link, io: &mut IO, violation: &Violation) {
+    refuse_octets(worker, link, io, (violation.method(), violation.target()), &violation.refusal()).await;
+}
+
+async fn refuse_octets<IO: AsyncWrite + Unpin>(
+    worker: &Arc<Worker>,
+    link: &Link,
+    io: &mut IO,
+    (method, target): (&str, &str),
+    refusal: &Refusal,
+) {
     let mut recorder = Recorder::begin(worker, &link.source);
     let host = link.origin.as_ref().map(ToString::to_string).unwrap_or_default();
-    recorder.asked(violation.method(), &host, violation.target());
+    recorder.asked(method, &host, target);
     if let Some(live) = &link.session {
         recorder.identified(live);
     }
-    let refusal = malformed(violation.why());
-    recorder.refused(&refusal, respond::status(&refusal, Side::Origin).as_u16());
-    answer_raw(io, &refusal, Side::Origin).await;
+    recorder.refused(refusal, respond::status(refusal, Side::Origin).as_u16());
+    answer_raw(io, refusal, Side::Origin).await;
 }
 
 async fn answer_raw<IO: AsyncWrite + Unpin>(io: &mut IO, refusal: &Refusal, side: Side) {

@@ -73,6 +73,10 @@ pub fn clean(mut headers: HeaderMap) -> Result<Cleaned, Malformed> {
     if headers.iter().any(bad) {
         return Err(Malformed::Header);
     }
+    let expects = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    if !headers.get_all(header::EXPECT).iter().all(expects) {
+        return Err(Malformed::Expect);
+    }
     let websocket = wants_websocket(&headers)?;
     if headers.contains_key(header::CONNECTION) {
         let nominated: Vec<HeaderName> = headers
@@ -81,6 +85,7 @@ pub fn clean(mut headers: HeaderMap) -> Result<Cleaned, Malformed> {
             .filter_map(|value| value.to_str().ok())
             .flat_map(|text| text.split(','))
             .filter_map(|token| HeaderName::from_bytes(token.trim().to_ascii_lowercase().as_bytes()).ok())
+            .filter(|name| !is_authentication(name))
             .collect();
         for name in nominated {
             headers.remove(name);
@@ -90,6 +95,12 @@ pub fn clean(mut headers: HeaderMap) -> Result<Cleaned, Malformed> {
         headers.remove(name);
     }
     Ok(Cleaned { headers, websocket })
+}
+
+/// Fields that carry credentials are not one hop's to nominate (row C38): dropping one would change who asks.
+fn is_authentication(name: &HeaderName) -> bool {
+    const WORDS: [&str; 6] = ["authorization", "cookie", "token", "key", "secret", "password"];
+    WORDS.iter().any(|word| name.as_str().contains(word))
 }
 
 /// RFC 6455 4.1: `Connection: Upgrade` and `Upgrade: websocket`, once, alone.
@@ -118,10 +129,11 @@ mod tests {
 
     #[test]
     fn nominated_fields_go_before_injection() {
-        let cleaned = clean(map(&[("connection", "close, Authorization"), ("authorization", "x"), ("accept", "*/*")]));
+        let cleaned =
+            clean(map(&[("connection", "close, X-Hop, Authorization"), ("authorization", "x"), ("x-hop", "1")]));
         let headers = cleaned.expect("clean").headers;
         assert_eq!(headers.len(), 1);
-        assert!(headers.contains_key("accept"));
+        assert!(headers.contains_key("authorization"), "authentication is nobody's to nominate");
     }
 
     #[test]

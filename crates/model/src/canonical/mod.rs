@@ -78,6 +78,9 @@ pub enum Malformed {
     /// An Upgrade other than to WebSocket, or one with a body.
     #[error("upgrade is not a plain WebSocket handshake")]
     Upgrade,
+    /// An expectation other than `100-continue` (RFC 9110 10.1.1).
+    #[error("expectation cannot be met; send `Expect: 100-continue` or none")]
+    Expect,
     /// A trailer that would change authentication, framing or routing.
     #[error("trailer names a field that may not come late")]
     Trailer,

@@ -305,7 +305,9 @@ impl Body for AnswerBody {
                 match &poll {
                     Poll::Ready(Some(Ok(frame))) => {
                         live.bytes += frame.data_ref().map_or(0, Bytes::len) as u64;
-                        if live.hooks.is_empty() && live.body.is_end_stream() {
+                        // Trailers are the last that is asked for.
+                        let last = frame.is_trailers() || live.hooks.is_empty() && live.body.is_end_stream();
+                        if last {
                             live.close(None);
                         }
                     }

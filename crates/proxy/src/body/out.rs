@@ -12,7 +12,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use inject::KnownScan;
 use model::canonical::Malformed;
-use model::{CredentialName, Digest};
+use model::{Code, CredentialName, Digest, Refusal};
 use parking_lot::Mutex;
 
 use super::idle::Idle;
@@ -25,12 +25,18 @@ const IDLE: Duration = Duration::from_secs(model::bounds::IDLE_SECONDS_MAX);
 pub(crate) struct BodyFate {
     sent: OnceLock<(Digest, u64)>,
     leaked: OnceLock<CredentialName>,
+    broken: OnceLock<Refusal>,
 }
 
 impl BodyFate {
     /// Digest and length, once all of it was sent.
     pub(crate) fn sent(&self) -> Option<(Digest, u64)> {
         self.sent.get().copied()
+    }
+
+    /// Why it was not sent whole, where that is the client's doing.
+    pub(crate) fn broken(&self) -> Option<&Refusal> {
+        self.broken.get()
     }
 
     /// The credential whose real value was found in it.
@@ -57,6 +63,21 @@ pub enum OutError {
     /// A trailer that may not come late.
     #[error("request trailer: {0}")]
     Trailer(Malformed),
+}
+
+impl OutError {
+    /// What the client is told, where it can still hear.
+    fn refusal(&self) -> Refusal {
+        match self {
+            Self::Client(error) => {
+                Refusal::new(Code::Malformed, "The request's body ended early").internal(error.to_string())
+            }
+            Self::Idle => Refusal::new(Code::Malformed, "The request's body stopped coming"),
+            Self::TooLarge => Refusal::new(Code::TooLarge, "The request's body is longer than this service allows"),
+            Self::Secret => Refusal::new(Code::SecretInRequest, "The request's body holds the value of a credential"),
+            Self::Trailer(why) => Refusal::new(Code::Malformed, format!("The request is ambiguous: {why}")),
+        }
+    }
 }
 
 enum Source {
@@ -101,7 +122,13 @@ impl Body for OutBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, OutError>>> {
         match self.get_mut().0.get_mut() {
             Source::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Source::Stream(stream) => stream.poll(cx),
+            Source::Stream(stream) => {
+                let polled = stream.poll(cx);
+                if let Poll::Ready(Some(Err(error))) = &polled {
+                    let _ = stream.fate.broken.set(error.refusal());
+                }
+                polled
+            }
         }
     }
 

@@ -81,10 +81,15 @@ pub(crate) fn unidentified() -> Refusal {
         .hint("start the agent with `valetkey run`, or use the token that `valetkey session start` printed")
 }
 
+/// The session was known, and is over.
+pub(crate) fn ended() -> Refusal {
+    Refusal::new(Code::SessionEnded, "The session has ended")
+        .hint("start another with `valetkey run` or `valetkey session start`")
+}
+
 fn check(worker: &Worker, live: &LiveSession, claim: &Claim) -> Result<(), Refusal> {
     if !live.is_live(worker.gateway.clock.now()) {
-        return Err(Refusal::new(Code::SessionEnded, "The session has ended")
-            .hint("start another with `valetkey run` or `valetkey session start`"));
+        return Err(ended());
     }
     let stopped = worker.gateway.stopped.load();
     if stopped.all || stopped.agents.contains(&live.session.agent) {

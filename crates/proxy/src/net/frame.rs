@@ -286,8 +286,13 @@ pub fn check_head(head: &[u8], place: Place) -> Result<Head, Fault> {
     if target.len() > TARGET_BYTES_MAX {
         return Err(Fault::TooLarge);
     }
-    if let Some(bad) = target.bytes().find(|byte| !byte.is_ascii_graphic()) {
-        let why = if bad.is_ascii() { Malformed::Control } else { Malformed::Encoding };
+    // A fragment never belongs into a request (RFC 9112 3.2); the URI library would drop it silently.
+    if let Some(bad) = target.bytes().find(|byte| !byte.is_ascii_graphic() || *byte == b'#') {
+        let why = match bad {
+            b'#' => Malformed::Target,
+            _ if bad.is_ascii() => Malformed::Control,
+            _ => Malformed::Encoding,
+        };
         return Err(Fault::Malformed(why));
     }
     let seen = check_fields(head, request.headers)?;

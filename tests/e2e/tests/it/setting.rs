@@ -97,19 +97,14 @@ credentials:
 agents:
   tester:
     permissions:
-      - { service: github, credential: github-token, actions: [read, issues/create], resources: ["
-    * "] }
-      - { service: stripe, credential: stripe-key, actions: [read], resources: ["
-    * "] }
-      - { service: openai, credential: openai-key, actions: [read], resources: ["
-    * "] }
-      - { service: anthropic, credential: anthropic-key, actions: [read], resources: ["
-    * "] }
+      - { service: github, credential: github-token, actions: [read, issues/create], resources: ["*"] }
+      - { service: stripe, credential: stripe-key, actions: [read], resources: ["*"] }
+      - { service: openai, credential: openai-key, actions: [read], resources: ["*"] }
+      - { service: anthropic, credential: anthropic-key, actions: [read], resources: ["*"] }
       - { service: echo, credential: echo-token, methods: [GET, POST, PUT], endpoints: [/] }
   cloner:
     permissions:
-      - { service: github, credential: github-git, actions: [read], resources: ["
-    * "] }
+      - { service: github, credential: github-git, actions: [read], resources: ["*"] }
 upstreams:
 "#;
 
@@ -169,6 +164,7 @@ agents:
       - service: echo
         credential: echo-token
         actions: [items/create]
+        resources: [\"*\"]
         conditions: { max: { body.amount: 1000 } }
       - { service: second, credential: second-token, methods: [GET], endpoints: [/only-here] }
   b:
