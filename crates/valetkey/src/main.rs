@@ -1,1 +1,76 @@
-fn main() {}
+//! `valetkey`: gives AI agents valet keys.
+//!
+//! This crate reads what the user typed ([`command`]) and wrote ([`config`]), wires the parts together ([`wiring`]) and
+//! prints. It must never decide, never hold a secret's octets longer than it takes to hand them on, and never read the
+//! environment or a file outside `config`. Start reading at [`command`], one file for each command.
+//!
+//! Exit codes: 0 done; 1 an honest no; 2 wrong use; 3 could not, with what to do next. `run` passes on the agent's code and
+//! uses 125, 126 and 127 for its own.
+
+mod clock;
+mod command;
+mod config;
+mod output;
+mod wiring;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::command::{Cli, Usage};
+use crate::config::{Ambient, Faults};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are answers, not errors.
+            let code = if error.use_stderr() { 2 } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let runs_agent = cli.runs_agent();
+    let code = match go(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            report(&error);
+            code_of(&error, runs_agent)
+        }
+    };
+    ExitCode::from(code)
+}
+
+fn go(cli: Cli) -> anyhow::Result<u8> {
+    let ambient = Ambient::of_process()?;
+    output::allow_colour(ambient.wants_colour());
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let code = runtime.block_on(cli.run(&ambient));
+    // Whatever still blocks (a terminal read, a name look-up) is not waited for.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(200));
+    code
+}
+
+/// What happened, why, and what to do next, on standard error.
+fn report(error: &anyhow::Error) {
+    let paint = output::Paint::of_stderr();
+    if error.downcast_ref::<Faults>().is_some() {
+        output::remark(&error.to_string());
+        return;
+    }
+    let mut causes: Vec<String> = error.chain().map(|cause| output::safe(&cause.to_string())).collect();
+    // An error that prints its cause itself need not have it printed again.
+    causes.dedup_by(|later, earlier| earlier.contains(later.as_str()));
+    output::remark(&format!("{} {}", paint.bad("error:"), causes.join(": ")));
+}
+
+fn code_of(error: &anyhow::Error, runs_agent: bool) -> u8 {
+    if let Some(error) = error.downcast_ref::<sandbox::SandboxError>() {
+        return error.exit_code();
+    }
+    match (error.downcast_ref::<Usage>().is_some(), runs_agent) {
+        (true, _) => 2,
+        (false, true) => sandbox::OUR_FAILURE,
+        (false, false) => 3,
+    }
+}

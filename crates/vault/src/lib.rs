@@ -21,6 +21,8 @@ mod ambient;
 mod backend;
 mod cache;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod keyring;
 mod keys;
 mod kind;

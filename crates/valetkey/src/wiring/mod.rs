@@ -18,6 +18,7 @@ mod signals;
 mod stage;
 mod terminal;
 mod watch;
+mod way_out;
 
 pub use credential_test::credential_test;
 pub use demo::{agent as demo_agent, demo};

@@ -12,6 +12,7 @@ use proxy::gateway::Snapshot;
 use proxy::net::address::Own;
 use proxy::net::dial::{Dialer, Upstream};
 use proxy::net::name::SystemResolver;
+use proxy::net::proxyout::WayOut;
 use proxy::net::tls::Trust;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -53,6 +54,8 @@ pub struct Plan {
     pub sync: SyncPolicy,
     /// Operators with a token of their own.
     pub operators: Vec<api::Operator>,
+    /// The corporate proxy.
+    pub way_out: Option<WayOut>,
     /// What the reader of the configuration should know.
     pub notes: Vec<String>,
 }
@@ -89,6 +92,7 @@ impl Plan {
             sync: sync_of(&document),
             operators: operators(&document)?,
             catalog,
+            way_out: None,
             notes: notes.iter().map(ToString::to_string).collect(),
         })
     }
@@ -98,6 +102,9 @@ impl Plan {
         let mut dialer = Dialer::new(Box::new(SystemResolver::default()), trust.clone(), own.clone());
         for (host, port, upstream) in self.upstreams {
             dialer = dialer.upstream(host, port, upstream);
+        }
+        if let Some(way_out) = self.way_out {
+            dialer = dialer.way_out(way_out);
         }
         let rest = Rest { credentials: self.credentials, agents: self.agents, guarded: self.guarded };
         (Snapshot { rules: self.rules, catalog: self.catalog, dialer }, rest)

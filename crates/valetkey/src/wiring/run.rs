@@ -19,6 +19,7 @@ use super::open::{self, Opened};
 use super::plan::{Held, Plan};
 use super::sessions::{Begun, Wanted};
 use super::terminal::RunTerminal;
+use super::way_out::way_out;
 use super::{receipt, serve, watch};
 use crate::config::{Ambient, Discovery, Flags, Found, Sources};
 
@@ -105,7 +106,8 @@ fn plan_for(ambient: &Ambient, wanted: &Run) -> anyhow::Result<(Plan, Option<Sou
     let (document, _) = sources.document()?;
     let guarded = document.agents.is_empty();
     let sources = if guarded { sources.with_services(discovery.services.clone()) } else { sources };
-    let plan = Plan::make(&sources, if guarded { &found } else { &[] })?;
+    let mut plan = Plan::make(&sources, if guarded { &found } else { &[] })?;
+    plan.way_out = way_out(ambient)?;
     plan.notes.iter().for_each(|text| note(text));
     if guarded {
         note("no configuration names agents, so the guarded policy applies: reads pass, most changes ask");

@@ -23,6 +23,7 @@ use super::plan::Plan;
 use super::sessions::{Maker, Wanted};
 use super::signals::Stop;
 use super::watch;
+use super::way_out::way_out;
 use super::{note, warn};
 use crate::config::{Ambient, Sources, watch as watch_files};
 use crate::output;
@@ -52,7 +53,8 @@ pub async fn serve(ambient: &Ambient, wanted: Serve) -> anyhow::Result<()> {
     );
     let opened = open::open(ambient).await?;
     let sources = Sources::find(ambient, Some(&wanted.config))?;
-    let plan = Plan::make(&sources, &[])?;
+    let mut plan = Plan::make(&sources, &[])?;
+    plan.way_out = way_out(ambient)?;
     plan.notes.iter().for_each(|text| note(text));
     opened.declare(&plan.credentials).await?;
     let operators = Arc::new(Operators(plan.operators.clone()));
@@ -127,7 +129,8 @@ pub async fn reload(sources: Sources, control: Arc<Control>) {
     while let Some(changed) = changes.recv().await {
         let planned = changed.and_then(|sources| Plan::make(&sources, &[]));
         match planned {
-            Ok(plan) => {
+            Ok(mut plan) => {
+                plan.way_out = way_out(&control.ambient).unwrap_or_default();
                 if let Err(error) = control.opened.declare(&plan.credentials).await {
                     warn(&format!("the changed configuration is not taken in: {error:#}"));
                     continue;

@@ -1,0 +1,357 @@
+//! `credential add|list|show|test|revoke`. A value comes on standard input or from a prompt that does not echo.
+
+use std::io::{IsTerminal, Read, Write};
+
+use clap::{Subcommand, ValueEnum};
+use model::event::{CredentialUse, Kind};
+use model::{CredentialName, ServiceName, bounds};
+use secret::Secret;
+use serde_json::{Value, json};
+use vault::{NewCredential, Summary};
+
+use super::local::Local;
+use super::usage;
+use crate::config::{Ambient, Sources, without_line_end};
+use crate::output;
+
+/// What can be done with credentials.
+#[derive(Debug, Subcommand)]
+pub enum Credential {
+    /// Store a value in the built-in vault; it comes on standard input or from a prompt
+    Add(AddArgs),
+    /// All of them, never their values
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// One of them, never its value
+    Show {
+        /// Its name
+        name: CredentialName,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Whether its value can be read where it lies
+    Test(TestArgs),
+    /// Never use it again, from this moment on
+    Revoke {
+        /// Its name
+        name: CredentialName,
+        /// One version alone
+        #[arg(long = "version", value_name = "N")]
+        number: Option<u64>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Replace it (not in this version)
+    #[command(hide = true)]
+    Rotate {
+        /// Its name
+        name: CredentialName,
+    },
+    /// Go back to the version before (not in this version)
+    #[command(hide = true)]
+    Rollback {
+        /// Its name
+        name: CredentialName,
+    },
+}
+
+/// How it is put on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Inject {
+    /// In place of its placeholder
+    Placeholder,
+    /// On every request to its service, for clients that send nothing (git)
+    Always,
+}
+
+/// Store a value
+#[derive(Debug, clap::Args)]
+pub struct AddArgs {
+    /// Its name
+    name: CredentialName,
+    /// The service it is for (`valetkey service list`)
+    #[arg(long, value_name = "SERVICE")]
+    service: Option<ServiceName>,
+    /// What it is: `token`, or `basic` for user:password
+    #[arg(long, value_name = "KIND")]
+    kind: Option<String>,
+    /// How it is put on
+    #[arg(long, value_enum, default_value = "placeholder")]
+    inject: Inject,
+    /// Store a new version of one that exists; the one before is used no more
+    #[arg(long)]
+    replace: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Whether its value can be read where it lies
+#[derive(Debug, clap::Args)]
+pub struct TestArgs {
+    /// Its name
+    name: CredentialName,
+    /// The configuration that names it
+    #[arg(long, value_name = "FILE")]
+    config: Option<std::path::PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl TestArgs {
+    async fn run(self, ambient: &Ambient) -> anyhow::Result<bool> {
+        let failure = crate::wiring::credential_test(ambient, &self.name, self.config.as_deref()).await?;
+        if self.json {
+            output::json(&json!({ "credential": self.name, "ok": failure.is_none(), "failure": failure }))?;
+        } else {
+            match &failure {
+                None => output::line(&format!("{} can be read", self.name)),
+                Some(failure) => output::line(&output::safe(&format!("{}: {failure}", self.name))),
+            }
+        }
+        Ok(failure.is_none())
+    }
+}
+
+impl Credential {
+    pub(super) async fn run(self, ambient: &Ambient) -> anyhow::Result<bool> {
+        match self {
+            Self::Add(args) => args.run(ambient).await,
+            Self::List { json } => list(ambient, json).await,
+            Self::Show { name, json } => show(ambient, &name, json).await,
+            Self::Test(args) => args.run(ambient).await,
+            Self::Revoke { name, number, json } => revoke(ambient, &name, number, json).await,
+            Self::Rotate { name } => Err(usage(format!(
+                "`credential rotate` is not in this version; `valetkey credential add {name} --replace` stores a new value"
+            ))),
+            Self::Rollback { name } => Err(usage(format!(
+                "`credential rollback` is not in this version; `valetkey credential add {name} --replace` stores the old value again"
+            ))),
+        }
+    }
+}
+
+impl AddArgs {
+    async fn run(self, ambient: &Ambient) -> anyhow::Result<bool> {
+        let kind = self.kind_of(ambient)?;
+        let local = Local::open(ambient).await?;
+        let exists = local.store.credentials().get(&local.tenant, &self.name).await?.is_some();
+        if exists && !self.replace {
+            return Err(usage(format!(
+                "there is a credential `{}` already; --replace stores a new version of it",
+                self.name
+            )));
+        }
+        if !exists && self.replace {
+            return Err(usage(format!("there is no credential `{}` to replace; leave --replace out", self.name)));
+        }
+        let value = read_value(&self.name)?;
+        let vault = local.vault().await?;
+        let added = if exists {
+            vault.add_version(&local.tenant, &self.name, value).await?
+        } else {
+            let inject = if self.inject == Inject::Always { "always" } else { "placeholder" };
+            let new = NewCredential {
+                tenant: local.tenant.clone(),
+                name: self.name.clone(),
+                service: self.service.clone(),
+                kind: kind.clone(),
+                inject: inject.to_owned(),
+            };
+            vault.add(&new, value).await?
+        };
+        local.record(Kind::Credential, |event| {
+            event.service.clone_from(&self.service);
+            event.credential = Some(CredentialUse { name: self.name.clone(), version: added.version });
+            event.reason = Some(format!("{} stored version {}", Local::operator(), added.version));
+        })?;
+        if let Some(warning) = &added.warning {
+            output::remark(&format!("note: {warning}"));
+        }
+        if self.json {
+            output::json(
+                &json!({ "credential": self.name, "service": self.service, "kind": kind, "version": added.version }),
+            )?;
+        } else {
+            output::line(&format!("stored {} version {} in the built-in vault", self.name, added.version));
+        }
+        Ok(true)
+    }
+
+    /// The kind, and whether the service is known.
+    fn kind_of(&self, ambient: &Ambient) -> anyhow::Result<String> {
+        let Some(name) = &self.service else { return Ok(self.kind.clone().unwrap_or_else(|| "token".to_owned())) };
+        let catalog = super::service::catalogue(&Sources::find(ambient, None)?)?;
+        let Some(service) = catalog.service(name.as_str()) else {
+            return Err(usage(super::service::unknown(&catalog, name.as_str())));
+        };
+        let first = || service.credential_kinds().next().unwrap_or("token").to_owned();
+        Ok(self.kind.clone().unwrap_or_else(first))
+    }
+}
+
+/// Reads a value from standard input, or at a prompt that does not echo.
+fn read_value(name: &CredentialName) -> anyhow::Result<Secret> {
+    let stdin = std::io::stdin();
+    let mut bytes = Vec::with_capacity(4_096);
+    if stdin.is_terminal() {
+        let hidden = Hidden::begin()?;
+        let _ = write!(std::io::stderr(), "Value of {name} (not shown): ");
+        read_line(&mut bytes)?;
+        drop(hidden);
+        let _ = writeln!(std::io::stderr());
+    } else {
+        stdin.lock().take(bounds::SECRET_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    }
+    if bytes.len() > bounds::SECRET_BYTES_MAX {
+        anyhow::bail!("the value is larger than 64 KiB; store a reference to where it lies instead");
+    }
+    let bytes = without_line_end(bytes);
+    if bytes.is_empty() {
+        return Err(usage("the value is empty; pipe it in, or type it at the prompt"));
+    }
+    Ok(Secret::new(bytes))
+}
+
+fn read_line(into: &mut Vec<u8>) -> anyhow::Result<()> {
+    // Octet by octet from the descriptor: a buffered reader would leave a copy of the value behind.
+    let mut byte = [0u8; 1];
+    while rustix::io::read(rustix::stdio::stdin(), &mut byte)? == 1 && into.len() <= bounds::SECRET_BYTES_MAX {
+        into.extend_from_slice(&byte);
+        if byte == *b"\n" {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// A terminal that does not echo, until this is dropped.
+struct Hidden {
+    before: rustix::termios::Termios,
+}
+
+impl Hidden {
+    fn begin() -> anyhow::Result<Self> {
+        use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+        let before = tcgetattr(rustix::stdio::stdin())?;
+        let mut modes = before.clone();
+        modes.local_modes.remove(LocalModes::ECHO | LocalModes::ECHONL);
+        // What was typed before the prompt stood is not the value.
+        tcsetattr(rustix::stdio::stdin(), OptionalActions::Flush, &modes)?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        let now = rustix::termios::OptionalActions::Now;
+        let _ = rustix::termios::tcsetattr(rustix::stdio::stdin(), now, &self.before);
+    }
+}
+
+fn facts(summary: &Summary) -> Value {
+    let versions = summary.versions.iter().map(|version| {
+        json!({ "version": version.version, "state": version.state.as_str(), "created": version.created, "used": version.used })
+    });
+    json!({
+        "credential": summary.name,
+        "service": summary.service,
+        "kind": summary.kind,
+        "source": summary.source,
+        "inject": summary.inject,
+        "created": summary.created,
+        "revoked": summary.revoked,
+        "versions": versions.collect::<Vec<_>>(),
+    })
+}
+
+fn used(summary: &Summary) -> String {
+    summary.versions.iter().filter_map(|version| version.used).max().map_or_else(|| "-".to_owned(), |at| at.to_string())
+}
+
+async fn list(ambient: &Ambient, json: bool) -> anyhow::Result<bool> {
+    let local = Local::open(ambient).await?;
+    let all = local.vault().await?.list(&local.tenant).await?;
+    if json {
+        output::json(&all.iter().map(facts).collect::<Vec<_>>())?;
+    } else if all.is_empty() {
+        output::line("no credential is stored; `valetkey credential add NAME --service SERVICE` stores one");
+    } else {
+        let row = |summary: &Summary| {
+            let service = summary.service.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
+            let state = if summary.revoked { "revoked" } else { "usable" };
+            vec![
+                summary.name.to_string(),
+                service,
+                summary.kind.clone(),
+                summary.source.clone(),
+                state.to_owned(),
+                used(summary),
+            ]
+        };
+        let head = ["CREDENTIAL", "SERVICE", "KIND", "SOURCE", "STATE", "USED"];
+        output::table(&head, &all.iter().map(row).collect::<Vec<_>>());
+    }
+    Ok(true)
+}
+
+/// One credential, or a remark that there is none.
+async fn find(local: &Local, name: &CredentialName) -> anyhow::Result<Option<Summary>> {
+    if local.store.credentials().get(&local.tenant, name).await?.is_none() {
+        output::remark(&format!(
+            "there is no credential `{name}` in this home; `valetkey credential list` shows those that are"
+        ));
+        return Ok(None);
+    }
+    Ok(Some(local.vault().await?.show(&local.tenant, name).await?))
+}
+
+async fn show(ambient: &Ambient, name: &CredentialName, json: bool) -> anyhow::Result<bool> {
+    let local = Local::open(ambient).await?;
+    let Some(summary) = find(&local, name).await? else { return Ok(false) };
+    if json {
+        output::json(&facts(&summary))?;
+        return Ok(true);
+    }
+    let service = summary.service.as_ref().map_or("-", ServiceName::as_str);
+    output::line(&format!(
+        "{} for {service}: {}, {}, from {}",
+        summary.name, summary.kind, summary.inject, summary.source
+    ));
+    let row = |version: &vault::VersionSummary| {
+        let used = version.used.map_or_else(|| "-".to_owned(), |at| at.to_string());
+        vec![version.version.to_string(), version.state.as_str().to_owned(), version.created.to_string(), used]
+    };
+    output::table(&["VERSION", "STATE", "CREATED", "USED"], &summary.versions.iter().map(row).collect::<Vec<_>>());
+    Ok(true)
+}
+
+async fn revoke(ambient: &Ambient, name: &CredentialName, number: Option<u64>, json: bool) -> anyhow::Result<bool> {
+    let local = Local::open(ambient).await?;
+    let Some(summary) = find(&local, name).await? else { return Ok(false) };
+    if let Some(number) = number.filter(|number| !summary.versions.iter().any(|version| version.version == *number)) {
+        output::remark(&format!(
+            "`{name}` has no version {number}; `valetkey credential show {name}` lists its versions"
+        ));
+        return Ok(false);
+    }
+    local.vault().await?.revoke(&local.tenant, name, number, &Local::operator()).await?;
+    let what = number.map_or_else(|| "every version".to_owned(), |number| format!("version {number}"));
+    local.record(Kind::Credential, |event| {
+        event.service.clone_from(&summary.service);
+        event.credential = Some(CredentialUse { name: name.clone(), version: number.unwrap_or(0) });
+        event.reason = Some(format!("{} revoked {what}", Local::operator()));
+    })?;
+    if json {
+        output::json(&json!({ "credential": name, "version": number, "revoked": true }))?;
+    } else {
+        output::line(&format!("revoked {what} of {name}; it is still valid at its service until you revoke it there"));
+    }
+    Ok(true)
+}

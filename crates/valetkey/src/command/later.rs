@@ -1,0 +1,59 @@
+//! Commands of later versions: known words that say so, instead of being taken for mistakes.
+
+use clap::Subcommand;
+
+use super::usage;
+
+/// Whatever follows is not looked at.
+#[derive(Debug, clap::Args)]
+pub struct Anything {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    rest: Vec<String>,
+}
+
+/// Commands of later versions.
+#[derive(Debug, Subcommand)]
+pub enum Later {
+    /// Send a configuration to a server (not in this version)
+    #[command(hide = true)]
+    Apply(Anything),
+    /// Run-time access (not in this version)
+    #[command(hide = true)]
+    Grant(Anything),
+    /// Unused permissions and the least policy (not in this version)
+    #[command(hide = true)]
+    Review(Anything),
+    /// Alerts (not in this version)
+    #[command(hide = true)]
+    Alert(Anything),
+    /// Incidents (not in this version)
+    #[command(hide = true)]
+    Incident(Anything),
+    /// Find exposed secrets (not in this version)
+    #[command(hide = true)]
+    Scan(Anything),
+    /// Move found secrets into the vault (not in this version)
+    #[command(hide = true)]
+    Import(Anything),
+    /// Valetkey's own MCP server (not in this version)
+    #[command(hide = true)]
+    Mcp(Anything),
+}
+
+impl Later {
+    pub(super) fn run(self) -> anyhow::Result<bool> {
+        let (name, instead) = match self {
+            Self::Apply(_) => ("apply", "`valetkey serve --config FILE` takes changes of its file in while it runs"),
+            Self::Grant(_) => ("grant", "write a permission with `expires` into the configuration"),
+            Self::Review(_) => ("review", "`valetkey audit search --json` shows what was used"),
+            Self::Alert(_) => ("alert", "`valetkey audit search --decision deny` shows what was refused"),
+            Self::Incident(_) => {
+                ("incident", "`valetkey stop` ends what is under way, `valetkey audit export` keeps the evidence")
+            }
+            Self::Scan(_) => ("scan", "`valetkey run` names what it finds in the environment and in known files"),
+            Self::Import(_) => ("import", "`valetkey credential add NAME` takes a value from standard input"),
+            Self::Mcp(_) => ("mcp", "`valetkey explain --agent A METHOD URL` says what an agent may do"),
+        };
+        Err(usage(format!("`{name}` is not in this version; {instead}")))
+    }
+}

@@ -1,0 +1,118 @@
+//! `policy check`.
+
+use std::path::PathBuf;
+
+use catalog::Catalog;
+use clap::Subcommand;
+use policy::Rules;
+use policy::document::{Diagnostic, Note};
+use serde_json::json;
+
+use super::later::Anything;
+use super::usage;
+use crate::config::{Ambient, Faults, Sources};
+use crate::output;
+
+/// What can be done with policies.
+#[derive(Debug, Subcommand)]
+pub enum Policy {
+    /// Whether configurations say what can be done
+    Check {
+        /// Files, or folders of files that are one configuration each
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// The JSON Schema of the configuration
+    Schema,
+    /// Run cases against a policy (not in this version)
+    #[command(hide = true)]
+    Test(Anything),
+    /// Judge what is on record anew (not in this version)
+    #[command(hide = true)]
+    Replay(Anything),
+    /// The least policy for what was used (not in this version)
+    #[command(hide = true)]
+    Suggest(Anything),
+    /// What a change changes (not in this version)
+    #[command(hide = true)]
+    Diff(Anything),
+    /// Prove a statement about a policy (not in this version)
+    #[command(hide = true)]
+    Prove(Anything),
+}
+
+impl Policy {
+    pub(super) fn run(self, ambient: &Ambient) -> anyhow::Result<bool> {
+        let word = match self {
+            Self::Check { files, json } => return check_all(ambient, &files, json),
+            Self::Schema => {
+                output::line(&serde_json::to_string_pretty(&policy::document::json_schema())?);
+                return Ok(true);
+            }
+            Self::Test(_) => "test",
+            Self::Replay(_) => "replay",
+            Self::Suggest(_) => "suggest",
+            Self::Diff(_) => "diff",
+            Self::Prove(_) => "prove",
+        };
+        Err(usage(format!(
+            "`policy {word}` is not in this version; `valetkey explain --agent A METHOD URL` judges one request"
+        )))
+    }
+}
+
+/// What checking one configuration came to.
+pub(super) enum Checked {
+    /// It can be used.
+    Good(Box<Ready>),
+    /// It cannot.
+    Bad(Vec<Diagnostic>),
+}
+
+/// A configuration that can be used.
+pub(super) struct Ready {
+    pub(super) rules: Rules,
+    pub(super) catalog: Catalog,
+    pub(super) notes: Vec<Note>,
+}
+
+/// Reads and compiles a configuration, without anything that surrounds it.
+pub(super) fn check(sources: &Sources) -> anyhow::Result<Checked> {
+    let (document, notes) = match sources.document() {
+        Ok(read) => read,
+        Err(error) => return error.downcast::<Faults>().map(|faults| Checked::Bad(faults.0)),
+    };
+    let catalog = super::service::catalogue(sources)?;
+    match Rules::compile(&document, &catalog.vocabulary()) {
+        Ok(rules) => Ok(Checked::Good(Box::new(Ready { rules, catalog, notes }))),
+        Err(faults) => Ok(Checked::Bad(faults)),
+    }
+}
+
+fn check_all(ambient: &Ambient, files: &[PathBuf], json: bool) -> anyhow::Result<bool> {
+    let (mut faults, mut notes) = (Vec::new(), Vec::new());
+    for file in files {
+        match check(&Sources::find(ambient, Some(file))?)? {
+            Checked::Good(ready) => notes.extend(ready.notes),
+            Checked::Bad(more) => faults.extend(more),
+        }
+    }
+    let good = faults.is_empty();
+    if json {
+        output::json(&json!({ "ok": good, "problems": faults, "notes": notes }))?;
+        return Ok(good);
+    }
+    for note in &notes {
+        output::line(&output::safe(&format!("note: {note}")));
+    }
+    for fault in &faults {
+        output::line(&output::safe(&fault.to_string()));
+    }
+    if good {
+        output::line(&format!("{} file{} can be used", files.len(), if files.len() == 1 { "" } else { "s" }));
+    }
+    Ok(good)
+}

@@ -1,0 +1,143 @@
+//! The files by which clients trust the certificates of one gateway: the system's roots and ours, as PEM and as a Java store.
+
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use model::Timestamp;
+use sandbox::{SessionDir, SessionFile};
+
+use super::private::read_bounded;
+use super::{Ambient, Home, keystore};
+
+/// Where systems keep their roots as one file: Debian, Fedora, openSUSE, Alpine and macOS, older Red Hat.
+const SYSTEM: [&str; 5] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+];
+/// Variables by which a user names roots of his own (a company's); they stay trusted.
+const NAMED: [&str; 5] =
+    ["SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE"];
+/// All of the Mozilla roots are about 220 KiB.
+const ROOTS_BYTES_MAX: usize = 8 * 1024 * 1024;
+const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+const END: &str = "-----END CERTIFICATE-----";
+
+/// The files of one session, in a folder of its own (0700) that is removed when this is dropped.
+#[derive(Debug)]
+pub struct Bundle {
+    _dir: SessionDir,
+    pem: PathBuf,
+    ours: PathBuf,
+    java: PathBuf,
+}
+
+impl Bundle {
+    /// Writes them: `ca_pem` and `ca_der` are our own authority, `now` goes into the Java store.
+    ///
+    /// # Errors
+    /// The home cannot be written.
+    pub fn write(home: &Home, ambient: &Ambient, ca_pem: &str, ca_der: &[u8], now: Timestamp) -> anyhow::Result<Self> {
+        let mut roots = system_roots(ambient);
+        let count = roots.len();
+        roots.push(ca_der.to_vec());
+        let mut pem = String::with_capacity(count * 2_000);
+        for der in roots.iter().take(count) {
+            pem.push_str(&encode(der));
+        }
+        pem.push_str(ca_pem);
+        let dir = SessionDir::create(&home.sessions().join(format!("{}-{}", std::process::id(), now.0)))?;
+        let write = |name: &str, bytes: Vec<u8>| dir.write(&SessionFile { path: name.into(), bytes });
+        let bundle = write("ca-bundle.pem", pem.into_bytes())?;
+        let ours = write("ca.pem", ca_pem.as_bytes().to_vec())?;
+        let java = write("ca.jks", keystore::write(roots.iter().map(Vec::as_slice), now))?;
+        Ok(Self { _dir: dir, pem: bundle, ours, java })
+    }
+
+    /// System roots and ours, PEM.
+    pub fn pem(&self) -> &Path {
+        &self.pem
+    }
+
+    /// Ours alone, PEM, for clients that add to their own roots.
+    pub fn ours(&self) -> &Path {
+        &self.ours
+    }
+
+    /// System roots and ours, as a Java store.
+    pub fn java(&self) -> &Path {
+        &self.java
+    }
+}
+
+fn encode(der: &[u8]) -> String {
+    let text = STANDARD.encode(der);
+    let mut out = format!("{BEGIN}\n");
+    for (at, letter) in text.chars().enumerate() {
+        if at > 0 && at % 64 == 0 {
+            out.push('\n');
+        }
+        out.push(letter);
+    }
+    out.push('\n');
+    out.push_str(END);
+    out.push('\n');
+    out
+}
+
+/// Certificates of a PEM file; what is none is left out.
+fn decode(pem: &str) -> Vec<Vec<u8>> {
+    let body = |part: &str| {
+        let text: String = part.split_once(END)?.0.chars().filter(|letter| !letter.is_ascii_whitespace()).collect();
+        STANDARD.decode(text).ok().filter(|der| !der.is_empty())
+    };
+    pem.split(BEGIN).skip(1).filter_map(body).collect()
+}
+
+fn system_roots(ambient: &Ambient) -> Vec<Vec<u8>> {
+    let named = NAMED.iter().filter_map(|name| ambient.var_os(name)).map(PathBuf::from);
+    let system = SYSTEM.iter().map(PathBuf::from).find(|path| path.is_file());
+    let mut seen = std::collections::HashSet::new();
+    let mut roots = Vec::new();
+    for path in system.into_iter().chain(named) {
+        let Ok(Some(bytes)) = read_bounded(&path, ROOTS_BYTES_MAX) else { continue };
+        let fresh = decode(&String::from_utf8_lossy(&bytes)).into_iter().filter(|der| seen.insert(der.clone()));
+        roots.extend(fresh.collect::<Vec<_>>());
+    }
+    roots
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn system_roots_and_ours_together() {
+        let folder = tempfile::tempdir().expect("folder");
+        let company = folder.path().join("company.pem");
+        std::fs::write(&company, format!("# a company\n{}", encode(b"company"))).expect("written");
+        let vars = [
+            ("VALETKEY_HOME".into(), folder.path().join("home").into()),
+            ("SSL_CERT_FILE".into(), company.into_os_string()),
+        ];
+        let ambient = Ambient::of(vars, folder.path().to_owned());
+        let home = Home::open(&ambient).expect("home");
+        let now = Timestamp::from_secs(1);
+        let bundle = Bundle::write(&home, &ambient, &encode(b"ours"), b"ours", now).expect("written");
+        let all = decode(&std::fs::read_to_string(bundle.pem()).expect("there"));
+        assert_eq!(all.last().map(Vec::as_slice), Some(&b"ours"[..]));
+        assert!(all.iter().any(|der| der == b"company"));
+        assert_eq!(all.iter().filter(|der| *der == b"ours").count(), 1);
+        assert_eq!(decode(&std::fs::read_to_string(bundle.ours()).expect("there")), [b"ours"]);
+        for path in [bundle.pem(), bundle.ours(), bundle.java()] {
+            assert_eq!(std::fs::metadata(path).expect("there").permissions().mode() & 0o777, 0o600);
+        }
+        let java = bundle.java().to_owned();
+        drop(bundle);
+        assert!(!java.exists());
+    }
+}

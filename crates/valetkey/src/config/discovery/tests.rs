@@ -1,0 +1,118 @@
+use super::*;
+use std::path::Path;
+
+const GITHUB: &str = "ghp_0123456789abcdefghijklmnopqrstuvwxyz";
+
+struct Room {
+    folder: tempfile::TempDir,
+}
+
+impl Room {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("folder") }
+    }
+
+    fn write(&self, path: &str, text: &str) -> &Self {
+        let path = self.folder.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap_or(Path::new("/"))).expect("made");
+        std::fs::write(path, text).expect("written");
+        self
+    }
+
+    fn ambient(&self, vars: &[(&str, &str)]) -> Ambient {
+        let home = [("HOME".into(), self.folder.path().join("home").into_os_string())];
+        let vars = vars.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+        Ambient::of(home.into_iter().chain(vars), self.folder.path().join("work"))
+    }
+
+    fn search(&self, vars: &[(&str, &str)], flags: &Flags) -> anyhow::Result<Discovery> {
+        Discovery::search(&self.ambient(vars), &Catalog::builtin(), flags)
+    }
+}
+
+fn by_service<'a>(discovery: &'a Discovery, service: &str) -> Vec<&'a Found> {
+    discovery.found.iter().filter(|found| found.service.as_str() == service).collect()
+}
+
+#[test]
+fn variables_are_found_by_name_and_by_shape() {
+    let vars = [
+        ("GITHUB_TOKEN", GITHUB),
+        ("GH_TOKEN", GITHUB),
+        ("MY_BOT", "sk-ant-api03-0123456789abcdef0123456789"),
+        ("PATH", "/bin"),
+    ];
+    let discovery = Room::new().search(&vars, &Flags::default()).expect("searched");
+    let github = by_service(&discovery, "github");
+    assert_eq!(github.len(), 1, "one value is one credential: {:?}", discovery.report());
+    let found = github.first().expect("found");
+    assert_eq!(found.variables, ["GH_TOKEN", "GITHUB_TOKEN"]);
+    assert!(found.from == "env:GH_TOKEN" && !found.always);
+    assert_eq!(by_service(&discovery, "anthropic").first().map(|found| found.place.as_str()), Some("MY_BOT"));
+    assert!(discovery.withheld.is_empty());
+    assert!(discovery.ambient.is_withheld("GITHUB_TOKEN".as_ref()) && !discovery.ambient.is_withheld("PATH".as_ref()));
+}
+
+#[test]
+fn what_nobody_knows_is_withheld_and_named() {
+    let vars = [("ACME_TOKEN", "0123456789abcdef"), ("AWS_SECRET_ACCESS_KEY", "0123456789abcdef"), ("EDITOR", "vi")];
+    let discovery = Room::new().search(&vars, &Flags::default()).expect("searched");
+    let report = discovery.report().join("\n");
+    assert!(report.contains("--bind ACME_TOKEN=HOST") && report.contains("--keep ACME_TOKEN"), "{report}");
+    assert!(report.contains("AWS credentials are not in this version"), "{report}");
+    assert!(!report.contains("0123456789abcdef"));
+    assert_eq!(discovery.withheld.len(), 2);
+
+    let flags = Flags { keep: vec!["ACME_TOKEN".to_owned()], bind: Vec::new() };
+    let kept = Room::new().search(&vars, &flags).expect("searched");
+    assert_eq!(kept.kept, ["ACME_TOKEN"]);
+    assert!(!kept.ambient.is_withheld("ACME_TOKEN".as_ref()));
+    let flags = Flags { keep: vec!["ACME_TOKNE".to_owned()], bind: Vec::new() };
+    assert!(Room::new().search(&vars, &flags).is_err(), "a misspelt flag is an error");
+}
+
+#[test]
+fn a_bound_variable_gets_a_service_of_its_own() {
+    let vars = [("ACME_TOKEN", "0123456789abcdef"), ("OTHER", GITHUB)];
+    let bind = |text: &str| Flags { bind: vec![text.parse().expect("a binding")], keep: Vec::new() };
+    let discovery = Room::new().search(&vars, &bind("ACME_TOKEN=api.acme.test:X-Api-Key")).expect("searched");
+    let found = by_service(&discovery, "api-acme-test");
+    assert_eq!(found.first().map(|found| found.variables.as_slice()), Some(&["ACME_TOKEN".to_owned()][..]));
+    assert!(Catalog::with(discovery.services.clone()).expect("a catalogue").service("api-acme-test").is_some());
+    let discovery = Room::new().search(&vars, &bind("ACME_TOKEN=api.github.com")).expect("searched");
+    assert!(discovery.services.is_empty() && by_service(&discovery, "github").len() == 2);
+    assert!(Room::new().search(&vars, &bind("ACME_TOKEN=api.github.com:X-A")).is_err());
+    assert!(Room::new().search(&vars, &bind("NOT_SET=api.acme.test")).is_err());
+}
+
+#[test]
+fn files_are_found_and_their_values_stay_out_of_everything_said() {
+    let room = Room::new();
+    room.write("work/.env", &format!("GITHUB_TOKEN={GITHUB}\nACME_TOKEN=0123456789abcdef\nPORT=8080\n"))
+        .write(
+            "home/.netrc",
+            "machine github.com login me password gitpassword123\nmachine nowhere.test login a password b\n",
+        )
+        .write("home/.aws/credentials", "[default]\naws_secret_access_key = x\n")
+        .write(
+            "work/.mcp.json",
+            r#"{"mcpServers":{"s":{"env":{"SLACK_BOT_TOKEN":"xoxb-0123456789-abcdef","X":"${Y}"}}}}"#,
+        );
+    let discovery = room.search(&[], &Flags::default()).expect("searched");
+    let report = discovery.report().join("\n");
+    for part in [
+        ".env found for github",
+        ".env still holds its credential",
+        "ACME_TOKEN in .env looks like a secret",
+        "password for nowhere.test",
+        "AWS is not in this version",
+        ".mcp.json found for slack",
+    ] {
+        assert!(report.contains(part), "`{part}` is missing:\n{report}");
+    }
+    for value in [GITHUB, "0123456789", "gitpassword", "xoxb"] {
+        assert!(!report.contains(value) && !format!("{:?}", discovery.found).contains(value), "{value}");
+    }
+    assert!(discovery.found.iter().all(|found| found.variables.is_empty()), "no variable is set that was not");
+    assert!(discovery.found.iter().any(|found| found.place == "~/.netrc" && found.always));
+}

@@ -1,0 +1,24 @@
+//! The only reader of the environment and of files: what the user wrote, what surrounds the process, where state lives,
+//! and which credentials an agent would have had.
+//!
+//! Nothing here decides. Values of credentials are never printed, logged or returned by name: the vault reads them through
+//! [`Ambient::for_vault`]. Start reading at [`Ambient`], then [`Sources`], then [`Discovery`].
+
+mod ambient;
+mod bundle;
+mod discovery;
+mod environment;
+mod home;
+mod keystore;
+mod private;
+mod sources;
+mod watch;
+
+pub use ambient::Ambient;
+pub use bundle::Bundle;
+pub use discovery::{Bind, Discovery, Flags, Found};
+pub use environment::child_environment;
+pub use home::{Home, without_line_end};
+pub use private::{create_private, read_bounded, write_private};
+pub use sources::{Faults, Sources};
+pub use watch::watch;

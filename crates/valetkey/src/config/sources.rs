@@ -1,0 +1,233 @@
+//! What the user wrote: one file, a folder of files, or nothing.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use catalog::ServiceFile;
+use model::bounds;
+use policy::document::{Diagnostic, Document, Note};
+
+use super::Ambient;
+use super::private::read_bounded;
+
+/// The file that is read when none is named.
+const DEFAULT: &str = "valetkey.yaml";
+/// Files of one folder.
+const FILES_MAX: usize = 1_000;
+
+/// Everything that is wrong with a configuration, one line each: `file:line:column`, the offending text, the nearest valid word.
+#[derive(Debug)]
+pub struct Faults(pub Vec<Diagnostic>);
+
+impl fmt::Display for Faults {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, fault) in self.0.iter().enumerate() {
+            if at > 0 {
+                writeln!(out)?;
+            }
+            write!(out, "{fault}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Faults {}
+
+/// The texts of one configuration, read at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// Name for messages, text.
+    texts: Vec<(String, String)>,
+    /// The file or folder.
+    origin: Option<PathBuf>,
+    /// Where relative paths start.
+    folder: PathBuf,
+    /// Services that no file holds (`--bind`).
+    services: Vec<ServiceFile>,
+}
+
+impl Sources {
+    /// The configuration named on the command line, else `valetkey.yaml` in the current folder, else none.
+    ///
+    /// # Errors
+    /// A named one does not exist; a file cannot be read, is too large or no text.
+    pub fn find(ambient: &Ambient, named: Option<&Path>) -> anyhow::Result<Self> {
+        if let Some(path) = named {
+            return Self::read(&ambient.folder().join(path));
+        }
+        let path = ambient.folder().join(DEFAULT);
+        if path.exists() {
+            return Self::read(&path);
+        }
+        Ok(Self { folder: ambient.folder().to_owned(), ..Self::default() })
+    }
+
+    /// One file, or every `.yaml`, `.yml` and `.json` of a folder by name.
+    ///
+    /// # Errors
+    /// It does not exist; a file cannot be read, is too large or no text.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let is_folder = path.is_dir();
+        let files = if is_folder { folder_files(path)? } else { vec![path.to_owned()] };
+        let texts = files.iter().map(|file| read_text(file)).collect::<Result<Vec<_>, _>>()?;
+        let folder = if is_folder { path } else { path.parent().unwrap_or(Path::new(".")) };
+        Ok(Self { texts, origin: Some(path.to_owned()), folder: folder.to_owned(), services: Vec::new() })
+    }
+
+    /// A text that stands in no file; `path` is its name and where relative paths start.
+    ///
+    /// # Errors
+    /// It is too large.
+    pub fn of_text(text: &str, path: &Path) -> anyhow::Result<Self> {
+        if text.len() > bounds::CONFIG_BYTES_MAX {
+            bail!("the configuration is larger than 4 MiB");
+        }
+        let folder = path.parent().unwrap_or(Path::new(".")).to_owned();
+        let texts = vec![(path.display().to_string(), text.to_owned())];
+        Ok(Self { texts, origin: None, folder, services: Vec::new() })
+    }
+
+    /// The same with services that no file holds.
+    #[must_use]
+    pub fn with_services(mut self, services: Vec<ServiceFile>) -> Self {
+        self.services = services;
+        self
+    }
+
+    /// Reads the same files once more.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn again(&self) -> anyhow::Result<Self> {
+        match &self.origin {
+            Some(path) => Ok(Self::read(path)?.with_services(self.services.clone())),
+            None => Ok(self.clone()),
+        }
+    }
+
+    /// The file or folder it was read from.
+    pub fn origin(&self) -> Option<&Path> {
+        self.origin.as_deref()
+    }
+
+    /// Where relative paths start.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Names and texts.
+    pub fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.texts.iter().map(|(name, text)| (name.as_str(), text.as_str()))
+    }
+
+    /// The configuration, all files joined, and what the reader should know.
+    ///
+    /// # Errors
+    /// [`Faults`].
+    pub fn document(&self) -> anyhow::Result<(Document, Vec<Note>)> {
+        let (mut documents, mut notes, mut faults) = (Vec::new(), Vec::new(), Vec::new());
+        for (name, text) in self.texts() {
+            match Document::parse(text, name) {
+                Ok((document, more)) => {
+                    documents.push(document);
+                    notes.extend(more);
+                }
+                Err(more) => faults.extend(more),
+            }
+        }
+        if !faults.is_empty() {
+            return Err(Faults(faults).into());
+        }
+        Ok((Document::join(documents).map_err(Faults)?, notes))
+    }
+
+    /// The user's own service files that the configuration names, and those of `--bind`.
+    ///
+    /// # Errors
+    /// A file cannot be read, or is no service file.
+    pub fn services(&self) -> anyhow::Result<Vec<ServiceFile>> {
+        let (document, _) = self.document()?;
+        let mut all = self.services.clone();
+        for entry in &document.services {
+            let path = self.folder.join(&entry.value);
+            let files = if path.is_dir() { folder_files(&path)? } else { vec![path] };
+            for file in files {
+                let (name, text) = read_text(&file)?;
+                all.push(ServiceFile::parse(&text, &name)?);
+            }
+        }
+        Ok(all)
+    }
+
+    /// A file named in the configuration, relative to it.
+    ///
+    /// # Errors
+    /// It does not exist, is too large or cannot be read.
+    pub fn read_beside(&self, path: &str) -> anyhow::Result<Vec<u8>> {
+        let path = self.folder.join(path);
+        read_bounded(&path, bounds::CONFIG_BYTES_MAX)?.with_context(|| {
+            format!("`{}` does not exist; check the path, which starts from the configuration's folder", path.display())
+        })
+    }
+}
+
+fn read_text(path: &Path) -> anyhow::Result<(String, String)> {
+    let name = path.display().to_string();
+    let bytes = read_bounded(path, bounds::CONFIG_BYTES_MAX)?
+        .with_context(|| format!("`{name}` does not exist; check the path given with --config"))?;
+    let text =
+        String::from_utf8(bytes).ok().with_context(|| format!("`{name}` is not UTF-8 text; save it as UTF-8"))?;
+    Ok((name, text))
+}
+
+fn folder_files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let fits = |path: &Path| {
+        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        !hidden && matches!(extension, Some("yaml" | "yml" | "json")) && path.is_file()
+    };
+    let entries =
+        std::fs::read_dir(folder).with_context(|| format!("the folder `{}` cannot be read", folder.display()))?;
+    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| fits(path)).collect();
+    if files.is_empty() {
+        bail!("the folder `{}` holds no .yaml, .yml or .json file", folder.display());
+    }
+    if files.len() > FILES_MAX {
+        bail!("the folder `{}` holds more than {FILES_MAX} files", folder.display());
+    }
+    files.sort();
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_one_configuration() {
+        let folder = tempfile::tempdir().expect("folder");
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("written");
+        write("a.yaml", "version: 1\ncredentials:\n  github-token: { service: github }\n");
+        write("b.json", r#"{"egress": "closed"}"#);
+        write("notes.txt", "not yaml: [");
+        write(".hidden.yaml", "not yaml: [");
+        let sources = Sources::read(folder.path()).expect("read");
+        let (document, _) = sources.document().expect("whole");
+        assert_eq!(document.credentials.iter().count(), 1);
+        write("c.yaml", "egress: closed\n");
+        let error = sources.again().expect("read").document().expect_err("twice");
+        assert!(error.downcast_ref::<Faults>().is_some(), "{error}");
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let folder = tempfile::tempdir().expect("folder");
+        let error = Sources::read(&folder.path().join("none.yaml")).expect_err("missing").to_string();
+        assert!(error.contains("none.yaml` does not exist; check"), "{error}");
+        let ambient = Ambient::of([], folder.path().to_owned());
+        assert!(Sources::find(&ambient, None).expect("none").origin().is_none());
+        std::fs::write(folder.path().join("valetkey.yaml"), "version: 1\n").expect("written");
+        assert!(Sources::find(&ambient, None).expect("found").origin().is_some());
+    }
+}

@@ -1,0 +1,311 @@
+//! Transcripts of the command line: what is typed, what stands on which stream, and the exit code. Each has a home of its
+//! own and an environment of its own.
+
+use std::path::Path;
+
+use assert_cmd::Command;
+use serde_json::Value;
+
+struct Home {
+    folder: tempfile::TempDir,
+}
+
+struct Said {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Said {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}{}", self.out, self.err))
+    }
+}
+
+impl Home {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("folder") }
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn write(&self, name: &str, text: &str) -> &Self {
+        std::fs::write(self.path().join(name), text).expect("written");
+        self
+    }
+
+    fn says_with(&self, line: &str, input: &str) -> Said {
+        let mut command = Command::cargo_bin("valetkey").expect("built");
+        command
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("HOME", self.path())
+            .env("VALETKEY_HOME", self.path().join("home"));
+        command
+            .current_dir(self.path())
+            .args(line.split_whitespace().map(|word| word.replace('_', " ").replace("~", "_")));
+        let output = command.write_stdin(input).output().expect("ran");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+        Said { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+    }
+
+    fn says(&self, line: &str) -> Said {
+        self.says_with(line, "")
+    }
+}
+
+const CONFIG: &str = r#"version: 1
+credentials:
+  github-token: { service: github }
+agents:
+  bot:
+    permissions:
+      - service: github
+        credential: github-token
+        actions: [pulls/create]
+        resources: ["repo:acme/widgets"]
+        conditions: { limit: 5/hour, approval: none }
+    denied_actions: [repos/delete]
+"#;
+
+/// Every error of the command line: what is typed (`_` stands for a blank, `~` for an underline), the code, and what must
+/// stand on standard error.
+const ERRORS: &[(&str, i32, &str)] = &[
+    ("", 2, "Usage: valetkey"),
+    ("frobnicate", 2, "unrecognized subcommand 'frobnicate'"),
+    ("ru", 2, "similar subcommand"),
+    ("run", 2, "required arguments were not provided"),
+    ("run --ttl forever -- true", 2, "`forever` is not a time span; write a number and s, m, h or d"),
+    ("run --agent a/b -- true", 2, "`a/b` is not a valid agent name"),
+    ("run --bind TOKEN -- true", 2, "`TOKEN` is not VAR=HOST or VAR=HOST:HEADER"),
+    ("run --config none.yaml -- true", 125, "none.yaml` does not exist; check the path given with --config"),
+    ("run --keep NOT~SET -- true", 125, "--keep NOT_SET: the variable is not set"),
+    ("serve --config none.yaml", 3, "does not exist"),
+    ("serve --listen nowhere", 2, "invalid value 'nowhere'"),
+    ("serve --config ok.yaml --listen 10.255.255.1:0 --dev-identify-by-header", 3, "works on a loopback address only"),
+    ("explain GET", 2, "<URL>"),
+    ("explain GET /user", 2, "`/user` is not an http or https URL; write it whole"),
+    ("explain G@T https://api.github.com/user", 2, "`G@T` is not a method"),
+    ("explain -H nonsense GET https://api.github.com/user", 2, "`nonsense` is not a header field; write `Name: value`"),
+    (
+        "explain --body none GET https://api.github.com/user",
+        3,
+        "none` does not exist; check the path given with --body",
+    ),
+    ("explain --config bad.yaml GET https://api.github.com/user", 3, "bad.yaml:2:"),
+    ("approve nonsense", 2, "`nonsense` is not an id of the form `apr_`"),
+    (
+        "approve apr~00000000000000000000000000",
+        2,
+        "`approve` is not in this version; start the agent with `valetkey run`",
+    ),
+    ("approvals list", 2, "`approvals list` is not in this version"),
+    ("stop", 2, "<--agent <NAME>|--session <ID>|--credential <NAME>|--all>"),
+    ("stop --agent a --all", 2, "cannot be used with"),
+    ("stop --session nonsense", 2, "`nonsense` is not an id of the form `ses_`"),
+    ("agent show nobody", 1, "no agent `nobody` was ever seen in this home; `valetkey agent list`"),
+    ("agent disable bot", 2, "use `valetkey stop --agent bot`"),
+    ("session show ses~00000000000000000000000000", 1, "`valetkey session list --all` shows those that are"),
+    ("session end ses~00000000000000000000000000", 1, "there is no session"),
+    ("session start --agent bot", 3, "no gateway answers at"),
+    ("credential add", 2, "<NAME>"),
+    ("credential add a_b", 2, "is not a valid credential name"),
+    ("credential add x --service nowhere", 2, "no service is called `nowhere`; known are"),
+    ("credential add x --service github", 2, "the value is empty; pipe it in, or type it at the prompt"),
+    ("credential add x --replace", 2, "there is no credential `x` to replace; leave --replace out"),
+    ("credential show nobody", 1, "`valetkey credential list` shows those that are"),
+    ("credential revoke nobody", 1, "there is no credential `nobody`"),
+    ("credential rotate x", 2, "`valetkey credential add x --replace` stores a new value"),
+    ("policy check", 2, "<FILE>"),
+    ("policy check none.yaml", 3, "none.yaml` does not exist"),
+    ("policy prove x", 2, "`policy prove` is not in this version"),
+    ("service show githob", 1, "no service is called `githob`"),
+    ("service test githob", 2, "no service is called `githob`"),
+    ("service import x", 2, "not in this version; write a service file by hand"),
+    ("audit search --code nonsense", 2, "`nonsense` is not a code; known are malformed"),
+    ("audit search --since yesterday", 2, "`yesterday` is not a time; write it as 2026-11-20T18:00:00Z"),
+    ("audit search", 1, "nothing on record matches"),
+    ("audit verify --head nonsense", 3, "nonsense"),
+    ("audit evidence", 2, "`valetkey audit export` writes everything"),
+    ("whose nothing", 1, "no placeholder of this home"),
+    ("doctor --attack", 2, "not in this version"),
+    ("completions nosuchshell", 2, "invalid value 'nosuchshell'"),
+    ("grant list", 2, "`grant` is not in this version; write a permission with `expires`"),
+    ("scan .", 2, "`scan` is not in this version"),
+    ("--passphrase-file none credential list", 3, "none` does not exist; check VALETKEY_PASSPHRASE_FILE"),
+];
+
+#[test]
+fn errors_say_what_why_and_what_to_do() {
+    let home = Home::new();
+    home.write("ok.yaml", CONFIG).write("bad.yaml", "version: 1\nagnets: {}\n");
+    for (line, code, part) in ERRORS {
+        let said = home.says(line);
+        assert_eq!(said.code, *code, "`{line}`: {}{}", said.out, said.err);
+        assert!(said.err.contains(part), "`{line}` says\n{}\nand not\n{part}", said.err);
+        assert!(said.out.is_empty(), "`{line}` writes to standard output: {}", said.out);
+        assert!(!said.err.contains('\x1b') && !said.err.contains("panicked"), "`{line}`: {}", said.err);
+    }
+}
+
+#[test]
+fn version_help_and_completions() {
+    let home = Home::new();
+    assert_eq!(home.says("version").out, format!("valetkey {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(home.says("version --json").json()["version"], env!("CARGO_PKG_VERSION"));
+    let help = home.says("--help");
+    assert_eq!(help.code, 0);
+    for word in ["run", "serve", "demo", "explain", "stop", "credential", "audit", "Exit codes: 0 done"] {
+        assert!(help.out.contains(word), "{word}");
+    }
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let said = home.says(&format!("completions {shell}"));
+        assert!(said.code == 0 && said.out.contains("valetkey"), "{shell}");
+    }
+    assert!(!home.path().join("home").exists(), "none of these needs a home");
+}
+
+#[test]
+fn policy_check_and_explain() {
+    let home = Home::new();
+    home.write("valetkey.yaml", CONFIG)
+        .write("bad.yaml", "version: 1\nagents:\n  a:\n    permissions:\n      - service: githob\n");
+    let said = home.says("policy check valetkey.yaml");
+    assert_eq!((said.code, said.out.as_str()), (0, "1 file can be used\n"), "{}", said.err);
+    let said = home.says("policy check bad.yaml");
+    assert_eq!(said.code, 1);
+    assert!(
+        said.out.contains("bad.yaml:5:") && said.out.contains("githob") && said.out.contains("did you mean `github`"),
+        "{}",
+        said.out
+    );
+    assert_eq!(home.says("policy check --json bad.yaml").json()["ok"], false);
+    assert!(home.says("policy schema").json().is_object());
+
+    let said = home.says("explain --json POST https://api.github.com/repos/acme/widgets/pulls");
+    assert_eq!(said.code, 0, "{}", said.err);
+    let told = said.json();
+    assert_eq!(told["service"], "github");
+    assert_eq!(told["calls"][0]["action"], "pulls/create");
+    assert_eq!(told["calls"][0]["class"], "write");
+    assert_eq!(told["calls"][0]["resource"], "repo:acme/widgets");
+    assert!(told.get("decision").is_none(), "a decision only with --agent");
+    let said = home.says_with("explain --json --agent bot --body - -H content-type:application/json POST https://api.github.com/repos/acme/widgets/pulls", "{}");
+    assert_eq!((said.code, said.json()["decision"].clone()), (0, "allow".into()), "{}", said.out);
+    assert_eq!(said.json()["conditions"][0]["kind"], "limit");
+    let said = home.says("explain --json --agent bot DELETE https://api.github.com/repos/acme/widgets");
+    assert_eq!(
+        (said.code, said.json()["decision"].clone(), said.json()["code"].clone()),
+        (1, "deny".into(), "denied".into())
+    );
+    let said = home.says("explain --json GET https://nobody.example/x");
+    assert_eq!(
+        (said.code, said.json()["service"].clone(), said.json()["calls"].clone()),
+        (0, Value::Null, Value::Array(Vec::new()))
+    );
+    let said = home.says("explain --json GET https://api.github.com/repos/../user");
+    assert_eq!((said.code, said.json()["refusal"]["code"].clone()), (1, "malformed".into()), "{}", said.out);
+    let people = home.says("explain --agent bot DELETE https://api.github.com/repos/acme/widgets");
+    assert!(
+        people.code == 1
+            && people.out.contains("repos/delete (delete) on repo:acme/widgets")
+            && people.out.contains("deny"),
+        "{}",
+        people.out
+    );
+}
+
+#[test]
+fn credentials_go_in_and_never_come_out() {
+    let home = Home::new();
+    let value = "ghp_0123456789abcdefghijklmnopqrstuvwxyz";
+    let said = home.says_with("credential add github-token --service github --json", &format!("{value}\n"));
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert_eq!(said.json()["version"], 1);
+    assert_eq!(home.says_with("credential add github-token", value).code, 2, "a name is taken once");
+    assert_eq!(home.says_with("credential add github-token --replace --json", value).json()["version"], 2);
+    let list = home.says("credential list --json");
+    assert_eq!(list.json()[0]["credential"], "github-token");
+    assert_eq!(list.json()[0]["versions"][0]["version"], 2);
+    let show = home.says("credential show github-token");
+    let revoked = home.says("credential revoke github-token");
+    assert_eq!((show.code, revoked.code), (0, 0), "{}{}", show.err, revoked.err);
+    assert_eq!(home.says("credential show github-token --json").json()["revoked"], true);
+    let audit = home.says("audit export --json");
+    assert!(audit.out.lines().count() >= 3 && audit.out.contains("\"credential\""), "{}", audit.out);
+    for said in [&list, &show, &revoked, &audit] {
+        assert!(!said.out.contains(value) && !said.err.contains(value));
+    }
+    assert!(!holds(&home.path().join("home"), value.as_bytes()), "the value stands in the home in clear");
+}
+
+fn holds(folder: &Path, needle: &[u8]) -> bool {
+    std::fs::read_dir(folder).expect("a folder").flatten().any(|entry| {
+        let path = entry.path();
+        if path.is_dir() {
+            return holds(&path, needle);
+        }
+        let bytes = std::fs::read(&path).unwrap_or_default();
+        bytes.windows(needle.len()).any(|window| window == needle)
+    })
+}
+
+#[test]
+fn stops_sessions_agents_and_the_record() {
+    let home = Home::new();
+    assert_eq!(home.says("stop --agent bot --json").json()["stopped"], true);
+    assert_eq!(home.says("stop --all").out, "stopped all\n");
+    assert_eq!(home.says("stop --agent bot --lift").out, "lifted the stop of agent bot\n");
+    assert_eq!(home.says("stop --agent bot --lift").code, 1);
+    assert_eq!(home.says("session list --json").json(), Value::Array(Vec::new()));
+    assert_eq!(home.says("agent list --json").json(), Value::Array(Vec::new()));
+    let verified = home.says("audit verify");
+    assert!(verified.code == 0 && verified.out.starts_with("verified 4 records"), "{}{}", verified.out, verified.err);
+    let head = home.says("audit verify --json").json()["head"].as_str().expect("a head").replace('_', "~");
+    assert_eq!(home.says(&format!("audit verify --head {head}")).code, 0);
+    let tail = home.says("audit tail -n 1 --json");
+    assert_eq!(tail.json()["kind"], "operator");
+    assert_eq!(home.says("audit search --json bot").out.lines().count(), 3);
+    // One octet changed in the middle of a record is found.
+    let lane = find_log(&home.path().join("home/audit")).expect("a lane");
+    let text = std::fs::read_to_string(&lane).expect("read").replace("stopped all", "stopped one");
+    std::fs::write(&lane, text).expect("written");
+    let broken = home.says("audit verify");
+    assert!(broken.code == 1 && broken.out.contains("not verified: "), "{}{}", broken.out, broken.err);
+}
+
+fn find_log(folder: &Path) -> Option<std::path::PathBuf> {
+    std::fs::read_dir(folder).ok()?.flatten().find_map(|entry| {
+        let path = entry.path();
+        if path.is_dir() {
+            return find_log(&path);
+        }
+        let text = std::fs::read_to_string(&path).ok()?;
+        text.contains("stopped all").then_some(path)
+    })
+}
+
+#[test]
+fn services_are_listed_shown_and_tested() {
+    let home = Home::new();
+    let list = home.says("service list --json").json();
+    assert!(list.as_array().is_some_and(|all| all.iter().any(|service| service["service"] == "github")));
+    let show = home.says("service show github");
+    assert!(show.code == 0 && show.out.contains("pulls/create") && show.out.contains("GITHUB_TOKEN"), "{}", show.out);
+    let test = home.says("service test github stripe");
+    assert!(test.code == 0 && test.out.contains("cases, 0 failed"), "{}{}", test.out, test.err);
+}
+
+#[test]
+fn a_home_of_somebody_else_is_refused() {
+    let home = Home::new();
+    let mut command = Command::cargo_bin("valetkey").expect("built");
+    let output = command.env_clear().env("VALETKEY_HOME", "/proc").arg("session").arg("list").output().expect("ran");
+    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut command = Command::cargo_bin("valetkey").expect("built");
+    let output = command.env_clear().current_dir(home.path()).arg("session").arg("list").output().expect("ran");
+    assert_eq!(output.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("set VALETKEY_HOME to a folder of yours"));
+}

@@ -1,0 +1,207 @@
+//! One entry for each parser of hostile octets: fuzz targets call them on nightly, the replay test on stable.
+//!
+//! An entry panics where the parser breaks its word, not only where it panics itself: what is accepted must read the same in
+//! pieces, must be written as it was read, and must not let a secret through. Run one with
+//! `cargo +nightly fuzz run head --features libfuzzer`; every finding becomes a file in `corpus/`. Start reading at [`ENTRIES`].
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method};
+use inject::{Answer, Needles, Scrubber};
+use model::call::BodyView;
+use model::canonical::{
+    CanonicalPath, CanonicalQuery, CanonicalRequest, Host, Length, Origin, Scheme, clean, parse_authority,
+};
+use proxy::net::frame::{Framing, Place, check_head};
+use secret::{Material, Secret};
+
+/// An entry.
+pub type Entry = fn(&[u8]);
+
+/// Every entry by the name of its target and of its corpus.
+pub const ENTRIES: &[(&str, Entry)] = &[
+    ("answer", answer),
+    ("body", body),
+    ("canonical", canonical),
+    ("config", config),
+    ("head", head),
+    ("record", record),
+    ("scrub", scrub),
+    ("sealed", sealed),
+    ("service", service),
+];
+
+/// The secret that [`scrub`] and [`answer`] look for.
+pub const SECRET: &str = "tok_0123456789abcdefghijKLMNOPQRST";
+
+/// Request heads, bodies and trailers of a connection (RFC 9112): whatever the pieces, the verdict is the same.
+pub fn head(octets: &[u8]) {
+    let _ = check_head(octets, Place::First);
+    let _ = check_head(octets, Place::Inner);
+    let whole = Framing::default().push(octets);
+    let mut pieces = Framing::default();
+    let mut accepted = 0;
+    let mut fault = None;
+    for end in 1..=octets.len().min(2_048) {
+        let verdict = pieces.push(&octets[accepted..end]);
+        accepted += verdict.accepted;
+        assert!(accepted <= end, "more was accepted than was given");
+        if verdict.fault.is_some() {
+            fault = verdict.fault;
+            break;
+        }
+    }
+    if octets.len() <= 2_048 && fault.is_none() {
+        assert_eq!((accepted, None), (whole.accepted, whole.fault), "octet by octet it reads otherwise");
+    }
+}
+
+/// Targets, hosts and header fields: what is accepted is written as it was read.
+pub fn canonical(octets: &[u8]) {
+    let Ok(text) = std::str::from_utf8(octets) else { return };
+    let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
+    if let Ok(path) = CanonicalPath::parse(first) {
+        assert_eq!(path.raw(), first);
+        assert!(path.segments().all(|segment| segment != "." && segment != ".."), "{first}");
+        assert!(path.segments().all(|segment| !segment.contains(['\0', '\\'])), "{first}");
+    }
+    if let Ok(query) = CanonicalQuery::parse(Some(first)) {
+        assert_eq!(query.raw(), Some(first));
+    }
+    if let Ok((name, _)) = parse_authority(first) {
+        let again = Host::parse(name.as_str());
+        assert_eq!(again.as_ref().map(Host::as_str), Ok(name.as_str()), "{first}");
+    }
+    let mut fields = HeaderMap::new();
+    for line in rest.lines().take(100) {
+        if let Some((name, value)) = line.split_once(':')
+            && let (Ok(name), Ok(value)) = (name.parse::<http::HeaderName>(), HeaderValue::from_str(value.trim()))
+        {
+            fields.append(name, value);
+        }
+    }
+    if let Ok(cleaned) = clean(fields) {
+        let request = CanonicalRequest::new(Method::GET, origin("api.github.com"), first, cleaned, Length::Empty);
+        if let Ok(request) = request {
+            assert_eq!(request.target(), first);
+            for name in ["connection", "proxy-authorization", "transfer-encoding", "x-http-method-override"] {
+                assert!(!request.headers().contains_key(name), "`{name}` stayed");
+            }
+        }
+    }
+}
+
+fn origin(name: &str) -> Origin {
+    Origin { scheme: Scheme::Https, host: Host::parse(name).expect("a plain name"), port: 443 }
+}
+
+fn services() -> &'static catalog::Catalog {
+    static BUILTIN: OnceLock<catalog::Catalog> = OnceLock::new();
+    BUILTIN.get_or_init(catalog::Catalog::builtin)
+}
+
+/// Bodies whose facts are read: the first octet chooses where it goes and what it says it is.
+pub fn body(octets: &[u8]) {
+    const TARGETS: &[(&str, &str)] = &[
+        ("api.github.com", "/repos/o/r/pulls"),
+        ("api.stripe.com", "/v1/charges"),
+        ("slack.com", "/api/chat.postMessage"),
+        ("api.anthropic.com", "/v1/messages"),
+        ("api.openai.com", "/v1/chat/completions"),
+    ];
+    const TYPES: &[&str] =
+        &["application/json", "application/x-www-form-urlencoded", "text/plain", "application/x+json"];
+    let Some((choice, body)) = octets.split_first() else { return };
+    let (name, path) = TARGETS[usize::from(choice & 7) % TARGETS.len()];
+    let mut fields = HeaderMap::new();
+    fields.insert("content-type", HeaderValue::from_static(TYPES[usize::from(choice >> 3) % TYPES.len()]));
+    let Ok(cleaned) = clean(fields) else { return };
+    let length = Length::Known(body.len() as u64);
+    let request = CanonicalRequest::new(Method::POST, origin(name), path, cleaned, length).expect("a plain request");
+    let first = services().classify(&request, BodyView::Whole(body));
+    let again = services().classify(&request, BodyView::Whole(body));
+    assert_eq!(first.is_ok(), again.is_ok(), "the same body is read in two ways");
+}
+
+fn needles() -> &'static Arc<Needles> {
+    static NEEDLES: OnceLock<Arc<Needles>> = OnceLock::new();
+    NEEDLES.get_or_init(|| {
+        let material = Material::token(Secret::new(SECRET.as_bytes().to_vec()));
+        Arc::new(Needles::of_materials([&material]))
+    })
+}
+
+/// Answers, cut anywhere: the length stays, the secret does not, and the cuts make no difference. Of the input, the first
+/// two octets say where it is cut.
+pub fn scrub(octets: &[u8]) {
+    let Some((head, text)) = octets.split_at_checked(2) else { return };
+    let cut = usize::from(u16::from_be_bytes([head[0], head[1]])) % (text.len() + 1);
+    let run = |pieces: &[&[u8]]| {
+        let mut scrubber = Scrubber::new(needles());
+        let mut out = Vec::new();
+        for piece in pieces {
+            out.extend_from_slice(&scrubber.push(Bytes::copy_from_slice(piece)).join());
+        }
+        out.extend_from_slice(&scrubber.finish().unwrap_or_default());
+        out
+    };
+    let whole = run(&[text]);
+    let pieces = run(&[&text[..cut], &text[cut..]]);
+    assert_eq!(whole.len(), text.len(), "the length changed");
+    assert!(!holds(&whole, SECRET.as_bytes()), "the secret passed");
+    assert_eq!(whole, pieces, "a cut at {cut} makes a difference");
+}
+
+fn holds(hay: &[u8], needle: &[u8]) -> bool {
+    hay.windows(needle.len()).any(|window| window == needle)
+}
+
+/// Coded answers: the first octet chooses the coding.
+pub fn answer(octets: &[u8]) {
+    const CODINGS: &[&str] = &["gzip", "deflate", "br", "zstd", "gzip, br", "identity", "x-unknown"];
+    let Some((choice, text)) = octets.split_first() else { return };
+    let mut fields = HeaderMap::new();
+    fields.insert("content-encoding", HeaderValue::from_static(CODINGS[usize::from(*choice) % CODINGS.len()]));
+    let Ok(mut answer) = Answer::new(needles(), &fields) else { return };
+    for piece in text.chunks(97) {
+        match answer.push(Bytes::copy_from_slice(piece)) {
+            Ok(frames) => assert!(!holds(&frames.join(), SECRET.as_bytes()), "the secret passed"),
+            Err(_) => return,
+        }
+    }
+    let _ = answer.finish();
+}
+
+/// Lines of an audit log: what is accepted has the hash that it says.
+pub fn record(octets: &[u8]) {
+    if let Ok(record) = audit::read_line(octets) {
+        let mut other = octets.to_vec();
+        if let Some(last) = other.iter_mut().rev().find(|octet| octet.is_ascii_digit()) {
+            *last = if *last == b'0' { b'1' } else { b'0' };
+            assert!(audit::read_line(&other).is_err(), "record {} holds with another digit", record.seq);
+        }
+    }
+}
+
+/// Sealed values of a vault: nothing opens that was not sealed with the key.
+pub fn sealed(octets: &[u8]) {
+    assert!(!vault::fuzzing::opens(octets), "octets opened that nobody sealed");
+}
+
+/// Configurations, in every form that loads.
+pub fn config(octets: &[u8]) {
+    let Ok(text) = std::str::from_utf8(octets) else { return };
+    if let Err(problems) = policy::Document::parse(text, "fuzz.yaml") {
+        assert!(!problems.is_empty(), "refused without a reason");
+        assert!(problems.iter().all(|problem| !problem.to_string().is_empty()));
+    }
+}
+
+/// Service files of users.
+pub fn service(octets: &[u8]) {
+    let Ok(text) = std::str::from_utf8(octets) else { return };
+    if let Ok(file) = catalog::ServiceFile::parse(text, "fuzz.yaml") {
+        let _ = catalog::Catalog::with(vec![file]);
+    }
+}
