@@ -44,11 +44,25 @@ fn main() -> ExitCode {
 fn go(cli: Cli) -> anyhow::Result<u8> {
     let ambient = Ambient::of_process()?;
     output::allow_colour(ambient.wants_colour());
+    log(&ambient, cli.serves());
+    // Others of the same user must not read our memory (attack 108), nor a core dump keep it.
+    if let Err(cause) = secret::harden_process() {
+        output::warn(&format!("this process cannot be closed to debuggers: {cause}"));
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let code = runtime.block_on(cli.run(&ambient));
     // Whatever still blocks (a terminal read, a name look-up) is not waited for.
     runtime.shutdown_timeout(std::time::Duration::from_millis(200));
     code
+}
+
+/// Log lines are for us, on standard error: `VALETKEY_LOG=debug`. `serve` says warnings unasked; `run` does not, because the
+/// terminal is the agent's.
+fn log(ambient: &Ambient, serves: bool) {
+    let filter = ambient.var("VALETKEY_LOG").or_else(|| serves.then(|| "warn".to_owned()));
+    let Some(filter) = filter.and_then(|filter| tracing_subscriber::EnvFilter::try_new(filter).ok()) else { return };
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    lines.with_ansi(ambient.wants_colour() && std::io::IsTerminal::is_terminal(&std::io::stderr())).init();
 }
 
 /// What happened, why, and what to do next, on standard error.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use anyhow::Context;
 use audit::{Log, Signer};
 use model::event::Kind;
 use model::{Clock, Event, EventId, Random, Tenant, Timestamp};
@@ -26,7 +27,9 @@ impl Local {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let random: Arc<dyn Random> = Arc::new(SystemRandom);
         let home = Home::open(ambient)?;
-        let store = Store::open(Location::Sqlite(home.database()), Arc::clone(&clock)).await?;
+        let store = Store::open(Location::Sqlite(home.database()), Arc::clone(&clock))
+            .await
+            .with_context(|| format!("`{}` cannot be used", home.database().display()))?;
         Ok(Self { home, store, tenant: Tenant::local(), clock, random, ambient: ambient.clone() })
     }
 

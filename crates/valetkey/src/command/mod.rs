@@ -109,6 +109,11 @@ impl Cli {
         matches!(self.command, Command::Run(_))
     }
 
+    /// Whether it serves many agents.
+    pub fn serves(&self) -> bool {
+        matches!(self.command, Command::Serve(_))
+    }
+
     /// Does it; the exit code.
     ///
     /// # Errors

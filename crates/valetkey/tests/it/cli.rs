@@ -45,7 +45,7 @@ impl Home {
             .env("VALETKEY_HOME", self.path().join("home"));
         command
             .current_dir(self.path())
-            .args(line.split_whitespace().map(|word| word.replace('_', " ").replace("~", "_")));
+            .args(line.split_whitespace().map(|word| word.replace('_', " ").replace('~', "_")));
         let output = command.write_stdin(input).output().expect("ran");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
         Said { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
