@@ -19,7 +19,7 @@ pub use placeholder::index::{Entry, Index, SessionPlaceholders};
 pub use placeholder::mint::{Minted, Noise, mint};
 pub use placeholder::sight::{Look, Sightings};
 pub use scheme::{Scheme, SlotValue};
-pub use scrub::{Frames, NeedleCache, Needles, Scrubber, scrub_headers};
+pub use scrub::{Frames, NeedleCache, Needles, NeedlesBuilder, Scrubber, scrub_headers};
 
 use model::CredentialName;
 

@@ -21,6 +21,12 @@ pub const BODY_FACT_BYTES_DEFAULT: usize = 1024 * 1024;
 pub const BODY_FACT_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// A body bound to an approval is held whole up to this size.
 pub const APPROVAL_BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Octets of request bodies that one process holds in memory for rules and people at once.
+pub const BODIES_HELD_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// The same for one session: eight bodies of the largest kind.
+pub const BODIES_HELD_PER_SESSION_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Time in which a body that is held must have come whole, seconds.
+pub const BODY_HELD_SECONDS_MAX: u64 = 300;
 /// Nesting of a JSON body whose facts are read.
 pub const JSON_DEPTH_MAX: usize = 64;
 /// Calls of one exchange (a GraphQL document, a batch, a push).

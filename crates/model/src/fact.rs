@@ -64,6 +64,21 @@ impl Facts {
         self.0.iter().map(|(name, fact)| (&**name, fact))
     }
 
+    /// The same facts with texts replaced where `change` gives another.
+    #[must_use]
+    pub fn map_text(&self, change: &dyn Fn(&str) -> Option<String>) -> Self {
+        let changed = |text: &Arc<str>| change(text).map_or_else(|| Arc::clone(text), Arc::from);
+        let map = |(name, fact): &(Arc<str>, Fact)| {
+            let fact = match fact {
+                Fact::Text(text) => Fact::Text(changed(text)),
+                Fact::List(items) => Fact::List(items.iter().map(changed).collect()),
+                other => other.clone(),
+            };
+            (Arc::clone(name), fact)
+        };
+        Self(self.0.iter().map(map).collect())
+    }
+
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

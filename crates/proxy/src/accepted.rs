@@ -11,6 +11,7 @@ use hyper::upgrade::OnUpgrade;
 use model::canonical::{self, CanonicalRequest, Host, Length, Malformed, Origin, Scheme, parse_authority};
 use model::{Code, Refusal};
 
+use crate::body::Held;
 use crate::exchange::Refused;
 use crate::gateway::{Snapshot, Worker};
 use crate::identify::Claim;
@@ -32,6 +33,8 @@ pub(crate) struct Trip {
     pub(crate) leg: Leg,
     /// The body, until somebody reads or sends it. A refusal lets it run out first, so that clients hear the answer.
     pub(crate) unread: Option<Incoming>,
+    /// What it holds of the memory for bodies; given back when the answer's head has come.
+    pub(crate) held: Option<Held>,
 }
 
 impl Trip {
@@ -68,7 +71,7 @@ impl Accepted {
         let host = link.origin.as_ref().map_or(host, |origin| origin.host.as_str());
         recorder.asked(parts.method.as_str(), host, parts.uri.path_and_query().map_or("", |target| target.as_str()));
         let leg = leg_of(link, &parts.uri);
-        let mut trip = Trip { recorder, leg, unread: None };
+        let mut trip = Trip { recorder, leg, unread: None, held: None };
         if worker.gateway.drain.is_cancelled() {
             return Err(trip.refuse(ending()));
         }
@@ -83,6 +86,7 @@ impl Accepted {
             Err(refusal) => {
                 if let Some(live) = &link.session {
                     trip.recorder.identified(live);
+                    trip.recorder.mask();
                 }
                 Err(trip.refuse(refusal))
             }

@@ -29,6 +29,10 @@ pub(crate) fn answer(worker: &Arc<Worker>, answered: Answered) -> Result<Respons
     parts.extensions.clear();
     let mut hooks: SmallVec<[Box<dyn Hook>; 2]> = SmallVec::new();
     let mut masked = 0;
+    let guarded = &who.live.guarded;
+    let bound = judged.service.as_ref().is_some_and(|service| guarded.services.contains(service));
+    // An answer to a bare request may show what an earlier one carried.
+    let needles = needles.or_else(|| guarded.needles.clone().filter(|_| bound));
     if let Some(needles) = needles {
         masked = inject::scrub_headers(&mut parts.headers, &needles);
         match scrub::Scrub::of(needles, &mut parts.headers) {
@@ -51,7 +55,7 @@ pub(crate) fn answer(worker: &Arc<Worker>, answered: Answered) -> Result<Respons
         place: Some(who.place),
         idle: Duration::from_secs(judged.bounds.answer_idle_seconds.unwrap_or(bounds::ANSWER_IDLE_SECONDS_DEFAULT)),
     });
-    if bare && parts.status == StatusCode::UNAUTHORIZED && judged.known_service {
+    if bare && parts.status == StatusCode::UNAUTHORIZED && judged.service.is_some() {
         return Ok(guide(&mut parts.headers, &origin.to_string(), live));
     }
     Ok(Response::from_parts(parts, live))

@@ -7,8 +7,9 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use inject::{Armed, InjectError};
 use model::call::ServiceBounds;
-use model::{Classification, Code, CredentialName, Digest, Refusal};
+use model::{Classification, Code, CredentialName, Digest, Refusal, ServiceName};
 use policy::Permit;
+use tokio_util::sync::CancellationToken;
 
 use crate::accepted::Trip;
 use crate::classify::{Classified, JudgedBody, Who};
@@ -23,7 +24,9 @@ pub(crate) struct Ready {
     pub(crate) permit: Permit,
     pub(crate) stream: Option<Incoming>,
     pub(crate) judged: Judged,
+    /// Its name and the mark of its value: connections are kept by both.
     pub(crate) credential: Option<(CredentialName, u64)>,
+    pub(crate) cut: Option<CancellationToken>,
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) upgrade: Option<OnUpgrade>,
     pub(crate) gate: Option<Gate>,
@@ -36,20 +39,20 @@ pub(crate) struct Judged {
     pub(crate) head: Digest,
     pub(crate) body: Option<Digest>,
     pub(crate) bounds: ServiceBounds,
-    pub(crate) known_service: bool,
+    pub(crate) service: Option<ServiceName>,
     pub(crate) made: Vec<(String, String)>,
 }
 
 /// Puts the credential on, or sends the request as it is.
 pub(crate) fn arm(worker: &Arc<Worker>, resolved: Resolved) -> Result<Ready, Box<Refused>> {
-    let Resolved { permitted, credential } = resolved;
+    let Resolved { permitted, credential, cut } = resolved;
     let gate = gate(worker, &permitted.classified);
     let Classified { request, body, upgrade, snapshot, classification, head, who, mut trip, .. } = permitted.classified;
     let judged = Judged {
         head,
         body: body.digest(),
         bounds: classification.bounds,
-        known_service: classification.service.is_some(),
+        service: classification.service.clone(),
         made: made(&snapshot, &classification),
     };
     let (stream, whole) = match body {
@@ -60,7 +63,7 @@ pub(crate) fn arm(worker: &Arc<Worker>, resolved: Resolved) -> Result<Ready, Box
             (None, Some(bytes))
         }
     };
-    let named = credential.as_ref().map(|(_, credential)| (credential.name().clone(), credential.version()));
+    let named = credential.as_ref().map(|(_, credential)| (credential.name().clone(), credential.material().mark()));
     let armed = match &credential {
         None => Ok(Armed::bare(request, whole)),
         Some((scheme, credential)) => {
@@ -79,6 +82,7 @@ pub(crate) fn arm(worker: &Arc<Worker>, resolved: Resolved) -> Result<Ready, Box
                 stream,
                 judged,
                 credential: named,
+                cut,
                 snapshot,
                 upgrade,
                 gate,

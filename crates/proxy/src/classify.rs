@@ -1,6 +1,7 @@
 //! Stage 3: what it asks for, and which placeholders were seen where, before anything is decided.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256, digest as sha};
 use bytes::Bytes;
@@ -11,16 +12,19 @@ use model::canonical::{CanonicalRequest, Length, Origin};
 use model::{Classification, Code, CredentialName, Digest, Refusal, SchemeSpec, bounds};
 use policy::Subject;
 
-use crate::accepted::{Accepted, Trip, malformed};
-use crate::body::{OutError, finish, read_whole};
+use crate::accepted::{Accepted, Trip};
+use crate::body::{Held, finish, read_whole};
 use crate::exchange::Refused;
 use crate::gateway::{Snapshot, Worker};
-use crate::identify::Identified;
+use crate::identify::{self, Identified};
 use crate::session::{LiveSession, Place};
 use crate::tunnel::Link;
 
 /// Octets of a body that is searched for real secrets before anything is sent.
 const SEARCHED_FIRST_BYTES_MAX: u64 = 256 * 1024;
+
+/// How long a body may take that is read before it is decided about.
+const GATHER_TIME_MAX: Duration = Duration::from_secs(bounds::BODY_HELD_SECONDS_MAX);
 
 /// A request that is understood.
 pub(crate) struct Classified {
@@ -70,20 +74,25 @@ impl JudgedBody {
     }
 
     /// Reads it whole if it is not yet.
-    pub(crate) async fn gather(self, trip: &mut Trip, bound: usize) -> Result<Self, Refusal> {
-        let (Self::Streamed, Some(incoming)) = (&self, &mut trip.unread) else { return Ok(self) };
-        match read_whole(incoming, bound).await {
-            Ok(Some(bytes)) => {
+    pub(crate) async fn gather(self, trip: &mut Trip, live: &LiveSession, bound: usize) -> Result<Self, Refusal> {
+        let (Self::Streamed, Some(incoming), Some(held)) = (&self, &mut trip.unread, &mut trip.held) else {
+            return Ok(self);
+        };
+        let reading = tokio::time::timeout(GATHER_TIME_MAX, read_whole(incoming, bound, held));
+        let read = tokio::select! {
+            read = reading => read,
+            () = live.cancelled().cancelled() => return Err(identify::ended()),
+        };
+        match read {
+            Ok(Ok(Some(bytes))) => {
                 let mut digest = [0u8; 32];
                 digest.copy_from_slice(sha(&SHA256, &bytes).as_ref());
                 Ok(Self::Whole(bytes, Digest(digest)))
             }
-            Ok(None) => Err(Refusal::new(Code::TooLarge, "The request's body is larger than a rule may judge")
+            Ok(Ok(None)) => Err(Refusal::new(Code::TooLarge, "The request's body is larger than a rule may judge")
                 .hint(format!("bodies that rules or people look at may have {bound} octets"))),
-            Err(OutError::Trailer(why)) => Err(malformed(why)),
-            Err(error) => {
-                Err(Refusal::new(Code::Malformed, "The request's body ended early").internal(error.to_string()))
-            }
+            Ok(Err(refusal)) => Err(refusal),
+            Err(_) => Err(Refusal::new(Code::Malformed, "The request's body did not come in time")),
         }
     }
 }
@@ -99,9 +108,10 @@ pub(crate) async fn classify(
     let Accepted { request, upgrade, mut trip, .. } = accepted;
     let head = head_digest(&request);
     trip.recorder.request(&request, head);
+    trip.held = Some(Held::nothing([worker.gateway.bodies.clone(), live.bodies.clone()]));
     let body = if request.length() == Length::Empty { JudgedBody::Empty } else { JudgedBody::Streamed };
     let subject = subject_of(link, &live);
-    let judged = match judge(&snapshot, (&subject, &mut trip, live.known.is_some()), &request, body).await {
+    let judged = match judge(&snapshot, (&subject, &mut trip, &live), &request, body).await {
         Ok(judged) => judged,
         Err(refusal) => return Err(trip.refuse(refusal)),
     };
@@ -110,6 +120,9 @@ pub(crate) async fn classify(
     let Sightings { list, presented, refusal } = sightings;
     trip.recorder.classified(&classification, list);
     let leak = live.known.as_ref().and_then(|known| known.find(&request, body.bytes().map(|bytes| &**bytes)));
+    if leak.is_some() {
+        trip.recorder.mask();
+    }
     if let Some(refusal) = refusal.or_else(|| leak.map(|name| leaked(&name))) {
         return Err(trip.refuse(refusal));
     }
@@ -119,7 +132,7 @@ pub(crate) async fn classify(
 
 async fn judge(
     snapshot: &Snapshot,
-    (subject, trip, searched): (&Subject, &mut Trip, bool),
+    (subject, trip, live): (&Subject, &mut Trip, &LiveSession),
     request: &CanonicalRequest,
     mut body: JudgedBody,
 ) -> Result<(Classification, JudgedBody), Refusal> {
@@ -130,7 +143,7 @@ async fn judge(
         first.needs_body || snapshot.rules.needs_body(subject, &first) || needs_body_slot(snapshot, request.origin());
     // A body that is short is searched for real secrets before even its head leaves; a longer one while it passes.
     let short = matches!(request.length(), Length::Known(length) if length <= SEARCHED_FIRST_BYTES_MAX);
-    let needed = needed || searched && short;
+    let needed = needed || live.known.is_some() && short;
     if !streamed || !needed {
         return Ok((first, body));
     }
@@ -140,7 +153,7 @@ async fn judge(
         // It can pass only where nothing depends on it: its facts are unknown, and what needs them denies.
         return Ok((snapshot.catalog.classify(request, BodyView::TooLarge)?, body));
     }
-    body = body.gather(trip, bound).await?;
+    body = body.gather(trip, live, bound).await?;
     let view = match body.bytes() {
         Some(bytes) if bytes.len() > fact_bound => BodyView::TooLarge,
         Some(bytes) => BodyView::Whole(bytes),

@@ -11,6 +11,7 @@ use policy::{ApprovalNeed, Binding, Conditions, Decision, Grant, Permit, Questio
 use crate::classify::Classified;
 use crate::exchange::Refused;
 use crate::gateway::Worker;
+use crate::identify;
 
 /// A request that may leave.
 pub(crate) struct Permitted {
@@ -27,6 +28,7 @@ pub(crate) async fn decide(worker: &Arc<Worker>, mut classified: Classified) -> 
 }
 
 async fn permit(worker: &Arc<Worker>, classified: &mut Classified) -> Result<Permit, Refusal> {
+    same_world(worker, classified)?;
     let mut conditions = judge(worker, classified)?;
     let reservation = reserve(worker, classified, &mut conditions).await?;
     classified.trip.recorder.reserved(reservation.id());
@@ -34,6 +36,7 @@ async fn permit(worker: &Arc<Worker>, classified: &mut Classified) -> Result<Per
     if let Some(need) = conditions.approval().cloned() {
         grant = Some(ask(worker, classified, need.clone()).await?);
         // Minutes may have passed: what was true then must be true now.
+        same_world(worker, classified)?;
         conditions = judge(worker, classified)?;
         if conditions.approval().is_none_or(|again| again.key != need.key) {
             conditions.ask(need);
@@ -49,6 +52,17 @@ async fn permit(worker: &Arc<Worker>, classified: &mut Classified) -> Result<Per
     conditions.satisfy(binding, &reservation, grant.as_ref(), now).map_err(|unmet| {
         Refusal::new(Code::Denied, "The conditions of the rule are not met").internal(unmet.to_string())
     })
+}
+
+/// A body or a person may have taken long. What the session may do, and the configuration by which the request was
+/// understood, must still hold; where they do not, nothing is decided by what held once.
+fn same_world(worker: &Worker, classified: &Classified) -> Result<(), Refusal> {
+    identify::alive(worker, &classified.who.live)?;
+    if Arc::ptr_eq(&classified.snapshot, &worker.gateway.snapshot.load()) {
+        return Ok(());
+    }
+    let changed = "The configuration changed while this request was under way; send it again";
+    Err(Refusal::new(Code::Unavailable, changed).retry_after(1))
 }
 
 fn judge(worker: &Worker, classified: &Classified) -> Result<Conditions, Refusal> {
@@ -123,7 +137,7 @@ fn counters_away(error: &store::StoreError) -> Refusal {
 /// Puts the question, bound to the whole body.
 async fn ask(worker: &Arc<Worker>, classified: &mut Classified, need: ApprovalNeed) -> Result<Grant, Refusal> {
     let body = std::mem::replace(&mut classified.body, crate::classify::JudgedBody::Empty);
-    classified.body = body.gather(&mut classified.trip, bounds::APPROVAL_BODY_BYTES_MAX).await?;
+    classified.body = body.gather(&mut classified.trip, &classified.who.live, bounds::APPROVAL_BODY_BYTES_MAX).await?;
     let rule = need.rule.clone();
     let question = question(classified, need);
     let ended = classified.who.live.cancelled().clone();

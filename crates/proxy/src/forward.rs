@@ -21,6 +21,7 @@ use crate::classify::{Who, leaked};
 use crate::exchange::Refused;
 use crate::gate::Gate;
 use crate::gateway::Worker;
+use crate::identify::ended;
 use crate::net::dial::DialError;
 use crate::net::pool::{PoolKey, Pooled, SendError};
 use crate::record::Attempt;
@@ -46,9 +47,8 @@ pub(crate) async fn forward(worker: &Arc<Worker>, mut ready: Ready) -> Result<An
         Ok(attempt) => attempt,
         Err(refusal) => return Err(ready.trip.refuse(refusal)),
     };
-    let Ready { armed, permit, stream, judged, credential, snapshot, upgrade, gate, who, mut trip } = ready;
+    let Ready { armed, permit, stream, judged, credential, cut, snapshot, upgrade, gate, who, mut trip } = ready;
     let fate = stream.as_ref().map(|_| Arc::new(BodyFate::default()));
-    let cut = credential.as_ref().map(|(name, _)| worker.gateway.in_use.handle(name));
     let key = PoolKey {
         agent: who.live.session.agent.clone(),
         credential: credential.clone(),
@@ -56,7 +56,9 @@ pub(crate) async fn forward(worker: &Arc<Worker>, mut ready: Ready) -> Result<An
     };
     let origin = armed.origin().clone();
     let (request, needles) = request_of(armed, &who, (stream, &judged, fate.as_ref()), upgrade.is_some());
-    let sent = if let Err(refusal) = spend(worker, permit, &judged, attempt) {
+    let sent = if let Err(refusal) =
+        still_alive(worker, &who, cut.as_ref()).and_then(|()| spend(worker, permit, &judged, attempt))
+    {
         Err(refusal)
     } else {
         let send = worker.pool.send(&snapshot.dialer, key, request, upgrade.is_some());
@@ -72,7 +74,8 @@ pub(crate) async fn forward(worker: &Arc<Worker>, mut ready: Ready) -> Result<An
                 Some(fate) => fate.leaked().map(leaked).or_else(|| fate.broken().cloned()).unwrap_or(refusal),
                 None => refusal,
             };
-            if matches!(refusal.code, Code::UpstreamUnreachable | Code::BlockedAddress | Code::UpstreamUntrusted) {
+            let unsent = [Code::UpstreamUnreachable, Code::BlockedAddress, Code::UpstreamUntrusted];
+            if unsent.contains(&refusal.code) {
                 trip.recorder.nothing_sent();
             }
             Err(trip.refuse(refusal))
@@ -111,6 +114,17 @@ fn request_of(
     *request.uri_mut() = target.parse().unwrap_or_default();
     *request.headers_mut() = headers;
     (request, needles)
+}
+
+/// Making the attempt durable takes time, in which a session may have ended or a credential been revoked.
+fn still_alive(worker: &Worker, who: &Who, cut: Option<&CancellationToken>) -> Result<(), Refusal> {
+    if !who.live.is_live(worker.gateway.clock.now()) {
+        return Err(ended());
+    }
+    if cut.is_some_and(CancellationToken::is_cancelled) {
+        return Err(Refusal::new(Code::CredentialRevoked, "The credential was revoked"));
+    }
+    Ok(())
 }
 
 /// The permit and the attempt are both used up here: one exchange, once, for the octets that were judged.

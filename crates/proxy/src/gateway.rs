@@ -13,7 +13,7 @@ use parking_lot::RwLock;
 use policy::Rules;
 use tokio_util::sync::CancellationToken;
 
-use crate::body::OutBody;
+use crate::body::{Budget, OutBody};
 use crate::net::dial::Dialer;
 use crate::net::leaf::Authority;
 use crate::net::pool::Pool;
@@ -78,6 +78,8 @@ pub struct Gateway {
     pub identify_by_header: bool,
     /// Cancellation handles of live exchanges by credential.
     pub in_use: InUse,
+    /// Memory for bodies that are judged.
+    pub bodies: Budget,
     /// Open client connections.
     pub connections: AtomicUsize,
 }

@@ -35,5 +35,6 @@ mod gate;
 mod respond;
 mod websocket;
 
+pub use body::Budget;
 pub use gateway::{Gateway, Worker};
 pub use session::{LiveSession, SessionSource, Sessions};

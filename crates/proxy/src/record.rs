@@ -80,6 +80,25 @@ impl Recorder {
         }
     }
 
+    /// Masks real secrets in everything the agent chose: for requests that are refused because of one, or before they
+    /// could be searched.
+    pub(crate) fn mask(&mut self) {
+        let Some(known) = self.session.as_ref().and_then(|live| live.known.clone()) else { return };
+        let masked = |text: &str| {
+            let (bytes, _) = known.replace_with_placeholder(text.as_bytes(), &|_| None)?;
+            Some(String::from_utf8_lossy(&bytes).into_owned())
+        };
+        if let Some(request) = &mut self.event.request {
+            request.path = masked(&request.path).map_or_else(|| Arc::clone(&request.path), Arc::from);
+        }
+        for call in &mut self.event.calls {
+            call.facts = call.facts.map_text(&masked);
+            if let Some(text) = masked(call.resource.as_str()) {
+                call.resource = model::Resource::new(&text);
+            }
+        }
+    }
+
     /// Replaces the path by its form with secrets redacted (query slots).
     pub(crate) fn redacted_path(&mut self, path: &str) {
         if let Some(request) = &mut self.event.request {
@@ -193,8 +212,9 @@ impl Recorder {
         self.event.response = Some(ResponseRecord { status, ..ResponseRecord::default() });
         if let Some(live) = &self.session {
             live.tally.denied.fetch_add(1, Relaxed);
-            // A denial by name is no oversight; only what no rule covers is worth suggesting.
-            let uncovered = refusal.code == Code::Denied && refusal.rule.is_none();
+            // A denial by name is no oversight; only what no rule of the operator's own covers is worth suggesting.
+            let built_in = |rule: &str| rule.starts_with("guarded/");
+            let uncovered = refusal.code == Code::Denied && refusal.rule.as_deref().is_none_or(built_in);
             if let (true, Some(service)) = (uncovered, &self.event.service) {
                 for call in &self.event.calls {
                     live.tally.deny((service.to_string(), call.action.to_string(), call.resource.to_string()));

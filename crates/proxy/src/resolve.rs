@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use model::{Code, CredentialName, Refusal, SchemeSpec};
 use secret::Credential;
+use tokio_util::sync::CancellationToken;
 
 use crate::accepted::Leg;
 use crate::classify::schemes;
@@ -15,15 +16,20 @@ use crate::gateway::Worker;
 pub(crate) struct Resolved {
     pub(crate) permitted: Permitted,
     pub(crate) credential: Option<(SchemeSpec, Credential)>,
+    /// Cut when that credential is revoked. Taken before the vault is asked, so that no revocation falls between.
+    pub(crate) cut: Option<CancellationToken>,
 }
 
 /// Fetches the credential that the permit names, where one is to be put on.
 pub(crate) async fn resolve(worker: &Arc<Worker>, mut permitted: Permitted) -> Result<Resolved, Box<Refused>> {
-    let Some((name, scheme)) = wanted(&permitted) else { return Ok(Resolved { permitted, credential: None }) };
+    let Some((name, scheme)) = wanted(&permitted) else {
+        return Ok(Resolved { permitted, credential: None, cut: None });
+    };
+    let cut = Some(worker.gateway.in_use.handle(&name));
     match open(worker, &permitted, &name).await {
         Ok(credential) => {
             permitted.classified.trip.recorder.credential(credential.name(), credential.version());
-            Ok(Resolved { permitted, credential: Some((scheme, credential)) })
+            Ok(Resolved { permitted, credential: Some((scheme, credential)), cut })
         }
         Err(refusal) => Err(permitted.classified.trip.refuse(refusal)),
     }

@@ -6,10 +6,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-use inject::{KnownSecrets, SessionPlaceholders};
-use model::{CredentialName, Digest, Session, SessionId, Timestamp, bounds};
+use inject::{KnownSecrets, Needles, SessionPlaceholders};
+use model::{CredentialName, Digest, ServiceName, Session, SessionId, Timestamp, bounds};
 use parking_lot::{Mutex, RwLock};
 use tokio_util::sync::CancellationToken;
+
+use crate::body::Budget;
 
 /// Counts for the receipt.
 #[derive(Debug, Default)]
@@ -50,6 +52,15 @@ impl Tally {
     }
 }
 
+/// What must not come back, and from where.
+#[derive(Default)]
+pub struct Guarded {
+    /// Services that credentials of the session are bound to.
+    pub services: Vec<ServiceName>,
+    /// All values of these credentials.
+    pub needles: Option<Arc<Needles>>,
+}
+
 /// One session, alive in this process.
 pub struct LiveSession {
     /// Who, for whom, on what.
@@ -60,8 +71,13 @@ pub struct LiveSession {
     pub always: Vec<CredentialName>,
     /// Real secrets that must never be seen in what it sends.
     pub known: Option<Arc<KnownSecrets>>,
+    /// Services that its credentials are bound to, and what must not come back from them: an API may show what it got
+    /// with an earlier request.
+    pub guarded: Guarded,
     /// Counts.
     pub tally: Tally,
+    /// Its share of the memory for bodies that are judged.
+    pub(crate) bodies: Budget,
     ended: AtomicBool,
     open: AtomicUsize,
     cancel: CancellationToken,
@@ -74,14 +90,16 @@ impl LiveSession {
         session: Session,
         placeholders: SessionPlaceholders,
         always: Vec<CredentialName>,
-        known: Option<Arc<KnownSecrets>>,
+        (known, guarded): (Option<Arc<KnownSecrets>>, Guarded),
     ) -> Self {
         Self {
             session,
             placeholders,
             always,
             known,
+            guarded,
             tally: Tally::default(),
+            bodies: Budget::of(bounds::BODIES_HELD_PER_SESSION_BYTES_MAX),
             ended: AtomicBool::new(false),
             open: AtomicUsize::new(0),
             cancel: CancellationToken::new(),
@@ -142,9 +160,9 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// Adds one under the digest of its token.
-    pub fn insert(&self, token: Digest, live: Arc<LiveSession>) {
-        self.by_token.write().insert(token, live);
+    /// Adds one under the digest of its token, unless another road was quicker: there is one for each token.
+    pub fn insert(&self, token: Digest, live: Arc<LiveSession>) -> Arc<LiveSession> {
+        Arc::clone(self.by_token.write().entry(token).or_insert(live))
     }
 
     /// The session of this token. Lookup is by digest of a 256-bit token, so its timing tells nothing (row J116).
@@ -165,13 +183,15 @@ impl Sessions {
         self.by_token.read().values().cloned().collect()
     }
 
-    /// Ends those that `which` names and forgets all that are over.
-    pub fn end(&self, now: Timestamp, which: impl Fn(&LiveSession) -> bool) -> usize {
-        let mut ended = 0;
+    /// Ends those that `which` names and those whose time is over, and forgets what has long been dead. Gives those that
+    /// ended now.
+    pub fn end(&self, now: Timestamp, which: impl Fn(&LiveSession) -> bool) -> Vec<Arc<LiveSession>> {
+        let mut ended = Vec::new();
         self.by_token.write().retain(|_, live| {
-            if which(live) && live.is_live(now) {
+            let over = now >= live.session.expires;
+            if (over || which(live)) && !live.ended.load(Relaxed) {
                 live.end();
-                ended += 1;
+                ended.push(Arc::clone(live));
             }
             // An ended session stays for a while so that its agent hears `session_ended`, not `unidentified`.
             now < live.session.expires.plus_secs(3_600)

@@ -219,6 +219,7 @@ async fn refuse_octets<IO: AsyncWrite + Unpin>(
     recorder.asked(method, &host, target);
     if let Some(live) = &link.session {
         recorder.identified(live);
+        recorder.mask();
     }
     recorder.refused(refusal, respond::status(refusal, Side::Origin).as_u16());
     answer_raw(io, refusal, Side::Origin).await;

@@ -1,6 +1,7 @@
 //! Credentials: what a scheme needs, made of secrets.
 
-use std::sync::Arc;
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::sync::{Arc, OnceLock};
 
 use model::{CredentialName, Timestamp};
 
@@ -22,19 +23,28 @@ pub enum Field {
 /// The secrets of one version, shared between the exchanges that use it and zeroized with the last of them.
 pub struct Material {
     fields: Vec<(Field, Secret)>,
+    mark: u64,
 }
 
 impl Material {
     /// A single value.
     #[must_use]
     pub fn token(value: Secret) -> Self {
-        Self { fields: vec![(Field::Value, value)] }
+        Self::new(vec![(Field::Value, value)])
     }
 
     /// Several parts.
     #[must_use]
     pub fn new(fields: Vec<(Field, Secret)>) -> Self {
-        Self { fields }
+        let mark = mark(&fields);
+        Self { fields, mark }
+    }
+
+    /// Tells values apart within this process and nowhere else: a hash under a key that was drawn at start. What is kept by
+    /// value (needles, connections) is kept under this, because a back end without versions changes values silently.
+    #[must_use]
+    pub fn mark(&self) -> u64 {
+        self.mark
     }
 
     /// One part.
@@ -47,6 +57,16 @@ impl Material {
     pub fn fields(&self) -> impl Iterator<Item = (Field, &Secret)> {
         self.fields.iter().map(|(field, secret)| (*field, secret))
     }
+}
+
+fn mark(fields: &[(Field, Secret)]) -> u64 {
+    static KEY: OnceLock<RandomState> = OnceLock::new();
+    let mut hasher = KEY.get_or_init(RandomState::new).build_hasher();
+    for (field, secret) in fields {
+        field.hash(&mut hasher);
+        secret.mark(&mut hasher);
+    }
+    hasher.finish()
 }
 
 /// For how long a credential was issued. A static secret's lease has no end.

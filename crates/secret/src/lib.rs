@@ -63,6 +63,12 @@ impl Secret {
         self.bytes.is_empty()
     }
 
+    /// Feeds the octets to a keyed hash.
+    pub(crate) fn mark(&self, hasher: &mut impl std::hash::Hasher) {
+        hasher.write(&self.bytes);
+        hasher.write_usize(self.bytes.len());
+    }
+
     /// Compares in time that depends on the lengths alone.
     #[must_use]
     pub fn equals(&self, other: &[u8]) -> bool {

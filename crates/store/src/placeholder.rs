@@ -34,7 +34,7 @@ impl Placeholders<'_> {
     /// Keeps those of one session, together or not at all.
     pub async fn insert(&self, rows: &[PlaceholderRow]) -> Result<(), StoreError> {
         let sql = "INSERT INTO placeholders (tenant, digest, session, agent, credential, service, issued)
-            VALUES ($1, $2, $3, $4, $5, $6, $7)";
+            VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING";
         let mut tx = self.db.tx(Durability::Process).await?;
         for row in rows {
             let values = vals![

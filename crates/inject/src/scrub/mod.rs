@@ -142,7 +142,28 @@ pub fn scrub_headers(headers: &mut HeaderMap, needles: &Needles) -> u64 {
     count
 }
 
-/// Needles by credential version and scheme, made once; bounded. Shared by all threads, locked by shard.
+/// Gathers needles of secrets that can be looked at only one at a time.
+#[derive(Default)]
+pub struct NeedlesBuilder {
+    forms: Vec<forms::Form>,
+}
+
+impl NeedlesBuilder {
+    /// Takes one credential's secrets.
+    pub fn add(&mut self, material: &Material) {
+        let mut own = Vec::new();
+        add_material(material, 0, &mut own);
+        self.forms.append(&mut own);
+    }
+
+    /// What masks them; none where there are none.
+    #[must_use]
+    pub fn build(self) -> Option<Arc<Needles>> {
+        (!self.forms.is_empty()).then(|| Arc::new(Needles { finder: Finder::new(self.forms) }))
+    }
+}
+
+/// Needles by credential, value and scheme, made once; bounded. Shared by all threads, locked by shard.
 pub struct NeedleCache {
     sets: quick_cache::sync::Cache<(CredentialName, u64, u64), Arc<Needles>>,
     hasher: RandomState,
@@ -164,7 +185,8 @@ impl NeedleCache {
     /// The needles of `credential` as `spec` puts it on.
     #[must_use]
     pub fn of(&self, credential: &Credential, spec: &SchemeSpec) -> Arc<Needles> {
-        let key = (credential.name().clone(), credential.version(), self.hasher.hash_one(spec));
+        // By value, not by version: a file that was written anew has no version to tell by.
+        let key = (credential.name().clone(), credential.material().mark(), self.hasher.hash_one(spec));
         if let Some(known) = self.sets.get(&key) {
             return known;
         }

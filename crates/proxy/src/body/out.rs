@@ -15,6 +15,7 @@ use model::canonical::Malformed;
 use model::{Code, CredentialName, Digest, Refusal};
 use parking_lot::Mutex;
 
+use super::held::Held;
 use super::idle::Idle;
 
 /// Silence after which a request's body is given up (row J126).
@@ -258,34 +259,64 @@ fn check_trailers(trailers: &http::HeaderMap) -> Result<(), Malformed> {
     if bad { Err(Malformed::Trailer) } else { Ok(()) }
 }
 
-/// Reads a body whole, up to `bound` octets. `Ok(Err(..))` gives back a body that is larger: its read part first.
+/// Reads a body whole, up to `bound` octets; none where it is larger. Memory is taken from `held` as it grows.
 ///
 /// # Errors
-/// The client went away, broke the protocol, or sent a trailer that may not come late.
-pub(crate) async fn read_whole(body: &mut Incoming, bound: usize) -> Result<Option<Bytes>, OutError> {
-    let mut first: Option<Bytes> = None;
-    let mut all = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        match frame.map_err(OutError::Client)?.into_data() {
+/// The client went away, fell silent, broke the protocol, or sent a trailer that may not come late; no memory is left.
+pub(crate) async fn read_whole(body: &mut Incoming, bound: usize, held: &mut Held) -> Result<Option<Bytes>, Refusal> {
+    let mut all = Gathered::default();
+    while let Some(frame) = next_frame(body).await? {
+        match frame.into_data() {
             Ok(data) => {
-                if all.len() + first.as_ref().map_or(0, Bytes::len) + data.len() > bound {
+                if all.len() + data.len() > bound {
                     return Ok(None);
                 }
-                match first.take() {
-                    None if all.is_empty() => first = Some(data),
-                    None => all.extend_from_slice(&data),
-                    Some(front) => {
-                        all.extend_from_slice(&front);
-                        all.extend_from_slice(&data);
-                    }
-                }
+                held.grow(all.len() + data.len())?;
+                all.add(data);
             }
             Err(frame) => {
                 if let Ok(trailers) = frame.into_trailers() {
-                    check_trailers(&trailers).map_err(OutError::Trailer)?;
+                    check_trailers(&trailers).map_err(|why| OutError::Trailer(why).refusal())?;
                 }
             }
         }
     }
-    Ok(Some(first.unwrap_or_else(|| all.freeze())))
+    Ok(Some(all.whole()))
+}
+
+async fn next_frame(body: &mut Incoming) -> Result<Option<Frame<Bytes>>, Refusal> {
+    match tokio::time::timeout(IDLE, body.frame()).await {
+        Ok(None) => Ok(None),
+        Ok(Some(Ok(frame))) => Ok(Some(frame)),
+        Ok(Some(Err(error))) => Err(OutError::Client(error).refusal()),
+        Err(_) => Err(OutError::Idle.refusal()),
+    }
+}
+
+/// Pieces of a body: the first is kept as it came, because most bodies are one piece.
+#[derive(Default)]
+struct Gathered {
+    first: Option<Bytes>,
+    more: BytesMut,
+}
+
+impl Gathered {
+    fn len(&self) -> usize {
+        self.first.as_ref().map_or(0, Bytes::len) + self.more.len()
+    }
+
+    fn add(&mut self, data: Bytes) {
+        if self.first.is_none() && self.more.is_empty() {
+            self.first = Some(data);
+            return;
+        }
+        if let Some(front) = self.first.take() {
+            self.more.extend_from_slice(&front);
+        }
+        self.more.extend_from_slice(&data);
+    }
+
+    fn whole(self) -> Bytes {
+        self.first.unwrap_or_else(|| self.more.freeze())
+    }
 }

@@ -87,7 +87,8 @@ pub(crate) fn ended() -> Refusal {
         .hint("start another with `valetkey run` or `valetkey session start`")
 }
 
-fn check(worker: &Worker, live: &LiveSession, claim: &Claim) -> Result<(), Refusal> {
+/// Whether anything may be done in the session's name now.
+pub(crate) fn alive(worker: &Worker, live: &LiveSession) -> Result<(), Refusal> {
     if !live.is_live(worker.gateway.clock.now()) {
         return Err(ended());
     }
@@ -96,6 +97,11 @@ fn check(worker: &Worker, live: &LiveSession, claim: &Claim) -> Result<(), Refus
         return Err(Refusal::new(Code::Denied, "An operator has stopped this agent")
             .hint("`valetkey agent enable NAME` lets it work again"));
     }
+    Ok(())
+}
+
+fn check(worker: &Worker, live: &LiveSession, claim: &Claim) -> Result<(), Refusal> {
+    alive(worker, live)?;
     if claim.agent.as_deref().is_some_and(|name| name != live.session.agent.as_str()) {
         return Err(Refusal::new(Code::Unidentified, "X-Agent-ID names another agent than the session token"));
     }

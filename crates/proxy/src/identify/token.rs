@@ -61,6 +61,5 @@ pub(crate) async fn find(worker: &Arc<Worker>, token: &str) -> Result<Arc<LiveSe
         return Ok(live);
     }
     let live = worker.gateway.source.load(token).await.ok_or_else(unidentified)?;
-    worker.gateway.sessions.insert(digest, Arc::clone(&live));
-    Ok(live)
+    Ok(worker.gateway.sessions.insert(digest, live))
 }

@@ -87,6 +87,7 @@ pub fn start(opened: &Arc<Opened>, plan: Plan, log: Log, options: Options) -> an
         drain: CancellationToken::new(),
         identify_by_header: options.identify_by_header,
         in_use: InUse::default(),
+        bodies: proxy::Budget::of(bounds::BODIES_HELD_BYTES_MAX),
         connections: AtomicUsize::new(0),
     });
     maker.serve(&gateway);

@@ -36,7 +36,9 @@ pub async fn open(ambient: &Ambient) -> anyhow::Result<Arc<Opened>> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
     let home = Home::open(ambient)?;
-    let store = Store::open(Location::Sqlite(home.database()), Arc::clone(&clock)).await?;
+    let store = Store::open(Location::Sqlite(home.database()), Arc::clone(&clock))
+        .await
+        .with_context(|| format!("`{}` cannot be used", home.database().display()))?;
     let keys = home.keyrings(ambient)?;
     let around = ambient.for_vault();
     let vault = Vault::open(store.clone(), keys, around, Arc::clone(&clock), Arc::clone(&random)).await?;

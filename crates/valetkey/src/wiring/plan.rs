@@ -182,7 +182,8 @@ fn operators(document: &Document) -> anyhow::Result<Vec<api::Operator>> {
                 operator.value.name.value
             )
         })?;
-        all.push(api::Operator { name: operator.value.name.value.clone(), token });
+        let roles = operator.value.roles.iter().map(|role| role.value.clone()).collect();
+        all.push(api::Operator { name: operator.value.name.value.clone(), token, roles });
     }
     Ok(all)
 }

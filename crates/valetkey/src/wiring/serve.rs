@@ -62,7 +62,7 @@ pub async fn serve(ambient: &Ambient, wanted: Serve) -> anyhow::Result<()> {
     let authority = Authority::fresh(&name, Arc::clone(&opened.clock), Arc::clone(&opened.random))?;
     let trust = Arc::new(Trust::write(&opened.home, ambient, &authority, opened.clock.now())?);
     // Over TCP an operator's own token answers; the socket alone is no channel, because the agent may be its peer.
-    let answerable = wanted.api.is_some() && !operators.0.is_empty();
+    let answerable = wanted.api.is_some() && operators.0.iter().any(api::Operator::may_approve);
     let channels: Vec<Arc<dyn Channel>> = if answerable { vec![Arc::new(Desk)] } else { Vec::new() };
     let room = WaitingRoom::new(opened.store.clone(), opened.clock.clone(), opened.random.clone(), channels);
     let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);

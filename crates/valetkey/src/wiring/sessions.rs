@@ -10,11 +10,11 @@ use anyhow::Context;
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use inject::{Entry, KnownBuilder};
+use inject::{Entry, KnownBuilder, NeedlesBuilder};
 use model::{AgentName, CredentialName, Digest, Session, SessionId, Tenant, UserName, bounds};
 use parking_lot::RwLock;
 use policy::Upkeep;
-use proxy::session::{Later, SessionSource};
+use proxy::session::{Guarded, Later, SessionSource};
 use proxy::{Gateway, LiveSession};
 
 use super::open::Opened;
@@ -112,6 +112,7 @@ impl Maker {
         let mut entries = Vec::new();
         let mut variables = BTreeMap::new();
         let mut known = KnownBuilder::default();
+        let mut needles = NeedlesBuilder::default();
         let held: Vec<&Held> = rest.held_by(&session.agent);
         for held in &held {
             let key = hmac::Key::new(hmac::HMAC_SHA256, token.as_bytes());
@@ -121,6 +122,7 @@ impl Maker {
                 .vault
                 .with_material(&upkeep, &held.name, &mut |_, _, material| {
                     known.add(&name, material);
+                    needles.add(material);
                     made = placeholder(&key, &agent, &name, material);
                 })
                 .await
@@ -141,7 +143,10 @@ impl Maker {
         let always = held.iter().filter(|held| held.always).map(|held| held.name.clone()).collect();
         let gateway = self.gateway.read().upgrade().context("the gateway has stopped")?;
         let placeholders = gateway.index.open(session.id, &session.agent, entries)?;
-        Ok((Arc::new(LiveSession::new(session, placeholders, always, known.build().map(Arc::new))), variables))
+        let services = held.iter().filter_map(|held| held.service.clone()).collect();
+        let guarded = Guarded { services, needles: needles.build() };
+        let known = known.build().map(Arc::new);
+        Ok((Arc::new(LiveSession::new(session, placeholders, always, (known, guarded))), variables))
     }
 
     /// For `whose`: only the digest of a placeholder is kept.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use model::SessionId;
 use model::event::Kind;
 use model::{Event, EventId};
-use proxy::Gateway;
 use proxy::gateway::Stopped;
+use proxy::{Gateway, LiveSession};
 use store::{StopKind, StoreError};
 
 use super::open::Opened;
@@ -42,6 +42,8 @@ pub async fn watch(opened: Arc<Opened>, gateway: Arc<Gateway>) {
             () = gateway.drain.cancelled() => return,
             () = tokio::time::sleep(EVERY) => {}
         }
+        // Sessions end by themselves too, whether or not anything changed.
+        end_sessions(&gateway, |_| false);
         match changes.poll().await {
             Ok(changed) if changed.any() => {
                 if changed.credentials {
@@ -57,12 +59,18 @@ pub async fn watch(opened: Arc<Opened>, gateway: Arc<Gateway>) {
     }
 }
 
+/// Ends sessions; their placeholders are dead from now on.
+fn end_sessions(gateway: &Gateway, which: impl Fn(&LiveSession) -> bool) {
+    for live in gateway.sessions.end(gateway.clock.now(), which) {
+        gateway.index.close(&live.placeholders);
+    }
+}
+
 /// Takes in what the store says now, and cuts what it stops.
 ///
 /// # Errors
 /// The store cannot be read; what was known stays in force.
 pub async fn refresh(opened: &Opened, gateway: &Gateway) -> Result<(), StoreError> {
-    let now = opened.clock.now();
     let mut stopped = Stopped::default();
     let mut sessions = HashSet::new();
     let rows = opened.store.stops().list(&opened.tenant).await?;
@@ -94,7 +102,7 @@ pub async fn refresh(opened: &Opened, gateway: &Gateway) -> Result<(), StoreErro
     for name in stopped.credentials.iter().filter(|name| !before.credentials.contains(name)) {
         gateway.in_use.cut(name);
     }
-    gateway.sessions.end(now, |live| {
+    end_sessions(gateway, |live| {
         stopped.all || stopped.agents.contains(&live.session.agent) || sessions.contains(&live.session.id)
     });
     Ok(())
