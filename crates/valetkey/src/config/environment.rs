@@ -22,6 +22,14 @@ const CA_FILE: [&str; 11] = [
     "BUNDLE_SSL_CA_CERT",
     "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
 ];
+/// Also name a bundle, but are read by few: replaced where the user has set them, never set.
+const CA_FILE_IF_SET: [&str; 5] = [
+    "NIX_SSL_CERT_FILE",
+    "HTTPLIB2_CA_CERTS",
+    "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE",
+    "npm_config_cafile",
+    "PERL_LWP_SSL_CA_FILE",
+];
 /// Names a folder of certificates, which would be looked at beside our file; ours has all of them.
 const REMOVED: [&str; 2] = ["SSL_CERT_DIR", "GIT_SSL_CAPATH"];
 
@@ -57,7 +65,8 @@ pub fn child_environment(
     for name in NO_PROXY {
         set(name, OsStr::new(""));
     }
-    for name in CA_FILE {
+    let if_set = CA_FILE_IF_SET.into_iter().filter(|name| ambient.var_os(name).is_some());
+    for name in CA_FILE.into_iter().chain(if_set) {
         set(name, bundle.pem().as_os_str());
     }
     // Node adds to its own roots; since Node 24 the second lets `fetch` honour the proxy.
@@ -104,6 +113,7 @@ mod tests {
             ("GITHUB_TOKEN", "ghp_real"),
             ("STRANGE_TOKEN", "real"),
             ("SSL_CERT_DIR", "/etc"),
+            ("NIX_SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt"),
             ("NO_PROXY", "*"),
             ("JAVA_TOOL_OPTIONS", "-Xmx1g"),
             ("VALETKEY_HOME", home_folder.to_str().expect("text")),
@@ -126,7 +136,9 @@ mod tests {
         assert!(
             get("JAVA_TOOL_OPTIONS").is_some_and(|options| options.starts_with("-Xmx1g \"-Djavax.net.ssl.trustStore="))
         );
-        for gone in ["STRANGE_TOKEN", "SSL_CERT_DIR", "VALETKEY_HOME", "VALETKEY_PASSPHRASE_FILE"] {
+        assert_eq!(get("NIX_SSL_CERT_FILE"), bundle.pem().to_str());
+        for gone in ["HTTPLIB2_CA_CERTS", "STRANGE_TOKEN", "SSL_CERT_DIR", "VALETKEY_HOME", "VALETKEY_PASSPHRASE_FILE"]
+        {
             assert_eq!(get(gone), None, "{gone}");
         }
         assert!(!all.values().any(|value| value.to_string_lossy().contains("real")));
