@@ -74,6 +74,12 @@ pub enum StoreError {
         /// Which.
         what: &'static str,
     },
+    /// The system could not read or write the file: a quota, a limit of this process, a disk that dies.
+    #[error("the disk of the store failed ({what}); nothing was written; check its space, quota and health")]
+    Disk {
+        /// What the engine says.
+        what: String,
+    },
     /// Anything else that the engine says.
     #[error("the store failed: {what}")]
     Engine {

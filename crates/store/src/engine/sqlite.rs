@@ -256,6 +256,7 @@ fn refine(error: rusqlite::Error) -> StoreError {
     match code.code {
         ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => StoreError::corrupt(said()),
         ErrorCode::DiskFull => StoreError::Full,
+        ErrorCode::SystemIoFailure => StoreError::Disk { what: said() },
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => StoreError::Locked,
         ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen => StoreError::ReadOnly,
         ErrorCode::ConstraintViolation => StoreError::Conflict { what: said() },
