@@ -8,15 +8,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, HeaderName, Response, StatusCode};
 use model::{Code, Refusal, bounds};
 use smallvec::SmallVec;
 
+use crate::accepted::Leg;
 use crate::body::{AnswerBody, AnswerParts, Hook};
 use crate::exchange::Refused;
 use crate::forward::{Answered, clean_answer};
 use crate::gateway::Worker;
 use crate::{respond, websocket};
+
+/// Names the credential that was used, on the reverse leg: its clients chose a service, not a credential.
+const X_CREDENTIAL_USED: HeaderName = HeaderName::from_static("x-credential-used");
 
 /// Hands the answer on, through the hooks.
 pub(crate) fn answer(worker: &Arc<Worker>, answered: Answered) -> Result<Response<AnswerBody>, Box<Refused>> {
@@ -42,6 +46,9 @@ pub(crate) fn answer(worker: &Arc<Worker>, answered: Answered) -> Result<Respons
     }
     if let Some(made) = made::Made::of(judged.made, &parts.headers) {
         hooks.push(Box::new(made));
+    }
+    if let (Leg::Reverse, Some(Ok(name))) = (trip.leg, credential.as_ref().map(|name| name.as_str().parse())) {
+        parts.headers.insert(X_CREDENTIAL_USED, name);
     }
     let bare = credential.is_none();
     let live = AnswerBody::live(AnswerParts {
