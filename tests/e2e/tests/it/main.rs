@@ -4,5 +4,9 @@
 mod attacks;
 mod clients;
 mod faults;
+mod guarded;
 mod placeholders;
+mod reliability;
 mod setting;
+mod sharing;
+mod talk;

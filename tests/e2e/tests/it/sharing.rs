@@ -1,0 +1,130 @@
+//! Several processes on one home: limits are exact, and a stop or a revocation reaches all of them at once.
+
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+use testkit::Upstream;
+
+use crate::talk::{Agent, Held, agent, echo_house};
+
+/// What is promised: what one process changes, every other has taken in after this.
+const SEEN: Duration = Duration::from_millis(250);
+
+/// Four threads for each agent, each asking this often; how many answers of each status came.
+fn storm(agents: &[Agent], each: usize) -> (usize, usize, Vec<u16>) {
+    let threads: Vec<_> = agents
+        .iter()
+        .flat_map(|agent| std::iter::repeat_n(agent, 4))
+        .cloned()
+        .map(|agent| {
+            thread::spawn(move || {
+                let mut wire = agent.open().unwrap();
+                let mut all = Vec::new();
+                for _ in 0..each {
+                    all.push(agent.ask(&mut wire, "GET", "/json", "").unwrap().status);
+                }
+                all
+            })
+        })
+        .collect();
+    let all: Vec<u16> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+    let count = |status| all.iter().filter(|it| **it == status).count();
+    let (passed, limited) = (count(200), count(429));
+    (passed, limited, all.into_iter().filter(|it| ![200, 429].contains(it)).collect())
+}
+
+#[test]
+fn a_limit_holds_for_two_processes_together() {
+    let upstream = Upstream::start();
+    let (house, canary) = echo_house(&upstream, &agent("tester", "        conditions: { limit: 40/hour }\n"));
+    let gateway = house.serve();
+    let served = Agent::of(&gateway, &house.session("tester"));
+    let (first, second) = (Held::start(&house, "tester", "first"), Held::start(&house, "tester", "second"));
+    let agents = [served, Agent::in_run(&first.env), Agent::in_run(&second.env)];
+    let got = storm(&agents, 10);
+    assert_eq!(got, (40, 80, Vec::new()));
+    let arrived = upstream.journal().take();
+    assert_eq!(arrived.iter().filter(|seen| seen.count(&canary.value()) == 1).count(), 40);
+    assert_eq!(arrived.len(), 40);
+    let receipts = [first.end(), second.end()];
+    let told: u64 = receipts.iter().map(|receipt| receipt["requests"].as_u64().unwrap()).sum();
+    assert_eq!(told, 80, "{receipts:?}");
+    house.assert_audit();
+}
+
+#[test]
+fn three_agents_share_a_gateway_and_keep_their_own_limits() {
+    let upstream = Upstream::start();
+    let limit = |count: u32| format!("        conditions: {{ limit: {count}/hour }}\n");
+    let agents = [agent("one", &limit(10)), agent("two", &limit(20)), agent("three", &limit(5))].concat();
+    let (house, _) = echo_house(&upstream, &agents);
+    let gateway = house.serve();
+    let sessions = ["one", "two", "three"].map(|name| Agent::of(&gateway, &house.session(name)));
+    // 100 requests: 36, 32 and 32 of them in threads of four for each agent.
+    let threads = [(0, 9), (1, 8), (2, 8)].map(|(which, each): (usize, usize)| {
+        let agent = sessions[which].clone();
+        thread::spawn(move || storm(&[agent], each))
+    });
+    let got = threads.map(|thread| thread.join().unwrap());
+    assert_eq!(got, [(10, 26, vec![]), (20, 12, vec![]), (5, 27, vec![])]);
+    assert_eq!(upstream.journal().len(), 35);
+    house.assert_audit();
+}
+
+/// Both processes ask and stream; a third changes something. How late they were is read from the record: the change is
+/// recorded once it is in the store, an attempt just before it leaves, the outcome of a stream when it is cut.
+fn cut_by(command: &[&str], said: &str, refusal: &str) {
+    let upstream = Upstream::start();
+    let (house, _) = echo_house(&upstream, &agent("tester", ""));
+    let gateway = house.serve();
+    let held = Held::start(&house, "tester", "held");
+    let agents = [Agent::of(&gateway, &house.session("tester")), Agent::in_run(&held.env)];
+    let streaming = Arc::new(Barrier::new(3));
+    let streams = agents.clone().map(|agent| {
+        let streaming = Arc::clone(&streaming);
+        thread::spawn(move || agent.stream(&streaming))
+    });
+    let asking = agents.clone().map(|agent| thread::spawn(move || agent.until_refused(Duration::from_secs(15))));
+    streaming.wait();
+    let _ = house.valetkey(command).expect_success(&command.join(" "));
+    streams.into_iter().for_each(|thread| thread.join().unwrap());
+    for thread in asking {
+        let how = thread.join().unwrap();
+        assert!(how.contains(refusal), "{how}");
+    }
+    drop(held);
+    let export = house.valetkey(&["audit", "export", "--json"]).expect_success("audit export").stdout;
+    let events: Vec<Value> = export.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let change = events.iter().find(|event| event["reason"].as_str().is_some_and(|reason| reason.contains(said)));
+    let change = micros(change.unwrap_or_else(|| panic!("no record of `{said}`")));
+    let late = |of: &dyn Fn(&Value) -> bool| {
+        let all = events.iter().filter(|event| of(event)).map(|event| micros(event).saturating_sub(change));
+        Duration::from_micros(all.max().unwrap())
+    };
+    let passed = late(&|event| event["kind"] == "attempt");
+    let stream = |event: &Value| event["request"]["path"] == "/events/60000/5" && event["kind"] == "outcome";
+    assert_eq!(events.iter().filter(|event| stream(event)).count(), 2);
+    let cut = late(&stream);
+    println!("{}: the last request left {passed:?} later, the last stream was cut {cut:?} later", command.join(" "));
+    assert!(passed <= SEEN && cut <= SEEN, "requests {passed:?}, streams {cut:?}");
+    house.assert_audit();
+}
+
+/// Microseconds of the day: `2026-01-02T03:04:05.678901Z`.
+fn micros(event: &Value) -> u64 {
+    let time = event["time"].as_str().unwrap();
+    let number = |at: std::ops::Range<usize>| time[at].parse::<u64>().unwrap();
+    ((number(11..13) * 60 + number(14..16)) * 60 + number(17..19)) * 1_000_000 + number(20..26)
+}
+
+#[test]
+fn a_stop_is_seen_by_all_and_cuts_streams() {
+    cut_by(&["stop", "--agent", "tester"], "stopped agent tester", "40");
+}
+
+#[test]
+fn a_revocation_is_seen_by_all_and_cuts_streams() {
+    cut_by(&["credential", "revoke", "echo-token"], "revoked every version", "502 credential_revoked");
+}
