@@ -95,6 +95,26 @@ impl KnownSecrets {
         None
     }
 
+    /// `text` with every form of a known secret masked, of the same length in octets; `None` where it holds none. For
+    /// what is kept of a request: a path, a fact, a reason.
+    #[must_use]
+    pub fn mask(&self, text: &str) -> Option<String> {
+        let mut hits = Hits::new();
+        self.finder.scan(text.as_bytes(), &mut hits);
+        if hits.is_empty() {
+            return None;
+        }
+        let mut masked = text.as_bytes().to_vec();
+        hits.iter().for_each(|hit| self.finder.mask(&mut masked, hit));
+        let mut out = String::with_capacity(masked.len());
+        for chunk in masked.utf8_chunks() {
+            out.push_str(chunk.valid());
+            // A secret of arbitrary octets may have ended inside a character; what is left of that is masked too.
+            out.extend(chunk.invalid().iter().map(|_| '*'));
+        }
+        Some(out)
+    }
+
     /// Begins to search a stream.
     #[must_use]
     pub fn scan(self: &Arc<Self>) -> KnownScan {

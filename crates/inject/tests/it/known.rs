@@ -95,3 +95,33 @@ fn model_requests_are_rewritten() {
     assert_eq!(known.find_in(made.as_bytes()), None);
     assert!(known.replace_with_placeholder(b"{}", &holder).is_none());
 }
+
+#[test]
+fn a_masked_text_keeps_its_length_and_holds_nothing() {
+    let known = known();
+    for secret in [FIRST, SECOND] {
+        for (encoding, form) in encodings(secret, &|at| at % 4 == 1) {
+            let Ok(form) = std::str::from_utf8(&form) else { continue };
+            let text = format!("/grüße/{form}/ende");
+            let masked = known.mask(&text).expect(&encoding);
+            assert_eq!(masked.len(), text.len(), "{encoding}");
+            assert!(masked.starts_with("/grüße/") && masked.ends_with("/ende"), "{encoding}: {masked}");
+            assert!(known.find_in(masked.as_bytes()).is_none(), "{encoding}: {masked}");
+        }
+    }
+    for clean in ["", "/v1/charges", "glpat-", "grüße"] {
+        assert_eq!(known.mask(clean), None);
+    }
+}
+
+#[test]
+fn a_mask_that_ends_inside_a_character_is_text_all_the_same() {
+    let name = CredentialName::new("odd").expect("name");
+    // Ends in the first octet of `ü`.
+    let odd = Material::token(Secret::new([&b"Zk3vQ8wL1nR6tY2uX9pM"[..], &[0xc3]].concat()));
+    let known = KnownSecrets::new([(&name, &odd)]);
+    let text = "a=Zk3vQ8wL1nR6tY2uX9pMü!";
+    let masked = known.mask(text).expect("masked");
+    assert_eq!(masked.len(), text.len());
+    assert!(masked.starts_with("a=") && masked.ends_with("*!"), "{masked}");
+}
