@@ -145,6 +145,9 @@ async fn ask(worker: &Arc<Worker>, classified: &mut Classified, need: ApprovalNe
         answer = worker.gateway.room.ask(question) => answer,
         () = ended.cancelled() => return Err(Refusal::new(Code::SessionEnded, "The session has ended")),
     };
+    if !matches!(answer, Err(NotApproved::NoChannel { .. } | NotApproved::TooMany | NotApproved::Unavailable { .. })) {
+        classified.trip.recorder.asked_somebody();
+    }
     match answer {
         Ok(grant) => {
             let record = ApprovalRecord { id: grant.approval, approver: Some(grant.approver.clone()) };

@@ -140,9 +140,13 @@ impl Recorder {
         }
     }
 
-    /// Notes a person's answer.
+    /// Notes a person's yes.
     pub(crate) fn approved(&mut self, approval: ApprovalRecord) {
         self.event.approval = Some(approval);
+    }
+
+    /// Counts that a person was asked, whatever came of it.
+    pub(crate) fn asked_somebody(&self) {
         if let Some(live) = &self.session {
             live.tally.asked.fetch_add(1, Relaxed);
         }

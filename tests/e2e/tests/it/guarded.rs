@@ -1,6 +1,7 @@
 //! The guarded policy as a story: a developer has a GitHub token and no configuration that names agents, and an agent
 //! sets out to do what an agent once did: commit to main forty-seven times, put data into issue titles, invite a bot.
 
+use std::fmt::Write as _;
 use std::collections::BTreeMap;
 
 use e2e::house::binary;
@@ -32,9 +33,10 @@ impl Story {
             let data = if body.is_empty() { String::new() } else { format!("--data-binary @ask-{number}") };
             // The token goes where it belongs, and once where it does not.
             let token = if url.contains("collector.test/plain") { "" } else { "Authorization: Bearer $GITHUB_TOKEN" };
-            script += &format!(
+            let _ = writeln!(
+                script,
                 "curl -sS -o got-{number} -w '%{{http_code}}\\n' -X {method} {data} -H 'Content-Type: application/json' \
-                 -H \"{token}\" '{url}'\n"
+                 -H \"{token}\" '{url}'"
             );
         }
         std::fs::write(self.house.path("agent.sh"), script).unwrap();
@@ -42,7 +44,7 @@ impl Story {
         let mut command = self.house.clean(binary());
         command.arg("run").arg("--config").arg(self.house.config()).arg("--receipt").arg(&receipt);
         command.args(["--", "sh", "agent.sh"]);
-        let finished = finish(&mut command, std::time::Duration::from_secs(60)).expect_success("the agent");
+        let finished = finish(&mut command, std::time::Duration::from_mins(1)).expect_success("the agent");
         let receipt: Value = serde_json::from_str(&std::fs::read_to_string(receipt).unwrap()).unwrap();
         let answers = finished.stdout.lines().enumerate().map(|(number, status)| {
             let body = std::fs::read(self.house.path(&format!("got-{number}"))).unwrap_or_default();

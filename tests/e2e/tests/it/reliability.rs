@@ -17,7 +17,7 @@ use testkit::{Answer, Upstream};
 
 use crate::talk::{Agent, agent, echo_house};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Numbers that are the same in every run (xorshift64).
 struct Seeded(u64);
@@ -69,7 +69,9 @@ fn live(house: &House, upstream: &Upstream, secret: &str, (round, seeded): (usiz
     }
     thread::sleep(pause);
     gateway.process.kill();
-    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    for thread in threads {
+        thread.join().unwrap();
+    }
     let arrived = upstream.journal().take();
     let arrived = arrived.iter().filter(|seen| seen.count(secret) > 0).map(|seen| seen.path().to_owned()).collect();
     Life { session: session.id, answered: std::mem::take(&mut *answered.lock().unwrap()), arrived }

@@ -89,7 +89,9 @@ fn cut_by(command: &[&str], said: &str, refusal: &str) {
     let asking = agents.clone().map(|agent| thread::spawn(move || agent.until_refused(Duration::from_secs(15))));
     streaming.wait();
     let _ = house.valetkey(command).expect_success(&command.join(" "));
-    streams.into_iter().for_each(|thread| thread.join().unwrap());
+    for thread in streams {
+        thread.join().unwrap();
+    }
     for thread in asking {
         let how = thread.join().unwrap();
         assert!(how.contains(refusal), "{how}");
