@@ -1,4 +1,4 @@
-//! Agents, switched on and off.
+//! Agents, switched on and off. Off is open to all who may ask; on needs more where operators have tokens.
 
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
@@ -44,6 +44,9 @@ async fn switch(
     Path(name): Path<String>,
     enabled: bool,
 ) -> Result<Json<Shown>, Problem> {
+    if enabled {
+        api.may_undo(&caller)?;
+    }
     let name = AgentName::new(&name).map_err(|error| Problem::wrong(error.to_string()))?;
     let row = AgentRow { name: name.clone(), enabled, changed: api.clock.now(), by: caller.name(), seen: None };
     api.store.agents().switch(&api.tenant, &row).await?;

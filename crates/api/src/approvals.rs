@@ -1,5 +1,5 @@
 //! Questions to people. Anybody who may ask may look and deny; a yes needs an operator's own token, because the socket's
-//! peer is the same user as the agent that asks (row H100).
+//! peer is the same user as the agent that asks (row H100), a role that approves, and a name that the rule allows.
 
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
@@ -74,6 +74,10 @@ pub(crate) async fn answer(
         let detail = "a yes needs an operator's token over TCP; on this socket the agent itself could be asking";
         return Err(Problem::new(StatusCode::FORBIDDEN, "denied", detail));
     }
+    if wanted.decision == Decision::Approve && !caller.may_approve() {
+        let detail = format!("`{}` may not approve; give the operator the role `approver` to allow it", caller.name());
+        return Err(Problem::new(StatusCode::FORBIDDEN, "denied", detail));
+    }
     let now = api.clock.now();
     let row = api.store.approvals().get(&api.tenant, id).await?.ok_or_else(|| Problem::missing("approval"))?;
     let session = api.store.sessions().get(&api.tenant, row.session).await?;
@@ -94,6 +98,11 @@ pub(crate) async fn answer(
         }
         Answered::Late(state) => Err(Problem::conflict(format!("this question is already {state}"))),
         Answered::Unknown => Err(Problem::missing("approval")),
+        Answered::NotAllowed => {
+            let (by, of) = (caller.name(), row.approvers.join(", "));
+            let detail = format!("`{by}` may not approve this question; its rule names {of}");
+            Err(Problem::new(StatusCode::FORBIDDEN, "denied", detail))
+        }
     }
 }
 

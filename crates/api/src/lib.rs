@@ -12,6 +12,8 @@ mod problem;
 mod serve;
 mod sessions;
 mod stops;
+#[cfg(test)]
+mod tests;
 pub mod wiring;
 
 use std::sync::Arc;

@@ -57,8 +57,8 @@ pub async fn serve_tcp(router: Router, listener: TcpListener, operators: Arc<Ope
             let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
             let caller = if !allowed.iter().any(|known| known == host) {
                 Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", "the Host is not this API's address"))
-            } else if let Some(name) = operators.of(request.headers()) {
-                Ok(Caller::Operator(name.to_owned()))
+            } else if let Some(operator) = operators.of(request.headers()) {
+                Ok(Caller::of(operator))
             } else {
                 Err(Problem::new(StatusCode::UNAUTHORIZED, "unidentified", "send an operator's token as Bearer"))
             };

@@ -4,8 +4,9 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
-use model::{Session, SessionId};
+use model::{AgentName, Session, SessionId};
 use serde::Serialize;
+use store::StopKind;
 
 use crate::auth::Caller;
 use crate::wiring::{StartSession, StartedSession};
@@ -25,10 +26,25 @@ pub(crate) async fn start(
     wanted: Result<Json<StartSession>, JsonRejection>,
 ) -> Result<(StatusCode, Json<StartedSession>), Problem> {
     let Json(wanted) = wanted?;
+    if is_stopped(&api, &wanted.agent).await? {
+        api.may_undo(&caller)?;
+    }
     let what = format!("session started for agent {}", wanted.agent);
     let started = api.plane.start(wanted).await.map_err(Problem::wrong)?;
     api.plane.record(&caller.name(), &what);
     Ok((StatusCode::CREATED, Json(started)))
+}
+
+/// Whether an operator has taken this agent, or everything, out of service.
+async fn is_stopped(api: &Api, agent: &AgentName) -> Result<bool, Problem> {
+    let row = api.store.agents().get(&api.tenant, agent).await?;
+    let stops = api.store.stops().list(&api.tenant).await?;
+    let stopped = stops.iter().any(|stop| match stop.kind {
+        StopKind::All => true,
+        StopKind::Agent => stop.name == agent.as_str(),
+        StopKind::Session | StopKind::Credential => false,
+    });
+    Ok(stopped || row.is_some_and(|row| !row.enabled))
 }
 
 pub(crate) async fn list(State(api): State<Api>) -> Result<Json<Vec<Shown>>, Problem> {

@@ -16,8 +16,8 @@ pub enum ApprovalError {
         /// What became of it: `approved`, `denied`, `expired`, `used`.
         state: String,
     },
-    /// The rule names who may answer, and this is not one of them.
-    #[error("`{by}` may not answer question `{id}`; its rule names {of}")]
+    /// The rule names who may say yes, and this is not one of them.
+    #[error("`{by}` may not approve question `{id}`; its rule names {of}")]
     NotAnApprover {
         /// The question.
         id: ApprovalId,

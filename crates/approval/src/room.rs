@@ -24,7 +24,8 @@ use crate::ask::{Ask, NotApproved, Question, Reply};
 use crate::channel::Channel;
 use crate::error::ApprovalError;
 
-/// After a no the very same request is refused with the same words for this long, without asking again (fatigue).
+/// After a no the same question of the session is refused with the same words for this long, whatever its octets, without
+/// asking again (fatigue): an agent that changes one octet would otherwise ask until somebody gives in.
 const DENIED_SECONDS: u64 = 30;
 /// Such answers kept, and once-per-session answers kept, of one process.
 const REMEMBERED_MAX: usize = 4_096;
@@ -55,7 +56,8 @@ struct Waiting {
 struct State {
     open: HashMap<ApprovalId, Waiting>,
     same: HashMap<Same, ApprovalId>,
-    denied: HashMap<Same, (Timestamp, String, String)>,
+    /// By session and key, which covers identical octets too.
+    denied: HashMap<(SessionId, String), (Timestamp, String, String)>,
     /// Answers given once to a question that is put once per session.
     once: HashMap<(SessionId, String), Grant>,
 }
@@ -143,7 +145,7 @@ impl WaitingRoom {
     /// Answers a question in the name of `by`; also one that another process put.
     ///
     /// # Errors
-    /// Unknown, settled before, or `by` is not one whom the rule names.
+    /// Unknown, settled before, or a yes of `by` who is not one whom the rule names.
     pub async fn answer(
         &self,
         tenant: &Tenant,
@@ -180,7 +182,7 @@ impl Inner {
         {
             let mut state = self.state.lock();
             state.denied.retain(|_, (until, _, _)| now < *until);
-            if let Some((_, by, reason)) = state.denied.get(&same(ask)) {
+            if let Some((_, by, reason)) = state.denied.get(&(ask.session, ask.need.key.clone())) {
                 return Ok(Some(Err(NotApproved::Denied { by: by.clone(), reason: reason.clone() })));
             }
             let once = state.once.get(&(ask.session, ask.need.key.clone())).filter(|grant| now < grant.expires);
@@ -267,11 +269,6 @@ impl Inner {
     async fn answer(&self, tenant: &Tenant, id: ApprovalId, by: &str, reply: Reply) -> Result<Answered, ApprovalError> {
         let now = self.clock.now();
         let rows = self.store.approvals();
-        let row = rows.get(tenant, id).await?.ok_or(ApprovalError::Unknown(id))?;
-        if !row.approvers.is_empty() && !row.approvers.iter().any(|may| may == by) {
-            let of = row.approvers.join(", ");
-            return Err(ApprovalError::NotAnApprover { id, by: by.to_owned(), of });
-        }
         let whole = now.plus_secs(SESSION_SECONDS_DEFAULT);
         let (verdict, scope, until, reason) = match reply {
             Reply::Once => (Verdict::Approve, Scope::Once, whole, String::new()),
@@ -287,6 +284,10 @@ impl Inner {
             }
             Answered::Late(state) => return Err(ApprovalError::Late { id, state: state.to_string() }),
             Answered::Unknown => return Err(ApprovalError::Unknown(id)),
+            Answered::NotAllowed => {
+                let of = rows.get(tenant, id).await?.map(|row| row.approvers.join(", ")).unwrap_or_default();
+                return Err(ApprovalError::NotAnApprover { id, by: by.to_owned(), of });
+            }
             Answered::Counted { .. } => {}
         }
         Ok(answered)
@@ -317,7 +318,7 @@ impl Inner {
         let until = self.clock.now().plus_secs(DENIED_SECONDS);
         let mut state = self.state.lock();
         if state.denied.len() < REMEMBERED_MAX {
-            state.denied.insert(same(ask), (until, by.to_owned(), reason.to_owned()));
+            state.denied.insert((ask.session, ask.need.key.clone()), (until, by.to_owned(), reason.to_owned()));
         }
     }
 

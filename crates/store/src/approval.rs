@@ -161,6 +161,8 @@ pub enum Answered {
     Late(ApprovalState),
     /// There is no such question.
     Unknown,
+    /// A yes of somebody whom the rule does not name. A no is open to all: it only ever takes away.
+    NotAllowed,
 }
 
 /// A yes that serves more than one request.
@@ -252,7 +254,7 @@ impl Approvals<'_> {
         Ok(None)
     }
 
-    /// Answers. One no settles the question; a yes does when enough different people said it, with the narrowest scope
+    /// Answers. Only whom the question names may say yes, whichever road the answer took. One no settles the question; a yes does when enough different people said it, with the narrowest scope
     /// and the earliest end that any of them gave.
     pub async fn answer(
         &self,
@@ -263,7 +265,8 @@ impl Approvals<'_> {
     ) -> Result<Answered, StoreError> {
         let mut tx = self.db.tx(Durability::Power).await?;
         tx.lock(&format!("approval/{tenant}/{id}")).await?;
-        let sql = "SELECT state, expires, wanted, session, key, scope FROM approvals WHERE tenant = $1 AND id = $2";
+        let sql = "SELECT state, expires, wanted, session, key, scope, approvers FROM approvals
+            WHERE tenant = $1 AND id = $2";
         let Some(row) = tx.row(sql, vals![tenant, id]).await? else { return Ok(Answered::Unknown) };
         let state: ApprovalState = row.parsed(0)?;
         if state != ApprovalState::Open {
@@ -273,6 +276,10 @@ impl Approvals<'_> {
             settle(&mut tx, tenant, id, ApprovalState::Expired, now).await?;
             tx.commit().await?;
             return Ok(Answered::Late(ApprovalState::Expired));
+        }
+        let may: Vec<String> = row.json(6)?;
+        if answer.verdict == Verdict::Approve && !may.is_empty() && !may.contains(&answer.approver) {
+            return Ok(Answered::NotAllowed);
         }
         let sql = "INSERT INTO answers (tenant, approval, approver, verdict, at, until) VALUES ($1, $2, $3, $4, $5, $6)
             ON CONFLICT (tenant, approval, approver) DO UPDATE SET
@@ -355,7 +362,7 @@ impl Approvals<'_> {
     }
 }
 
-/// Counts a yes; `row` is state, expires, wanted, session, key, scope.
+/// Counts a yes; `row` is state, expires, wanted, session, key, scope, approvers.
 async fn agree(
     tx: &mut Tx,
     tenant: &Tenant,

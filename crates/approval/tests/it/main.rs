@@ -120,10 +120,19 @@ async fn once_is_for_these_octets_once() {
     assert_ne!(again.approval, grant.approval, "a new question");
     let denied = NotApproved::Denied { by: "scripted".into(), reason: "not today".into() };
     assert_eq!(room.ask(ask(1)).await, Err(denied.clone()));
-    assert_eq!(room.ask(ask(1)).await, Err(denied), "the same octets are not asked again at once");
+    assert_eq!(room.ask(ask(1)).await, Err(denied.clone()), "the same octets are not asked again at once");
+    assert_eq!(room.ask(ask(2)).await, Err(denied), "nor are others of the same question");
     assert_eq!(script.asked().len(), 3);
-    assert!(room.ask(ask(2)).await.is_err(), "the script is over");
-    assert_eq!(script.asked().len(), 4, "other octets are another question");
+    let mut others = [ask(2), ask(2)];
+    others[0].need.key = "ses/rule/merge/other".into();
+    others[1].session = SessionId::from_bits(8);
+    for (number, other) in others.into_iter().enumerate() {
+        assert!(room.ask(other).await.is_err(), "the script is over");
+        assert_eq!(script.asked().len(), 4 + number, "another key or session is another question");
+    }
+    house.clock.0.fetch_add(31_000_000, Ordering::Relaxed);
+    assert!(room.ask(ask(1)).await.is_err(), "the script is over");
+    assert_eq!(script.asked().len(), 6, "after a while it may be asked again");
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use model::{Code, Refusal, Unknown};
 use smallvec::SmallVec;
 
 use super::fact::Verdict;
-use super::{View, form, json, refuse};
+use super::{View, form, json, multipart, refuse};
 use crate::file::{Accepts, Holds};
 
 /// A value that was looked for.
@@ -71,9 +71,7 @@ impl<'a> Body<'a> {
                     None
                 }
                 Err(Bad::Unknown(unknown)) => Some(unknown),
-                Err(Bad::Override) => {
-                    return Err(refuse("Request is malformed: its body overrides the method; send the method itself"));
-                }
+                Err(Bad::Override) => return Err(overridden()),
             },
         };
         if state.is_none() && self.view.at.service.tables.merges_query {
@@ -96,8 +94,7 @@ impl<'a> Body<'a> {
             return Err(Unknown::TooLarge);
         }
         let headers = self.view.request.headers();
-        let coded = |value: &http::HeaderValue| !value.as_bytes().eq_ignore_ascii_case(b"identity");
-        if headers.get_all(CONTENT_ENCODING).iter().any(coded) {
+        if is_coded(headers) {
             return Err(Unknown::Encoded);
         }
         reader(headers, &service.accepts).map(|reader| Some((bytes, reader)))
@@ -115,6 +112,59 @@ impl<'a> Body<'a> {
             };
         }
     }
+}
+
+fn overridden() -> Refusal {
+    refuse("Request is malformed: its body overrides the method; send the method itself")
+}
+
+/// Looks in the body of a POST that frameworks read as a form for another method, whatever the call and whichever
+/// bodies the service says it reads. Gives whether the body must be read for that (row B25).
+pub(super) fn check_method(view: View<'_>) -> Result<bool, Refusal> {
+    if view.request.method() != http::Method::POST {
+        return Ok(false);
+    }
+    let headers = view.request.headers();
+    let Some(has_override) = overriding(headers) else { return Ok(false) };
+    let bytes = match view.body {
+        BodyView::NotRead => return Ok(view.request.length() != Length::Empty),
+        BodyView::Empty | BodyView::Whole(&[]) => return Ok(false),
+        BodyView::TooLarge => {
+            let sentence = "The request's form, which could override the method, is larger than its service's bound";
+            return Err(Refusal::new(Code::TooLarge, sentence).hint("send a Content-Type that says what the body is"));
+        }
+        BodyView::Whole(bytes) => bytes,
+    };
+    if is_coded(headers) {
+        return Err(refuse("The request's form, which could override the method, is encoded")
+            .hint("send it without Content-Encoding"));
+    }
+    if has_override(bytes) { Err(overridden()) } else { Ok(false) }
+}
+
+/// How a body of this type could override the method; nothing where it is no form. Frameworks take an absent type for a
+/// form, and of a list the first; here every word counts, because which of them wins is the origin's choice.
+fn overriding(headers: &HeaderMap) -> Option<fn(&[u8]) -> bool> {
+    let (mut form, mut parts, mut any) = (false, false, false);
+    for value in headers.get_all(CONTENT_TYPE) {
+        let words = value.as_bytes().split(|byte| matches!(byte, b';' | b',' | b' ' | b'\t'));
+        for word in words.filter(|word| !word.is_empty()) {
+            any = true;
+            form |= word.eq_ignore_ascii_case(b"application/x-www-form-urlencoded");
+            parts |= word.eq_ignore_ascii_case(b"multipart/form-data");
+        }
+    }
+    match (form || !any, parts) {
+        (true, true) => Some(|bytes| form::has_override(bytes) || multipart::has_override(bytes)),
+        (true, false) => Some(form::has_override),
+        (false, true) => Some(multipart::has_override),
+        (false, false) => None,
+    }
+}
+
+fn is_coded(headers: &HeaderMap) -> bool {
+    let coded = |value: &http::HeaderValue| !value.as_bytes().eq_ignore_ascii_case(b"identity");
+    headers.get_all(CONTENT_ENCODING).iter().any(coded)
 }
 
 /// The reader for what the content type says, if the service reads such bodies.

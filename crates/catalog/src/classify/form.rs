@@ -40,6 +40,50 @@ pub(super) fn read<'a>(bytes: &'a [u8], wants: &[Vec<Box<str>>]) -> Result<Slots
     Ok(slots)
 }
 
+/// Whether a form's name is one by which a framework replaces the method, as the frameworks read names and not as a
+/// strict reader does: blanks before it are skipped, a NUL ends it, and PHP takes `.`, ` ` and `[` for `_`.
+pub(super) fn overrides(name: &[u8]) -> bool {
+    let name = decoded(name);
+    let name = name.split(|byte| *byte == 0).next().unwrap_or_default().trim_ascii();
+    let folded = |byte: &u8| match byte {
+        b'.' | b' ' | b'[' => b'_',
+        other => other.to_ascii_lowercase(),
+    };
+    let same = |known: &str| name.len() == known.len() && name.iter().map(folded).eq(known.bytes());
+    OVERRIDES.into_iter().any(same)
+}
+
+/// Whether some pair overrides the method, wherever the origin divides pairs. Looks at names alone and lets broken pairs
+/// pass: nothing else depends on this body, and much that is sent as a form is none (`curl -d` says form by itself).
+pub(super) fn has_override(bytes: &[u8]) -> bool {
+    let pairs = bytes.split(|byte| matches!(byte, b'&' | b';'));
+    pairs.filter_map(|pair| pair.split(|byte| *byte == b'=').next()).any(overrides)
+}
+
+/// Escapes resolved where they are whole, as lenient origins do.
+fn decoded(text: &[u8]) -> Cow<'_, [u8]> {
+    if !text.iter().any(|byte| matches!(byte, b'%' | b'+')) {
+        return Cow::Borrowed(text);
+    }
+    let digit = |byte: &u8| char::from(*byte).to_digit(16);
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, after)) = rest.split_first() {
+        rest = after;
+        let escaped = match (first, after) {
+            (b'%', [high, low, ..]) => digit(high).zip(digit(low)),
+            _ => None,
+        };
+        if let Some((high, low)) = escaped {
+            out.push((high * 16 + low) as u8);
+            rest = after.get(2..).unwrap_or_default();
+        } else {
+            out.push(if *first == b'+' { b' ' } else { *first });
+        }
+    }
+    Cow::Owned(out)
+}
+
 fn is_index(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit())
 }
@@ -85,5 +129,29 @@ mod tests {
             assert_eq!(one(body, "amount"), Err(Bad::Unknown(Unknown::Malformed)), "{body}");
         }
         assert_eq!(one("_method=DELETE", "amount"), Err(Bad::Override));
+    }
+
+    #[test]
+    fn overrides_are_seen_as_frameworks_see_them() {
+        for body in [
+            "_method=DELETE",
+            "a=1&_method=DELETE",
+            "a=1;_method=DELETE",
+            "a=%zz&%5Fmethod=DELETE",
+            "_METHOD=put",
+            "_method",
+            "+_method=put",
+            ".method=put",
+            "%5bmethod=put",
+            "_method%00x=put",
+            "\u{ff}=1&_method=put",
+            "$method=put",
+            "_HttpMethod=put",
+        ] {
+            assert!(has_override(body.as_bytes()), "{body}");
+        }
+        for body in ["", "method=put", "a=_method", "payment_method=card", "{\"a\": \"100%; & more\"}", "%", "a%5"] {
+            assert!(!has_override(body.as_bytes()), "{body}");
+        }
     }
 }

@@ -1,13 +1,15 @@
 //! Classifiers: from a canonical request of a known service to its calls. One file per classifier.
 //!
 //! A host may have a protocol of its own ([`PROTOCOLS`]), which looks first; the patterns of the service file ([`rest`])
-//! take what it leaves. Bodies are read by type ([`body`]), and only for what the matched pattern asks.
+//! take what it leaves. Bodies are read by type ([`body`]), and only for what the matched pattern asks; but
+//! forms that are posted are searched for another method, whatever they match.
 
 mod body;
 mod fact;
 mod form;
 mod git;
 mod json;
+mod multipart;
 mod rest;
 
 use std::sync::Arc;
@@ -80,11 +82,12 @@ pub(crate) fn classify(
         Some(found) => found,
         None => unknown(view, None)?,
     };
+    let unsure = body::check_method(view)?;
     let after = endpoint(request.path(), view.skip);
     Ok(Classification {
         service: Some(at.service.name().clone()),
         calls: smallvec![found.call],
-        needs_body: found.needs_body,
+        needs_body: found.needs_body || unsure,
         path: if view.skip == 0 { Arc::clone(&after) } else { endpoint(request.path(), 0) },
         endpoint: after,
         bounds: at.service.bounds(),

@@ -12,9 +12,16 @@ use proptest::prelude::*;
 static CATALOG: LazyLock<Catalog> = LazyLock::new(Catalog::builtin);
 
 fn request(method: &str, host: &str, target: &str, length: Length) -> Option<CanonicalRequest> {
+    typed(method, host, target, (length, Some("application/json")))
+}
+
+fn typed(method: &str, host: &str, target: &str, body: (Length, Option<&'static str>)) -> Option<CanonicalRequest> {
+    let (length, kind) = body;
     let origin = Origin { scheme: Scheme::Https, host: Host::parse(host).ok()?, port: 443 };
     let mut headers = HeaderMap::new();
-    headers.insert("content-type", HeaderValue::from_static("application/json"));
+    if let Some(kind) = kind {
+        headers.insert("content-type", HeaderValue::from_static(kind));
+    }
     let method = Method::from_bytes(method.as_bytes()).ok()?;
     CanonicalRequest::new(method, origin, target, clean(headers).ok()?, length).ok()
 }
@@ -71,6 +78,55 @@ fn a_body_over_the_bound_is_unknown_or_refused() {
     let file = request("PUT", "api.github.com", "/repos/o/r/contents/x", length).expect("canonical");
     let refusal = CATALOG.classify(&file, BodyView::TooLarge).expect_err("its resource stands in the body");
     assert_eq!(refusal.code, Code::TooLarge);
+}
+
+#[test]
+fn a_form_never_overrides_the_method() {
+    const FORM: Option<&str> = Some("application/x-www-form-urlencoded");
+    const PARTS: Option<&str> = Some("multipart/form-data; boundary=x");
+    let part = |name: &str| format!("--x\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\nDELETE\r\n--x--");
+    // A path that nobody knows, a route without facts, one with facts of JSON alone, one with facts of forms.
+    for (host, target) in [
+        ("api.github.com", "/no/such/path"),
+        ("api.github.com", "/repos/o/r/issues/1/comments"),
+        ("api.github.com", "/repos/o/r/pulls"),
+        ("api.stripe.com", "/v1/charges"),
+    ] {
+        for (kind, bad, good) in [
+            (FORM, "_method=DELETE".to_owned(), "method=DELETE".to_owned()),
+            (Some("Application/X-WWW-Form-Urlencoded; charset=utf-8"), "a=1;_METHOD=put".into(), "a=1".into()),
+            (None, "a=1&%5fmethod=DELETE".into(), "{\"a\": \"b; 100%\"}".into()),
+            (PARTS, part("_method"), part("amount")),
+        ] {
+            let length = Length::Known(bad.len() as u64);
+            let request = typed("POST", host, target, (length, kind)).expect("canonical");
+            let first = CATALOG.classify(&request, BodyView::NotRead).expect("classified");
+            assert!(first.needs_body, "{target} {kind:?}");
+            let refusal = CATALOG.classify(&request, BodyView::Whole(bad.as_bytes())).expect_err(target);
+            assert_eq!(refusal.code, Code::Malformed, "{target} {kind:?}");
+            let refusal = CATALOG.classify(&request, BodyView::TooLarge).expect_err(target);
+            assert_eq!(refusal.code, Code::TooLarge, "{target} {kind:?}");
+            let found = CATALOG.classify(&request, BodyView::Whole(good.as_bytes())).expect(target);
+            assert!(!found.needs_body, "{target} {kind:?}");
+        }
+        let empty = typed("POST", host, target, (Length::Empty, None)).expect("canonical");
+        assert!(!CATALOG.classify(&empty, BodyView::NotRead).expect("classified").needs_body);
+    }
+}
+
+#[test]
+fn what_is_no_form_is_not_read_for_it() {
+    let length = Length::Known(1 << 30);
+    let push = Some("application/x-git-receive-pack-request");
+    for (method, host, target, kind) in [
+        ("POST", "github.com", "/o/r.git/git-receive-pack", push),
+        ("POST", "api.github.com", "/no/such/path", Some("application/octet-stream")),
+        ("PUT", "api.github.com", "/no/such/path", None),
+    ] {
+        let request = typed(method, host, target, (length, kind)).expect("canonical");
+        assert!(!CATALOG.classify(&request, BodyView::NotRead).expect("classified").needs_body, "{target}");
+        assert!(CATALOG.classify(&request, BodyView::TooLarge).is_ok(), "{target}");
+    }
 }
 
 #[test]

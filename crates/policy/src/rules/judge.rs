@@ -14,6 +14,10 @@ use crate::compile::actions::is_guarded;
 use crate::compile::pattern::Parts;
 use crate::condition::Needs;
 
+/// Octets of resource and path up to which a verdict is kept. The cache is bounded by number; without this bound an
+/// agent's long paths would make that many long entries.
+const KEPT_BYTES_MAX: usize = 512;
+
 /// What the rules say of one call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Verdict {
@@ -36,6 +40,14 @@ struct Key {
     effects: Effects,
     /// Only where some rule looks at methods and paths.
     raw: Option<(http::Method, Arc<str>)>,
+}
+
+impl Key {
+    /// Whether it is short enough to be kept.
+    fn is_short(&self) -> bool {
+        let path = self.raw.as_ref().map_or(0, |(_, path)| path.len());
+        self.resource.as_str().len() + path <= KEPT_BYTES_MAX
+    }
 }
 
 /// Cedar, and the verdicts that are good for more than one request.
@@ -87,12 +99,13 @@ impl Rules {
             effects: call.effects,
             raw: self.judge.raw.then(|| (question.method.clone(), Arc::clone(&question.classification.path))),
         };
-        if let Some(kept) = self.judge.kept.get(&key) {
+        let short = key.is_short();
+        if short && let Some(kept) = self.judge.kept.get(&key) {
             return kept;
         }
         let (verdict, keep) = self.judge_call(question, service, call);
         let verdict = Arc::new(verdict);
-        if keep {
+        if keep && short {
             self.judge.kept.insert(key, Arc::clone(&verdict));
         }
         verdict
@@ -298,5 +311,79 @@ impl Pairs {
         let record = RestrictedExpression::new_record(known).map_err(|error| error.to_string())?;
         self.0.push(("facts".to_owned(), record));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(resource: usize, path: Option<usize>) -> Key {
+        Key {
+            agent: AgentName::new("a").expect("a name"),
+            service: ServiceName::new("s").expect("a name"),
+            action: ActionId::new("http/get").expect("an action"),
+            resource: Resource::new(&format!("r:{}", "x".repeat(resource - 2))),
+            class: Class::Read,
+            effects: Effects::NONE,
+            raw: path.map(|octets| (http::Method::GET, Arc::from("x".repeat(octets)))),
+        }
+    }
+
+    #[test]
+    fn long_keys_are_not_kept() {
+        for (resource, path, short) in [
+            (512, None, true),
+            (513, None, false),
+            (12, Some(500), true),
+            (12, Some(501), false),
+            (600, Some(0), false),
+        ] {
+            assert_eq!(key(resource, path).is_short(), short, "{resource} {path:?}");
+        }
+    }
+
+    #[test]
+    fn the_cache_holds_what_is_short() {
+        let (document, _) = crate::Document::parse("agents: {}\n", "f.yaml").expect("parses");
+        let rules = Rules::compile(&document, &model::Vocabulary::default()).expect("compiles");
+        let name = ServiceName::new("s").expect("a name");
+        let subject = crate::Subject {
+            tenant: model::Tenant::local(),
+            agent: AgentName::new("a").expect("a name"),
+            user: None,
+            roles: Vec::new(),
+            task: None,
+            session: model::SessionId::from_bits(1),
+            session_started: model::Timestamp(0),
+            source: std::net::IpAddr::from([127, 0, 0, 1]),
+        };
+        let host = model::canonical::Host::parse("s.example").expect("a host");
+        let origin = model::canonical::Origin { scheme: model::canonical::Scheme::Https, host, port: 443 };
+        for (octets, kept) in [(2_000, 0), (40, 1), (513, 1), (512, 2)] {
+            let resource = key(octets, None).resource;
+            let action = key(2, None).action;
+            let (class, effects, facts) = (Class::Read, Effects::NONE, model::Facts::default());
+            let call = Call { action, class, effects, resource, facts };
+            let classification = model::Classification {
+                service: Some(name.clone()),
+                calls: smallvec::smallvec![call.clone()],
+                needs_body: false,
+                endpoint: Arc::from("/"),
+                path: Arc::from("/"),
+                bounds: model::call::ServiceBounds::default(),
+            };
+            let (method, now) = (http::Method::GET, model::Timestamp(1));
+            let question = Question {
+                subject: &subject,
+                classification: &classification,
+                method: &method,
+                origin: &origin,
+                presented: None,
+                now,
+            };
+            rules.verdict(&question, &name, &call);
+            assert_eq!(rules.judge.kept.len(), kept, "{octets}");
+        }
     }
 }

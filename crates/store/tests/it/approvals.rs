@@ -19,7 +19,7 @@ fn question(world: &World, wanted: u32) -> ApprovalRow {
         body: Some(Digest([2; 32])),
         rule: "bot/1".into(),
         wanted,
-        approvers: vec!["ada".into()],
+        approvers: vec!["ada".into(), "bob".into()],
         asked: at(1),
         expires: at(100),
         state: ApprovalState::Open,
@@ -94,6 +94,20 @@ on_both!(two_must_agree_and_the_narrower_counts, async |world: World| {
     assert_eq!(rows.remembered(&home, asked.session, &asked.key, at(4)).await.expect("remembered"), None);
 });
 
+on_both!(only_who_is_named_says_yes_and_anybody_no, async |world: World| {
+    let (rows, home) = (world.store.approvals(), Tenant::local());
+    let asked = question(&world, 1);
+    rows.insert(&asked, 5).await.expect("insert");
+    let mallory = answer("mallory", Verdict::Approve, Scope::Session);
+    assert_eq!(rows.answer(&home, asked.id, &mallory, at(2)).await.expect("answer"), Answered::NotAllowed);
+    assert_eq!(rows.get(&home, asked.id).await.expect("get").expect("row").state, ApprovalState::Open);
+    assert!(rows.approvers(&home, asked.id).await.expect("approvers").is_empty());
+    assert_eq!(rows.remembered(&home, asked.session, &asked.key, at(3)).await.expect("remembered"), None);
+    let no = answer("mallory", Verdict::Deny, Scope::Once);
+    let settled = rows.answer(&home, asked.id, &no, at(3)).await.expect("answer");
+    assert_eq!(settled, Answered::Settled(ApprovalState::Denied));
+});
+
 on_both!(only_so_many_at_once, async |world: World| {
     let (rows, home) = (world.store.approvals(), Tenant::local());
     let tasks: Vec<_> = (0..20)
@@ -113,7 +127,7 @@ on_both!(only_so_many_at_once, async |world: World| {
 on_both!(racing_answers_have_one_outcome, async |world: World| {
     let other = world.other().await;
     for round in 0..20 {
-        let asked = question(&world, 1);
+        let asked = ApprovalRow { approvers: vec![], ..question(&world, 1) };
         world.store.approvals().insert(&asked, 100).await.expect("insert");
         let tasks: Vec<_> = (0..8)
             .map(|number| {

@@ -1,0 +1,184 @@
+//! Who may say yes and who may undo a stop, asked of the router as the two doors ask it.
+#![expect(clippy::expect_used, reason = "helpers of tests fail by panicking")]
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use model::{AgentName, ApprovalId, Clock, Digest, Random, SessionId, Tenant, Timestamp};
+use store::{ApprovalRow, ApprovalState, Asked, Location, StopKind, StopRow, Store};
+use testkit::clock::FakeClock;
+
+use crate::auth::Caller;
+use crate::wiring::{Later, Plane, StartSession, StartedSession};
+use crate::{Api, Operator, Operators};
+
+struct Still;
+
+impl Plane for Still {
+    fn start(&self, wanted: StartSession) -> Later<'_, Result<StartedSession, String>> {
+        drop(wanted);
+        let session = SessionId::from_bits(9);
+        let started = StartedSession {
+            session,
+            token: "t".into(),
+            env: std::collections::BTreeMap::new(),
+            ca: String::new(),
+            expires: Timestamp(1),
+        };
+        Box::pin(async { Ok(started) })
+    }
+
+    fn refresh(&self) -> Later<'_, ()> {
+        Box::pin(async {})
+    }
+
+    fn record(&self, _by: &str, _what: &str) {}
+}
+
+struct Fixed;
+
+impl Random for Fixed {
+    fn fill(&self, out: &mut [u8]) {
+        out.fill(7);
+    }
+}
+
+struct World {
+    api: Api,
+    _folder: tempfile::TempDir,
+}
+
+fn operator(name: &str, roles: &[&str]) -> Operator {
+    let mut token = Digest::ZERO;
+    token.0.copy_from_slice(digest(&SHA256, name.as_bytes()).as_ref());
+    Operator { name: name.into(), token, roles: roles.iter().map(|role| (*role).to_owned()).collect() }
+}
+
+impl World {
+    async fn with(operators: Vec<Operator>) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let clock: Arc<dyn Clock> = Arc::new(FakeClock::default());
+        let place = Location::Sqlite(folder.path().join("store.db"));
+        let store = Store::open(place, Arc::clone(&clock)).await.expect("store");
+        let keyring = vault::KeyringChoice::KeyFile(folder.path().join("vault.key"));
+        let ambient = vault::Ambient::new(folder.path().to_owned(), |_| None);
+        let vault = vault::Vault::open(store.clone(), keyring, ambient, Arc::clone(&clock), Arc::new(Fixed));
+        let vault = vault.await.expect("vault");
+        let (plane, operators) = (Arc::new(Still), Arc::new(Operators(operators)));
+        Self { api: Api { tenant: Tenant::local(), store, vault, plane, clock, operators }, _folder: folder }
+    }
+
+    /// Comes as the operator whose token is his name, as the door over TCP lets him in.
+    fn operator(&self, token: &str) -> Caller {
+        let mut headers = HeaderMap::new();
+        let value = HeaderValue::from_str(&format!("Bearer {token}")).expect("a value");
+        headers.insert(header::AUTHORIZATION, value);
+        Caller::of(self.api.operators.of(&headers).expect("an operator"))
+    }
+
+    async fn post(&self, caller: &Caller, path: &str, body: &str) -> StatusCode {
+        let mut request = Request::new(Body::from(body.to_owned()));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = path.parse().expect("a path");
+        request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        request.extensions_mut().insert(caller.clone());
+        let mut router = crate::router(self.api.clone()).into_service::<Body>();
+        let Ok(response) = tower_service::Service::call(&mut router, request).await;
+        response.status()
+    }
+
+    async fn question(&self, number: u128, approvers: &[&str]) -> String {
+        let now = self.api.clock.now();
+        let row = ApprovalRow {
+            id: ApprovalId::from_bits(number),
+            tenant: Tenant::local(),
+            session: SessionId::from_bits(5),
+            agent: AgentName::new("bot").expect("a name"),
+            sentence: "delete".into(),
+            calls: "[]".into(),
+            key: format!("key {number}"),
+            head: Digest::ZERO,
+            body: None,
+            rule: "bot/1".into(),
+            wanted: 1,
+            approvers: approvers.iter().map(|name| (*name).to_owned()).collect(),
+            asked: now,
+            expires: now.plus_secs(60),
+            state: ApprovalState::Open,
+            scope: None,
+            settled: None,
+        };
+        assert_eq!(self.api.store.approvals().insert(&row, 50).await.expect("insert"), Asked::Open);
+        format!("/v1/approvals/{}", row.id)
+    }
+}
+
+const YES: &str = r#"{"decision":"approve"}"#;
+const NO: &str = r#"{"decision":"deny"}"#;
+
+#[tokio::test]
+async fn a_yes_needs_a_role_and_a_name() {
+    let people = [("ada", "approver"), ("grace", "owner"), ("eve", "operator"), ("carl", "admin")];
+    let mut operators: Vec<_> = people.iter().map(|(name, role)| operator(name, &[role])).collect();
+    operators.push(operator("nobody", &[]));
+    let world = World::with(operators).await;
+    let socket = Caller::SameUser(1000);
+    for (number, (name, approvers, yes)) in [
+        ("ada", &[][..], StatusCode::NO_CONTENT),
+        ("grace", &[], StatusCode::NO_CONTENT),
+        ("eve", &[], StatusCode::NO_CONTENT),
+        ("carl", &[], StatusCode::FORBIDDEN),
+        ("nobody", &[], StatusCode::FORBIDDEN),
+        ("nobody", &["nobody"], StatusCode::FORBIDDEN),
+        ("ada", &["ada", "grace"], StatusCode::NO_CONTENT),
+        ("ada", &["grace"], StatusCode::FORBIDDEN),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let path = world.question(number as u128 + 1, approvers).await;
+        assert_eq!(world.post(&socket, &path, YES).await, StatusCode::FORBIDDEN, "{name} {approvers:?}");
+        assert_eq!(world.post(&world.operator(name), &path, YES).await, yes, "{name} {approvers:?}");
+    }
+    for (number, caller) in [(20, socket), (21, world.operator("nobody")), (22, world.operator("ada"))] {
+        let path = world.question(number, &["grace"]).await;
+        assert_eq!(world.post(&caller, &path, NO).await, StatusCode::NO_CONTENT, "a no is open to all");
+    }
+}
+
+#[tokio::test]
+async fn the_socket_undoes_no_stop_where_operators_have_tokens() {
+    let world = World::with(vec![operator("ada", &[])]).await;
+    let (socket, ada) = (Caller::SameUser(1000), world.operator("ada"));
+    let (enable, disable) = ("/v1/agents/bot/enable", "/v1/agents/bot/disable");
+    let begin = r#"{"agent":"bot"}"#;
+    assert_eq!(world.post(&socket, "/v1/sessions", begin).await, StatusCode::CREATED);
+    assert_eq!(world.post(&socket, disable, "").await, StatusCode::OK);
+    assert_eq!(world.post(&socket, "/v1/sessions", begin).await, StatusCode::FORBIDDEN);
+    assert_eq!(world.post(&socket, "/v1/sessions", r#"{"agent":"other"}"#).await, StatusCode::CREATED);
+    assert_eq!(world.post(&socket, enable, "").await, StatusCode::FORBIDDEN);
+    let name = AgentName::new("bot").expect("a name");
+    let row = world.api.store.agents().get(&Tenant::local(), &name).await.expect("get").expect("row");
+    assert!(!row.enabled);
+    assert_eq!(world.post(&ada, enable, "").await, StatusCode::OK);
+    assert_eq!(world.post(&socket, "/v1/sessions", begin).await, StatusCode::CREATED);
+    // A stop of everything is one of each agent.
+    assert_eq!(world.post(&socket, "/v1/stop", r#"{"agent":"bot"}"#).await, StatusCode::OK);
+    assert_eq!(world.post(&socket, "/v1/sessions", begin).await, StatusCode::FORBIDDEN);
+    assert_eq!(world.post(&ada, enable, "").await, StatusCode::OK);
+    let (at, by) = (world.api.clock.now(), "ada".to_owned());
+    let all = StopRow { kind: StopKind::All, name: String::new(), version: None, at, by };
+    world.api.store.stops().insert(&Tenant::local(), &all).await.expect("insert");
+    assert_eq!(world.post(&socket, "/v1/sessions", begin).await, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn without_operators_the_socket_is_all_there_is() {
+    let world = World::with(Vec::new()).await;
+    let socket = Caller::SameUser(1000);
+    assert_eq!(world.post(&socket, "/v1/agents/bot/disable", "").await, StatusCode::OK);
+    assert_eq!(world.post(&socket, "/v1/sessions", r#"{"agent":"bot"}"#).await, StatusCode::CREATED);
+    assert_eq!(world.post(&socket, "/v1/agents/bot/enable", "").await, StatusCode::OK);
+}
