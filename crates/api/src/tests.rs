@@ -1,5 +1,4 @@
 //! Who may say yes and who may undo a stop, asked of the router as the two doors ask it.
-#![expect(clippy::expect_used, reason = "helpers of tests fail by panicking")]
 
 use std::sync::Arc;
 

@@ -14,8 +14,8 @@ use policy::{Decision, Question, Subject};
 use crate::gateway::Worker;
 use crate::session::LiveSession;
 
-/// What the exchange itself asked for is judged again at most this often while it stays open.
-const AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// What the exchange itself asked for is judged again this often while it stays open, whether anything passes or not.
+pub(crate) const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Where later calls of one open exchange are judged.
 pub(crate) struct Gate {
@@ -31,15 +31,11 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// Whether what opened the exchange would be allowed still. Cheap between two judgements.
+    /// Whether what opened the exchange would be allowed still. To be asked every [`AGAIN_AFTER`].
     ///
     /// # Errors
     /// The refusal, which is on record.
-    pub(crate) fn still(&mut self, now: Instant) -> Result<(), Refusal> {
-        if now.duration_since(self.judged) < AGAIN_AFTER {
-            return Ok(());
-        }
-        self.judged = now;
+    pub(crate) fn still(&self) -> Result<(), Refusal> {
         self.pass(&self.opening)
     }
 

@@ -1,31 +1,31 @@
 //! WebSocket (RFC 6455): the upgrade is an exchange like any other; after 101 the two streams are joined, scrubbed
-//! towards the agent, and cut when the session or the credential ends.
+//! towards the agent, searched for known secrets towards the upstream, and cut when the session or the credential ends
+//! or the policy no longer allows what opened them.
 
 mod frames;
 
-use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use inject::Needles;
 use model::event::ResponseRecord;
 use model::{Code, Refusal};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::body::AnswerBody;
 use crate::exchange::Refused;
 use crate::forward::{Answered, clean_answer};
-use crate::gate::Gate;
+use crate::gate::{AGAIN_AFTER, Gate};
 use crate::gateway::Worker;
 use crate::record::Recorder;
 use crate::session::Place;
-use frames::FrameScrubber;
+use frames::{FrameError, FrameScrubber, FrameSearch};
 
 /// Octets read at once; a message of a chat fits, a large one takes several turns.
 const READ_BYTES: usize = 16 * 1024;
@@ -46,8 +46,14 @@ pub(crate) fn switch(worker: &Arc<Worker>, answered: Answered) -> Result<Respons
     }
     parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     parts.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    // Where there are needles, extensions were not offered, so none can have been agreed on.
+    let extended = needles.is_none() && parts.headers.contains_key(header::SEC_WEBSOCKET_EXTENSIONS);
     let joint = Joint {
-        needles,
+        traffic: Traffic {
+            scrubber: needles.map(FrameScrubber::new),
+            search: gate.live.known.clone().map(|known| FrameSearch::new(known, extended)),
+            bytes: 0,
+        },
         gate,
         cut: [Some(who.live.cancelled().clone()), cut, Some(worker.gateway.cut.clone())]
             .into_iter()
@@ -62,7 +68,7 @@ pub(crate) fn switch(worker: &Arc<Worker>, answered: Answered) -> Result<Respons
 }
 
 struct Joint {
-    needles: Option<Arc<Needles>>,
+    traffic: Traffic,
     gate: Gate,
     cut: Vec<CancellationToken>,
     recorder: Recorder,
@@ -72,24 +78,80 @@ struct Joint {
 impl Joint {
     async fn run(self, client: OnUpgrade, upstream: OnUpgrade) {
         let Ok((client, upstream)) = tokio::try_join!(client, upstream) else { return };
-        let (from_client, to_client) = split(client);
-        let (from_upstream, to_upstream) = split(upstream);
-        let mut scrubber = self.needles.map(FrameScrubber::new);
-        let mut bytes = 0;
-        let down = copy_down(from_upstream, to_client, scrubber.as_mut(), &mut bytes);
-        let ended = futures_any(self.cut);
-        let cut = tokio::select! {
-            biased;
-            () = ended => Some(Code::SessionEnded),
-            end = async { tokio::join!(copy_up(from_client, to_upstream, self.gate), down) } => end.0.err(),
+        let Self { mut traffic, gate, cut, recorder, _place } = self;
+        let judged = gate.judged;
+        let end = async {
+            tokio::select! {
+                biased;
+                () = futures_any(cut) => Code::SessionEnded,
+                code = refused(judged, || gate.still()) => code,
+            }
         };
-        let scrubbed = scrubber.map_or(0, |scrubber| scrubber.hits());
-        self.recorder.outcome(ResponseRecord { status: 101, bytes, made: None, scrubbed }, cut);
+        let cut = between(TokioIo::new(client), TokioIo::new(upstream), &mut traffic, end).await;
+        let scrubbed = traffic.scrubber.map_or(0, |scrubber| scrubber.hits());
+        recorder.outcome(ResponseRecord { status: 101, bytes: traffic.bytes, made: None, scrubbed }, cut);
     }
 }
 
-fn split(io: Upgraded) -> (ReadHalf<TokioIo<Upgraded>>, WriteHalf<TokioIo<Upgraded>>) {
-    tokio::io::split(TokioIo::new(io))
+/// What passes between the two.
+struct Traffic {
+    /// Towards the agent.
+    scrubber: Option<FrameScrubber>,
+    /// Towards the upstream.
+    search: Option<FrameSearch>,
+    /// Octets that the upstream sent.
+    bytes: u64,
+}
+
+/// Copies both ways until both are done, one of them fails, or `end` comes; both streams are closed then, whichever it
+/// was. The code is why it was cut, if it was.
+async fn between(
+    client: impl AsyncRead + AsyncWrite,
+    upstream: impl AsyncRead + AsyncWrite,
+    traffic: &mut Traffic,
+    end: impl Future<Output = Code>,
+) -> Option<Code> {
+    let (from_client, to_client) = tokio::io::split(client);
+    let (from_upstream, to_upstream) = tokio::io::split(upstream);
+    let Traffic { scrubber, search, bytes } = traffic;
+    let up = copy(from_client, to_upstream, |data, pieces| match search {
+        None => {
+            pieces.push(data);
+            Ok(())
+        }
+        Some(search) => search.push(data, pieces).map_err(|error| match error {
+            FrameError::Secret => Code::SecretInRequest,
+            FrameError::Broken => Code::Malformed,
+        }),
+    });
+    let down = copy(from_upstream, to_client, |data, pieces| {
+        *bytes += data.len() as u64;
+        match scrubber {
+            None => {
+                pieces.push(data);
+                Ok(())
+            }
+            Some(scrubber) => scrubber.push(data, pieces).map_err(|_| Code::UpstreamInvalid),
+        }
+    });
+    let both = async { tokio::try_join!(up, down) };
+    tokio::select! {
+        biased;
+        code = end => Some(code),
+        done = both => done.err().flatten(),
+    }
+}
+
+/// Asks again and again, whether anything passes or not; ready with the code of the first refusal.
+async fn refused(judged: Instant, mut still: impl FnMut() -> Result<(), Refusal>) -> Code {
+    let mut ticks = interval_at((judged + AGAIN_AFTER).into(), AGAIN_AFTER);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(refusal) = still() {
+            return refusal.code;
+        }
+    }
 }
 
 /// Ready when any of the handles is.
@@ -105,50 +167,30 @@ async fn futures_any(handles: Vec<CancellationToken>) {
     .await;
 }
 
-/// What the agent sends; whether it may go on is asked again and again.
-async fn copy_up(
-    mut from: ReadHalf<TokioIo<Upgraded>>,
-    mut to: WriteHalf<TokioIo<Upgraded>>,
-    mut gate: Gate,
-) -> Result<(), Code> {
-    let mut buffer = BytesMut::with_capacity(READ_BYTES);
-    while from.read_buf(&mut buffer).await.is_ok_and(|read| read > 0) {
-        if let Err(refusal) = gate.still(Instant::now()) {
-            // Closing towards the upstream makes it close, which ends the other direction too.
-            let _ = to.shutdown().await;
-            return Err(refusal.code);
-        }
-        if to.write_all(&buffer).await.is_err() {
-            return Ok(());
-        }
-        buffer.clear();
-    }
-    // The upstream may have gone first.
-    let _ = to.shutdown().await;
-    Ok(())
-}
-
-async fn copy_down(
-    mut from: ReadHalf<TokioIo<Upgraded>>,
-    mut to: WriteHalf<TokioIo<Upgraded>>,
-    mut scrubber: Option<&mut FrameScrubber>,
-    bytes: &mut u64,
-) -> io::Result<()> {
+/// Copies one way; `pass` says what of it may go on.
+///
+/// # Errors
+/// Why nothing more may pass; `None` where a side broke off.
+async fn copy(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    mut pass: impl FnMut(Bytes, &mut Vec<Bytes>) -> Result<(), Code>,
+) -> Result<(), Option<Code>> {
     let mut buffer = BytesMut::with_capacity(READ_BYTES);
     let mut pieces = Vec::new();
     loop {
         buffer.reserve(READ_BYTES);
-        if from.read_buf(&mut buffer).await? == 0 {
-            return to.shutdown().await;
+        if from.read_buf(&mut buffer).await.map_err(|_| None)? == 0 {
+            // The other side may still have something to say.
+            return to.shutdown().await.map_err(|_| None);
         }
-        let data = buffer.split().freeze();
-        *bytes += data.len() as u64;
-        match &mut scrubber {
-            None => pieces.push(data),
-            Some(scrubber) => scrubber.push(data, &mut pieces).map_err(io::Error::other)?,
-        }
+        pass(buffer.split().freeze(), &mut pieces)?;
         for piece in pieces.drain(..) {
-            to.write_all(&piece).await?;
+            to.write_all(&piece).await.map_err(|_| None)?;
         }
     }
 }
+
+#[cfg(test)]
+#[path = "websocket/tests.rs"]
+mod tests;

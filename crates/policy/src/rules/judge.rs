@@ -346,7 +346,7 @@ mod tests {
     #[test]
     fn the_cache_holds_what_is_short() {
         let (document, _) = crate::Document::parse("agents: {}\n", "f.yaml").expect("parses");
-        let rules = Rules::compile(&document, &model::Vocabulary::default()).expect("compiles");
+        let rules = Rules::compile(&document, &model::vocabulary::Vocabulary::default()).expect("compiles");
         let name = ServiceName::new("s").expect("a name");
         let subject = crate::Subject {
             tenant: model::Tenant::local(),

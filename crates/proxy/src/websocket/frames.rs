@@ -180,6 +180,7 @@ impl FrameScrubber {
 }
 
 /// Searches what a client sends.
+#[expect(clippy::struct_excessive_bools, reason = "each is one bit of RFC 6455 5.2 or of the state between two frames")]
 pub(crate) struct FrameSearch {
     known: Arc<KnownSecrets>,
     /// Extensions were agreed on, so reserved bits have a meaning.

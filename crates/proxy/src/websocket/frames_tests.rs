@@ -32,11 +32,11 @@ fn frame(first: u8, payload: &[u8], key: Option<[u8; 4]>) -> Vec<u8> {
     match payload.len() {
         short @ 0..126 => out.push(bit | short as u8),
         middle @ 126..65_536 => {
-            out.push(bit | 126);
+            out.push(bit | 0x7e);
             out.extend((middle as u16).to_be_bytes());
         }
         long => {
-            out.push(bit | 127);
+            out.push(bit | 0x7f);
             out.extend((long as u64).to_be_bytes());
         }
     }
@@ -92,7 +92,7 @@ fn what_is_owed_is_bounded() {
     // The beginning of a needle holds everything behind it back.
     let pings = frame(LAST | PING, b"", None).repeat(2 * OWED_MAX);
     let mut held = scrubber();
-    let stream = [frame(TEXT, SECRET[..9].as_bytes(), None), pings.clone()].concat();
+    let stream = [frame(TEXT, &SECRET.as_bytes()[..9], None), pings.clone()].concat();
     let (_, end) = run(|data, out| held.push(data, out), &stream, stream.len());
     assert_eq!(end, Err(FrameError::Broken));
     assert!(held.owed.len() <= OWED_MAX);

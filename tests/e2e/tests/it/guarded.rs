@@ -1,8 +1,8 @@
 //! The guarded policy as a story: a developer has a GitHub token and no configuration that names agents, and an agent
 //! sets out to do what an agent once did: commit to main forty-seven times, put data into issue titles, invite a bot.
 
-use std::fmt::Write as _;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use e2e::house::binary;
 use e2e::{House, Receipt};
