@@ -104,8 +104,8 @@ fn request_of(
     if upgrade {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        if needles.is_some() {
-            // Compressed messages could not be scrubbed (row E62); clients do without when none is agreed on.
+        if needles.is_some() || who.live.known.is_some() {
+            // Compressed messages could be neither scrubbed (row E62) nor searched; clients do without when none is agreed on.
             headers.remove(header::SEC_WEBSOCKET_EXTENSIONS);
         }
     }

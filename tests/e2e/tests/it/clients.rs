@@ -144,7 +144,7 @@ fn grpc_unary_call() {
 #[test]
 fn large_bodies_pass_whole_in_both_directions() {
     let vendors = Vendors::start();
-    let script = "head -c 20000000 /dev/zero | curl -sS -T - -X POST -H \"Authorization: Bearer $ECHO_TOKEN\" \
+    let script = "head -c 20000000 /dev/zero | curl -sS -T - -X POST -H 'Content-Type: application/octet-stream' -H \"Authorization: Bearer $ECHO_TOKEN\" \
                   https://kit.echo.test/digest; \
                   curl -sS -H \"Authorization: Bearer $ECHO_TOKEN\" https://kit.echo.test/bytes/20000000 | wc -c";
     let output = run(&vendors, "tester", &["sh", "-c", script]);
