@@ -84,10 +84,7 @@ impl Recorder {
     /// could be searched.
     pub(crate) fn mask(&mut self) {
         let Some(known) = self.session.as_ref().and_then(|live| live.known.clone()) else { return };
-        let masked = |text: &str| {
-            let (bytes, _) = known.replace_with_placeholder(text.as_bytes(), &|_| None)?;
-            Some(String::from_utf8_lossy(&bytes).into_owned())
-        };
+        let masked = |text: &str| known.mask(text);
         if let Some(request) = &mut self.event.request {
             request.path = masked(&request.path).map_or_else(|| Arc::clone(&request.path), Arc::from);
         }

@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 
 use super::held::Held;
 use super::idle::Idle;
+use crate::net::frame::trailer_allowed;
 
 /// Silence after which a request's body is given up (row J126).
 const IDLE: Duration = Duration::from_secs(model::bounds::IDLE_SECONDS_MAX);
@@ -239,23 +240,8 @@ pub(crate) fn finish(context: digest::Context) -> Digest {
 
 /// Trailers that would change authentication, framing or routing are refused (row C41).
 fn check_trailers(trailers: &http::HeaderMap) -> Result<(), Malformed> {
-    const LATE: [&str; 12] = [
-        "authorization",
-        "cookie",
-        "host",
-        "content-length",
-        "content-encoding",
-        "content-type",
-        "transfer-encoding",
-        "connection",
-        "te",
-        "trailer",
-        "x-api-key",
-        "expect",
-    ];
-    let bad = trailers.keys().any(|name| {
-        LATE.contains(&name.as_str()) || name.as_str().starts_with("proxy-") || model::canonical::is_hop_by_hop(name)
-    });
+    // The guard asks the same of HTTP/1; here HTTP/2 comes by too.
+    let bad = trailers.keys().any(|name| !trailer_allowed(name.as_str()) || model::canonical::is_hop_by_hop(name));
     if bad { Err(Malformed::Trailer) } else { Ok(()) }
 }
 
