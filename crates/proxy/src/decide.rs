@@ -5,7 +5,7 @@ use std::sync::Arc;
 use approval::{Ask, NotApproved};
 use model::event::ApprovalRecord;
 use model::{Code, Refusal, bounds};
-use policy::limit::{LimitNeed, Over, Reached, Reservation};
+use policy::limit::{Over, Reached, Reservation};
 use policy::{ApprovalNeed, Binding, Conditions, Decision, Grant, Permit, Question};
 
 use crate::classify::Classified;
@@ -65,16 +65,19 @@ fn same_world(worker: &Worker, classified: &Classified) -> Result<(), Refusal> {
     Err(Refusal::new(Code::Unavailable, changed).retry_after(1))
 }
 
-fn judge(worker: &Worker, classified: &Classified) -> Result<Conditions, Refusal> {
-    let question = Question {
+fn question_of<'a>(worker: &Worker, classified: &'a Classified) -> Question<'a> {
+    Question {
         subject: &classified.subject,
         classification: &classified.classification,
         method: classified.request.method(),
         origin: classified.request.origin(),
         presented: classified.presented.as_ref().map(|(_, name)| name),
         now: worker.gateway.clock.now(),
-    };
-    match classified.snapshot.rules.decide(&question) {
+    }
+}
+
+fn judge(worker: &Worker, classified: &Classified) -> Result<Conditions, Refusal> {
+    match classified.snapshot.rules.decide(&question_of(worker, classified)) {
         Decision::Allow(conditions) => Ok(conditions),
         Decision::Deny(refusal) => Err(refusal),
     }
@@ -95,7 +98,8 @@ async fn reserve(
     match limits.reserve(tenant, conditions.limits(), now).await.map_err(|error| counters_away(&error))? {
         Ok(reservation) => Ok(reservation),
         Err(reached) if reached.need.over == Over::Ask => {
-            conditions.ask(ask_beyond(&reached.need));
+            let rules = &classified.snapshot.rules;
+            conditions.ask(rules.ask_over(&question_of(worker, classified), &reached.need));
             let again = limits.reserve_approved(tenant, conditions.limits(), now).await;
             match again.map_err(|error| counters_away(&error))? {
                 Ok(reservation) => Ok(reservation),
@@ -103,18 +107,6 @@ async fn reserve(
             }
         }
         Err(reached) => Err(limit_reached(&reached)),
-    }
-}
-
-fn ask_beyond(need: &LimitNeed) -> ApprovalNeed {
-    ApprovalNeed {
-        key: need.key.clone(),
-        once_per_session: false,
-        timeout_seconds: bounds::APPROVAL_SECONDS_DEFAULT,
-        count: 1,
-        of: Vec::new(),
-        rule: need.rule.clone(),
-        reason: format!("the limit {} is used up", need.label),
     }
 }
 
