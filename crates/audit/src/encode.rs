@@ -8,8 +8,9 @@ use std::io;
 use std::sync::Arc;
 
 use model::bounds::{FACT_AUDIT_BYTES_MAX, RECORD_BYTES_MAX};
+use model::event::{Kind, ResponseRecord};
 use model::sighting::Place;
-use model::{Event, Fact, Facts, Resource};
+use model::{Event, EventId, Fact, Facts, Resource, Timestamp};
 use serde::Serialize;
 use serde_json::ser::Formatter;
 
@@ -27,6 +28,68 @@ pub(crate) struct Stamp<'a> {
     pub prev: &'a Hex,
 }
 
+/// What an attempt's record says of its exchange, as JSON fields: its outcome says the same, and is spared the encoding.
+pub struct Said(Box<[u8]>);
+
+impl Said {
+    /// The fields after `kind`, which is the last that tells an attempt from its outcome. No text of anybody else's
+    /// stands before it.
+    pub(crate) fn of(attempt: &Event, line: &[u8]) -> Option<Self> {
+        const NEXT: &[u8] = b",\"tenant\":";
+        if attempt.response.is_some() || attempt.duration_us.is_some() {
+            return None;
+        }
+        let begin = line.windows(NEXT.len()).take(256).position(|window| window == NEXT)?;
+        let end = memchr::memmem::rfind(line, TRAILER)?;
+        Some(Self(line.get(begin..end)?.into()))
+    }
+}
+
+/// How the trailer begins.
+const TRAILER: &[u8] = b",\"node\":\"";
+
+/// What an outcome says that its attempt did not. Everything else is as it was, or it is encoded whole.
+#[derive(Serialize)]
+struct Head<'a> {
+    id: &'a EventId,
+    time: &'a Timestamp,
+    kind: Kind,
+}
+
+#[derive(Serialize)]
+struct Tail<'a> {
+    response: &'a Option<ResponseRecord>,
+    duration_us: Option<u64>,
+}
+
+/// [`line`] for the outcome of an attempt that said `said`, where `event` differs from it in id, time, kind, response and
+/// duration alone.
+pub(crate) fn outcome(event: &Event, said: &Said, stamp: &Stamp<'_>, out: &mut Vec<u8>) -> Result<Hex, AuditError> {
+    out.clear();
+    let head = Head { id: &event.id, time: &event.time, kind: event.kind };
+    head.serialize(&mut serde_json::Serializer::with_formatter(&mut *out, Visible))?;
+    out.pop();
+    out.extend_from_slice(&said.0);
+    let at = out.len();
+    let tail = Tail { response: &event.response, duration_us: event.duration_us };
+    tail.serialize(&mut serde_json::Serializer::with_formatter(&mut *out, Visible))?;
+    if let Some(brace) = out.get_mut(at) {
+        *brace = b',';
+    }
+    if out.len() > RECORD_BYTES_MAX - TRAILER_BYTES_MAX {
+        return line(event, stamp, out);
+    }
+    debug_assert!(says_the_same(event, out), "the event differs from its attempt: {}", String::from_utf8_lossy(out));
+    Ok(finish(stamp, out))
+}
+
+/// Whether `out` is what encoding the event whole would give, but for the order of fields.
+fn says_the_same(event: &Event, out: &[u8]) -> bool {
+    let mut whole = Vec::new();
+    let read = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).ok();
+    json(event, &mut whole).is_ok() && (whole.len() > RECORD_BYTES_MAX - TRAILER_BYTES_MAX || read(&whole) == read(out))
+}
+
 /// Writes the line, line feed included, into `out`; gives its hash. No allocation once `out` has grown.
 pub(crate) fn line(event: &Event, stamp: &Stamp<'_>, out: &mut Vec<u8>) -> Result<Hex, AuditError> {
     json(event, out)?;
@@ -37,11 +100,15 @@ pub(crate) fn line(event: &Event, stamp: &Stamp<'_>, out: &mut Vec<u8>) -> Resul
         json(&cut(event, keep), out)?;
         round += 1;
     }
-    // The closing brace makes room for the trailer.
+    Ok(finish(stamp, out))
+}
+
+/// Puts the trailer in the place of the closing brace.
+fn finish(stamp: &Stamp<'_>, out: &mut Vec<u8>) -> Hex {
     out.pop();
     let mut digits = [0u8; 20];
     for part in [
-        b",\"node\":\"".as_slice(),
+        TRAILER,
         stamp.node.as_bytes(),
         b"\",\"lane\":\"",
         stamp.lane.as_bytes(),
@@ -57,7 +124,7 @@ pub(crate) fn line(event: &Event, stamp: &Stamp<'_>, out: &mut Vec<u8>) -> Resul
     for part in [b",\"hash\":\"".as_slice(), &hash, b"\"}\n"] {
         out.extend_from_slice(part);
     }
-    Ok(hash)
+    hash
 }
 
 fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {

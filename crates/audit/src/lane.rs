@@ -1,6 +1,7 @@
 //! One chain: who appends, how a record is written, how a lane goes on after trouble.
 //!
 //! The thread that serves the request encodes the record once and writes it with one write(2); there is no hand-over.
+//! Records that end an exchange may wait for the next write of their thread.
 //! Records of one exchange belong in the lane of its attempt: recovery looks for outcomes there alone.
 
 use std::collections::{HashMap, VecDeque};
@@ -17,7 +18,7 @@ use model::{Event, ExchangeId};
 use parking_lot::Mutex;
 
 use crate::disk::{Disk, Segment, private_file};
-use crate::encode::{self, Stamp};
+use crate::encode::{self, Said, Stamp};
 use crate::error::AuditError;
 use crate::frame::Link;
 use crate::layout::{self, LaneLock};
@@ -27,6 +28,8 @@ use crate::sync::Syncer;
 const OPEN_TRACKED_MAX: usize = 65_536;
 /// Closing records that wait for space. New attempts are refused meanwhile, so no more come than exchanges are open.
 const OWED_MAX: usize = 32_768;
+/// Octets of records that may wait for [`Lane::flush`].
+const PENDING_BYTES_MAX: usize = 64 * 1024;
 
 /// Where a record stands in its lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,6 +88,8 @@ pub(crate) struct Writer {
     number: u32,
     offset: u64,
     link: Link,
+    /// Where the chain stands in the file; `pending` follows it.
+    written: Link,
     /// Where the chain stood at the last sync.
     synced: Link,
     /// The last one is the current segment.
@@ -94,7 +99,10 @@ pub(crate) struct Writer {
     /// Part of a line may stand after `offset`.
     torn: bool,
     closed: bool,
-    buffer: Vec<u8>,
+    /// One record, as it is encoded.
+    line: Vec<u8>,
+    /// Records that are chained and not written yet.
+    pending: Vec<u8>,
     pub open: OpenAttempts,
 }
 
@@ -132,6 +140,27 @@ impl Start {
     }
 }
 
+/// Whether a record is written before its append returns.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum When {
+    Now,
+    Soon,
+}
+
+/// What is to be written.
+#[derive(Clone, Copy)]
+struct Entry<'a> {
+    event: &'a Event,
+    /// Where the event repeats its attempt.
+    said: Option<&'a Said>,
+}
+
+impl<'a> Entry<'a> {
+    const fn whole(event: &'a Event) -> Self {
+        Self { event, said: None }
+    }
+}
+
 /// What all lanes of a log share.
 pub(crate) struct Ground {
     pub root: PathBuf,
@@ -150,12 +179,14 @@ impl Shared {
             number: start.number,
             offset: start.offset,
             link: start.link,
+            written: start.link,
             synced: start.link,
             ranges: vec![range],
             folders: true,
             torn: false,
             closed: false,
-            buffer: Vec::with_capacity(2_048),
+            line: Vec::with_capacity(2_048),
+            pending: Vec::new(),
             open: start.open,
         };
         Ok(Arc::new(Self {
@@ -192,7 +223,7 @@ impl Shared {
     pub(crate) fn pay_owed(&self, writer: &mut Writer) -> Result<(), AuditError> {
         while self.owed_count.load(Ordering::Acquire) > 0 {
             let Some(event) = self.owed.lock().front().cloned() else { break };
-            self.write(writer, &event)?;
+            self.write(writer, Entry::whole(&event), When::Now)?;
             let mut owed = self.owed.lock();
             owed.pop_front();
             self.owed_count.store(owed.len(), Ordering::Release);
@@ -200,39 +231,53 @@ impl Shared {
         Ok(())
     }
 
-    fn append(self: &Arc<Self>, event: &Event) -> Result<Position, AuditError> {
+    fn append(self: &Arc<Self>, entry: Entry<'_>, when: When) -> Result<Position, AuditError> {
         if self.syncer.is_shut() {
-            self.owe(event);
+            self.owe(entry.event);
             return Err(self.unavailable(&io::Error::other("its last sync failed")));
         }
         let mut writer = self.writer.lock();
         if writer.closed {
             return Err(AuditError::Closed { lane: self.name.clone() });
         }
-        let written = self.pay_owed(&mut writer).and_then(|()| self.write(&mut writer, event));
+        let written = self.pay_owed(&mut writer).and_then(|()| self.write(&mut writer, entry, when));
         drop(writer);
         if let Err(AuditError::Unavailable { .. }) = &written {
-            self.owe(event);
+            self.owe(entry.event);
         }
         written
     }
 
-    /// One record, one write.
-    fn write(&self, writer: &mut Writer, event: &Event) -> Result<Position, AuditError> {
+    /// One record, and at most one write, which takes along what waits.
+    fn write(&self, writer: &mut Writer, entry: Entry<'_>, when: When) -> Result<Position, AuditError> {
         let unavailable = |why: io::Error| self.unavailable(&why);
         writer.mend().map_err(unavailable)?;
         let Some(seq) = writer.link.seq.checked_add(1) else {
             return Err(AuditError::Closed { lane: self.name.clone() });
         };
         let stamp = Stamp { node: &self.node, lane: &self.name, seq, prev: &writer.link.hash };
-        let hash = encode::line(event, &stamp, &mut writer.buffer)?;
-        let length = writer.buffer.len() as u64;
-        if writer.offset > 0 && writer.offset + length > self.segment_bytes {
-            self.roll(writer).map_err(unavailable)?;
+        let Entry { event, said } = entry;
+        let hash = match said {
+            Some(said) => encode::outcome(event, said, &stamp, &mut writer.line)?,
+            None => encode::line(event, &stamp, &mut writer.line)?,
+        };
+        let mut begin = writer.offset + writer.pending.len() as u64;
+        if begin > 0 && begin + writer.line.len() as u64 > self.segment_bytes {
+            writer.flush().and_then(|()| self.roll(writer)).map_err(unavailable)?;
+            begin = 0;
         }
-        writer.put().map_err(unavailable)?;
-        writer.open.note(event.kind, event.exchange, (writer.number, writer.offset - length));
-        writer.link = Link { seq, hash };
+        let waited = writer.pending.len();
+        writer.pending.extend_from_slice(&writer.line);
+        let before = std::mem::replace(&mut writer.link, Link { seq, hash });
+        if when == When::Now || writer.pending.len() > PENDING_BYTES_MAX {
+            if let Err(why) = writer.flush() {
+                // This record was never there; those before it go on waiting.
+                writer.pending.truncate(waited);
+                writer.link = before;
+                return Err(unavailable(why));
+            }
+        }
+        writer.open.note(event.kind, event.exchange, (writer.number, begin));
         Ok(Position(seq))
     }
 
@@ -265,14 +310,19 @@ impl Shared {
 }
 
 impl Writer {
-    /// Writes the buffer at the end; what a failure leaves behind is cut away, now or before the next record.
-    fn put(&mut self) -> io::Result<()> {
+    /// Writes what waits; what a failure leaves behind is cut away, now or before the next record.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
         let Some(range) = self.ranges.last_mut() else { return Err(io::Error::other("no segment is open")) };
-        if let Err(why) = range.file.write_at(&self.buffer, self.offset) {
+        if let Err(why) = range.file.write_at(&self.pending, self.offset) {
             self.torn = range.file.cut(self.offset).is_err();
             return Err(why);
         }
-        self.offset += self.buffer.len() as u64;
+        self.offset += self.pending.len() as u64;
+        self.pending.clear();
+        self.written = self.link;
         range.to = self.offset;
         Ok(())
     }
@@ -287,7 +337,7 @@ impl Writer {
     }
 
     pub(crate) fn unsynced(&self) -> Unsynced {
-        Unsynced { ranges: self.ranges.clone(), link: self.link, folders: self.folders }
+        Unsynced { ranges: self.ranges.clone(), link: self.written, folders: self.folders }
     }
 
     /// Notes that `job` is durable. Ranges were only added behind it since.
@@ -319,7 +369,7 @@ impl Writer {
             }
             range.file.write_at(&octets, range.from)?;
         }
-        if link == self.link { Ok(()) } else { Err(io::Error::other("records are missing on the disk")) }
+        if link == self.written { Ok(()) } else { Err(io::Error::other("records are missing on the disk")) }
     }
 
     pub(crate) fn close(&mut self) {
@@ -345,7 +395,42 @@ impl Lane {
     /// `Unavailable`: it is not written, and nothing may be done in its name. A record that ends an exchange (outcome,
     /// refusal, abandoned, call) is kept in memory then and written when space returns: do not append it again.
     pub fn append(&self, event: &Event) -> Result<Position, AuditError> {
-        self.shared.append(event)
+        self.shared.append(Entry::whole(event), When::Now)
+    }
+
+    /// [`Lane::append`] for an attempt; what it says is kept for its outcome.
+    ///
+    /// # Errors
+    /// As [`Lane::append`].
+    pub fn append_attempt(&self, event: &Event) -> Result<(Position, Option<Said>), AuditError> {
+        let position = self.shared.append(Entry::whole(event), When::Now)?;
+        // Only this thread writes its lane's attempts; another's record in between would have other fields.
+        let writer = self.shared.writer.lock();
+        let said = if writer.link.seq == position.0 { Said::of(event, &writer.line) } else { None };
+        Ok((position, said))
+    }
+
+    /// Chains an outcome and writes it with the next record, or at the next [`Lane::flush`], which the caller sees to
+    /// where this says true: one write for all that end in one turn of a thread. If the process is killed before the
+    /// write, recovery finds the attempt without its end and says so. `said` where the event differs from its attempt in
+    /// id, time, kind, response and duration alone.
+    ///
+    /// # Errors
+    /// As [`Lane::append`].
+    pub fn append_outcome(&self, event: &Event, said: Option<&Said>) -> Result<bool, AuditError> {
+        let first = self.shared.writer.lock().pending.is_empty();
+        self.shared.append(Entry { event, said }, When::Soon).map(|_| first)
+    }
+
+    /// Writes what waits. What cannot be written goes on waiting, and the lane tries again by itself.
+    pub fn flush(&self) {
+        let flushed = {
+            let mut writer = self.shared.writer.lock();
+            writer.mend().and_then(|()| writer.flush())
+        };
+        if flushed.is_err() {
+            self.shared.trouble();
+        }
     }
 
     /// Waits until the record at `position` is durable, together with everybody else who waits.

@@ -34,6 +34,7 @@ pub mod tail;
 pub mod verify;
 
 pub use checkpoint::{Head, Signer};
+pub use encode::Said;
 pub use error::AuditError;
 pub use export::{Format, export};
 pub use frame::{BadLine, Record, read_line};

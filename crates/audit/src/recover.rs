@@ -116,8 +116,11 @@ fn close_each(core: &Core, lanes: &[Lane]) -> ((u64, u64), Option<AuditError>) {
     for lane in lanes {
         let ended = abandon(core, lane).and_then(|count| {
             abandoned += count;
-            lane.shared.writer.lock().close();
-            lane.shared.sync_now().map_err(|why| lane.shared.unavailable(&why))
+            let mut writer = lane.shared.writer.lock();
+            writer.close();
+            let flushed = writer.flush();
+            drop(writer);
+            flushed.and_then(|()| lane.shared.sync_now()).map_err(|why| lane.shared.unavailable(&why))
         });
         lane.shared.syncer.stop();
         match ended {

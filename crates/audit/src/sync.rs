@@ -176,7 +176,14 @@ impl Shared {
     /// Makes everything written so far durable, in this thread; gives where the chain stands durably.
     pub(crate) fn sync_now(self: &Arc<Self>) -> io::Result<Link> {
         let _one = self.syncer.one.lock();
-        let job = self.writer.lock().unsynced();
+        let job = {
+            let mut writer = self.writer.lock();
+            if writer.mend().and_then(|()| writer.flush()).is_err() {
+                // What is written can be made durable all the same.
+                self.trouble();
+            }
+            writer.unsynced()
+        };
         if self.syncer.is_shut() {
             return Err(io::Error::other("an earlier sync failed and has not been made good"));
         }
@@ -231,6 +238,7 @@ impl Shared {
             self.syncer.progress.send_modify(|progress| *progress = Progress { done: job.link.seq, failed: false });
             self.syncer.shut.store(false, Ordering::Release);
         }
+        writer.flush().map_err(unavailable)?;
         self.pay_owed(&mut writer)?;
         drop(writer);
         self.syncer.wanted.lock().trouble = false;

@@ -64,15 +64,20 @@ impl Accepted {
         snapshot: &Snapshot,
         request: Request<Incoming>,
     ) -> Result<Self, Box<Refused>> {
-        let mut recorder = Recorder::begin(worker, &link.source);
+        let recorder = Recorder::begin(worker, &link.source);
         let (mut parts, body) = request.into_parts();
         let upgrade = parts.extensions.remove::<OnUpgrade>();
-        let host = parts.uri.authority().map_or("", |authority| authority.as_str());
-        let host = link.origin.as_ref().map_or(host, |origin| origin.host.as_str());
-        recorder.asked(parts.method.as_str(), host, parts.uri.path_and_query().map_or("", |target| target.as_str()));
+        let (method, uri) = (parts.method.clone(), parts.uri.clone());
         let leg = leg_of(link, &parts.uri);
         let mut trip = Trip { recorder, leg, unread: None, held: None };
+        // For refusals alone; what is accepted is recorded in its canonical form.
+        let asked = |trip: &mut Trip| {
+            let host = uri.authority().map_or("", |authority| authority.as_str());
+            let host = link.origin.as_ref().map_or(host, |origin| origin.host.as_str());
+            trip.recorder.asked(method.as_str(), host, uri.path_and_query().map_or("", |target| target.as_str()));
+        };
         if worker.gateway.drain.is_cancelled() {
+            asked(&mut trip);
             return Err(trip.refuse(ending()));
         }
         let claim = Claim::take(leg, &mut parts.headers);
@@ -84,6 +89,7 @@ impl Accepted {
                 Ok(Self { request, claim, upgrade, trip })
             }
             Err(refusal) => {
+                asked(&mut trip);
                 if let Some(live) = &link.session {
                     trip.recorder.identified(live);
                     trip.recorder.mask();

@@ -29,7 +29,7 @@ pub(crate) struct Ready {
     pub(crate) cut: Option<CancellationToken>,
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) upgrade: Option<OnUpgrade>,
-    pub(crate) gate: Option<Gate>,
+    pub(crate) gate: Option<Box<Gate>>,
     pub(crate) who: Who,
     pub(crate) trip: Trip,
 }
@@ -95,9 +95,9 @@ pub(crate) fn arm(worker: &Arc<Worker>, resolved: Resolved) -> Result<Ready, Box
 }
 
 /// What is judged again while a WebSocket stays open; other exchanges end with their answer.
-fn gate(worker: &Arc<Worker>, classified: &Classified) -> Option<Gate> {
+fn gate(worker: &Arc<Worker>, classified: &Classified) -> Option<Box<Gate>> {
     classified.upgrade.as_ref()?;
-    Some(Gate {
+    Some(Box::new(Gate {
         worker: Arc::clone(worker),
         live: Arc::clone(&classified.who.live),
         exchange: classified.trip.recorder.exchange(),
@@ -107,7 +107,7 @@ fn gate(worker: &Arc<Worker>, classified: &Classified) -> Option<Gate> {
         presented: classified.presented.as_ref().map(|(_, name)| name.clone()),
         opening: classified.classification.clone(),
         judged: Instant::now(),
-    })
+    }))
 }
 
 /// Names and pointers of what the answer will say was created.

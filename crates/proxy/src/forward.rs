@@ -1,10 +1,11 @@
 //! Stage 7: the attempt is written, the permit is spent, the request leaves. No redirect is followed, nothing is
 //! retried unless nothing was sent.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -12,6 +13,7 @@ use inject::{Armed, ArmedParts, Needles};
 use model::canonical::Origin;
 use model::{Code, CredentialName, Refusal, bounds};
 use policy::Permit;
+use smallvec::SmallVec;
 use tokio_util::sync::CancellationToken;
 
 use crate::accepted::Trip;
@@ -36,7 +38,7 @@ pub(crate) struct Answered {
     pub(crate) origin: Origin,
     pub(crate) judged: Judged,
     pub(crate) upgrade: Option<OnUpgrade>,
-    pub(crate) gate: Option<Gate>,
+    pub(crate) gate: Option<Box<Gate>>,
     pub(crate) who: Who,
     pub(crate) trip: Trip,
 }
@@ -61,7 +63,7 @@ pub(crate) async fn forward(worker: &Arc<Worker>, mut ready: Ready) -> Result<An
     {
         Err(refusal)
     } else {
-        let send = worker.pool.send(&snapshot.dialer, key, request, upgrade.is_some());
+        let send = pin!(worker.pool.send(&snapshot.dialer, key, request, upgrade.is_some()));
         send_within(send, &who, cut.as_ref(), &judged).await
     };
     match sent {
@@ -185,28 +187,35 @@ fn not_sent(error: &SendError) -> Refusal {
 
 /// Fields of an answer that belong to one hop, or that lead clients around the proxy (row A14).
 pub(crate) fn clean_answer(headers: &mut HeaderMap) {
-    const DROPPED: [&str; 9] = [
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-connection",
-        "te",
-        "transfer-encoding",
-        "upgrade",
-        "alt-svc",
-        "trailer",
-    ];
-    let nominated: Vec<http::HeaderName> = headers
-        .get_all(http::header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|text| text.split(','))
-        .filter_map(|token| http::HeaderName::from_bytes(token.trim().to_ascii_lowercase().as_bytes()).ok())
-        .collect();
-    for name in nominated {
+    if headers.contains_key(header::CONNECTION) {
+        let nominated: Vec<HeaderName> = headers
+            .get_all(header::CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|text| text.split(','))
+            .filter_map(|token| HeaderName::from_bytes(token.trim().to_ascii_lowercase().as_bytes()).ok())
+            .collect();
+        for name in nominated {
+            headers.remove(name);
+        }
+    }
+    let dropped: SmallVec<[HeaderName; 8]> = headers.keys().filter(|name| is_dropped(name)).cloned().collect();
+    for name in dropped {
         headers.remove(name);
     }
-    for name in DROPPED {
-        headers.remove(name);
-    }
+}
+
+fn is_dropped(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-connection"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+            | "alt-svc"
+            | "trailer"
+    )
 }

@@ -10,13 +10,19 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::gateway::Worker;
 use crate::tunnel;
 
+/// The runtime wakes itself, by a write and a read of a descriptor, whenever a timer is set that is due before all
+/// others; each exchange would pay that. One timer that is always due sooner spares it: no patience of ours is shorter.
+const PULSE: Duration = Duration::from_secs(1);
+
 /// Accepts until the process is told to stop.
 pub async fn listen(worker: Arc<Worker>, listener: TcpListener) {
     let drain = worker.gateway.drain.clone();
+    let mut pulse = tokio::time::interval(PULSE);
     loop {
         tokio::select! {
             biased;
             () = drain.cancelled() => return,
+            _ = pulse.tick() => {}
             accepted = listener.accept() => match accepted {
                 Ok((tcp, peer)) => take(&worker, tcp, peer),
                 Err(error) => {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use audit::Position;
+use audit::Said;
 use model::event::{ApprovalRecord, CredentialUse, Kind, RequestRecord, ResponseRecord, Verdict};
 use model::id::ReservationId;
 use model::{
@@ -28,12 +28,15 @@ enum Progress {
 /// What is said of one exchange, as it becomes known.
 pub(crate) struct Recorder {
     worker: Arc<Worker>,
-    event: Event,
+    /// Boxed: a recorder is handed from stage to stage, and an event is most of a kilobyte.
+    event: Box<Event>,
     accepted: Timestamp,
     progress: Progress,
     class: Class,
     session: Option<Arc<LiveSession>>,
     reservation: Option<ReservationId>,
+    /// What the attempt said, for an outcome that says the same.
+    said: Option<Said>,
 }
 
 impl Recorder {
@@ -41,7 +44,7 @@ impl Recorder {
     pub(crate) fn begin(worker: &Arc<Worker>, source: &Arc<str>) -> Self {
         let now = worker.gateway.clock.now();
         let random = &*worker.gateway.random;
-        let mut event = Event::new(EventId::fresh(now, random), now, Kind::Refusal, Tenant::local());
+        let mut event = Box::new(Event::new(EventId::fresh(now, random), now, Kind::Refusal, Tenant::local()));
         event.exchange = Some(ExchangeId::fresh(now, random));
         event.request = Some(RequestRecord { source: Arc::clone(source), ..RequestRecord::default() });
         Self {
@@ -52,6 +55,7 @@ impl Recorder {
             class: Class::Read,
             session: None,
             reservation: None,
+            said: None,
         }
     }
 
@@ -173,7 +177,9 @@ impl Recorder {
     /// The record could not be written or, where the policy of syncing asks for it, made durable.
     pub(crate) async fn attempt(&mut self) -> Result<Attempt, Refusal> {
         self.stamp(Kind::Attempt);
-        let position = self.append().map_err(|error| audit_refusal(&error))?;
+        let written = self.worker.lane.append_attempt(&self.event);
+        let (position, said) = written.map_err(|error| audit_refusal(&error))?;
+        self.said = said;
         self.progress = Progress::Attempted;
         if self.worker.gateway.sync.needs_sync(self.class) {
             self.worker.lane.synced(position).await.map_err(|error| audit_refusal(&error))?;
@@ -192,11 +198,12 @@ impl Recorder {
         self.event.response = Some(response);
         if cut.is_some() {
             self.event.code = cut;
+            self.said = None;
         }
         if let Some(live) = &self.session {
             live.tally.allowed.fetch_add(1, Relaxed);
         }
-        self.close();
+        self.close_soon();
     }
 
     /// Writes that we answered instead of the upstream. A refusal before the attempt gives reserved limits back.
@@ -253,18 +260,31 @@ impl Recorder {
         self.event.time = now;
     }
 
-    fn append(&mut self) -> Result<Position, audit::AuditError> {
-        self.worker.lane.append(&self.event)
-    }
-
     fn close(&mut self) {
         if self.progress == Progress::Open {
             self.nothing_sent();
         }
         self.progress = Progress::Closed;
-        if let Err(error) = self.append() {
+        if let Err(error) = self.worker.lane.append(&self.event) {
             // Nothing can be refused any more; recovery will find the attempt without an end.
             tracing::error!(%error, "the last record of an exchange could not be written");
+        }
+    }
+}
+
+impl Recorder {
+    /// [`close`](Self::close) with a write that is shared with whatever else this thread records in this turn.
+    fn close_soon(&mut self) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return self.close() };
+        self.progress = Progress::Closed;
+        match self.worker.lane.append_outcome(&self.event, self.said.as_ref()) {
+            Ok(false) => {}
+            Ok(true) => {
+                // Runs after the tasks that are ready now.
+                let lane = self.worker.lane.clone();
+                runtime.spawn(async move { lane.flush() });
+            }
+            Err(error) => tracing::error!(%error, "the last record of an exchange could not be written"),
         }
     }
 }

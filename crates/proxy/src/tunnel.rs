@@ -1,12 +1,15 @@
 //! A client's connection: what it is for, and TLS under our own certificate where it is a tunnel.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Request, Response};
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
+use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use model::canonical::{Malformed, Origin, Scheme, parse_authority};
 use model::{Code, Refusal, bounds};
@@ -14,10 +17,11 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::accepted::malformed;
+use crate::body::AnswerBody;
 use crate::exchange::exchange;
 use crate::gateway::Worker;
 use crate::identify::{self, Claim};
-use crate::net::guard::{FirstHead, Guard, Rewind, Violation, read_first_head};
+use crate::net::guard::{self, FirstHead, Guard, Rewind, Violation, read_first_head};
 use crate::record::Recorder;
 use crate::respond::{self, Side};
 use crate::session::LiveSession;
@@ -40,7 +44,7 @@ pub(crate) async fn serve(worker: Arc<Worker>, mut tcp: TcpStream, peer: SocketA
     let mut link = Link { source, address: peer.ip(), origin: None, session: None };
     let first = match within(bounds::HEAD_SECONDS_MAX, read_first_head(&mut tcp)).await {
         Some(Ok(Some(first))) => first,
-        Some(Err(violation)) => return refuse_raw(&worker, &link, &mut tcp, &violation).await,
+        Some(Err(violation)) => return refuse_raw(&worker, &link, tcp, &violation).await,
         Some(Ok(None)) | None => return,
     };
     if first.method != Method::CONNECT {
@@ -111,7 +115,8 @@ async fn intercept(worker: Arc<Worker>, mut link: Link, tcp: TcpStream) {
         return speak_http1(worker, Arc::new(link), tcp).await;
     }
     link.origin = Some(Origin { scheme: Scheme::Https, ..origin.clone() });
-    let handshake = worker.gateway.authority.accept(tcp, &origin.host);
+    // On the heap: a handshake is large and over soon, the connection's task stays.
+    let handshake = Box::pin(worker.gateway.authority.accept(tcp, &origin.host));
     let tls = match within(bounds::HEAD_SECONDS_MAX, handshake).await {
         Some(Ok(tls)) => tls,
         Some(Err(error)) => return record_handshake(&worker, &link, &error.to_string()),
@@ -137,49 +142,43 @@ fn record_handshake(worker: &Arc<Worker>, link: &Link, why: &str) {
     recorder.refused(&refusal, 421);
 }
 
-async fn speak_http1<IO>(worker: Arc<Worker>, link: Arc<Link>, io: IO)
+/// What hyper calls for each request of a connection.
+struct Exchanges {
+    worker: Arc<Worker>,
+    link: Arc<Link>,
+}
+
+impl Service<Request<Incoming>> for Exchanges {
+    type Response = Response<AnswerBody>;
+    type Error = Infallible;
+    /// On the heap, for as long as it takes: a connection that is idle holds nothing of it.
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let (worker, link) = (Arc::clone(&self.worker), Arc::clone(&self.link));
+        Box::pin(async move { Ok(exchange(worker, link, request).await) })
+    }
+}
+
+/// hyper's connections, made where they stay: as locals of an async function they would be held several times over.
+type One<IO> = Pin<Box<http1::UpgradeableConnection<TokioIo<Guard<IO>>, Exchanges>>>;
+type Many<IO> = Pin<Box<http2::Connection<TokioIo<IO>, Exchanges, TokioExecutor>>>;
+
+fn connection_one<IO>(io: IO, exchanges: Exchanges) -> (One<IO>, guard::Refused<IO>)
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (guard, violation) = Guard::new(io);
-    let (drain, cut) = (worker.gateway.drain.clone(), worker.gateway.cut.clone());
-    let service = {
-        let (worker, link) = (Arc::clone(&worker), Arc::clone(&link));
-        service_fn(move |request| {
-            let exchange = exchange(Arc::clone(&worker), Arc::clone(&link), request);
-            async move { Ok::<_, std::convert::Infallible>(exchange.await) }
-        })
-    };
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).auto_date_header(false).max_headers(bounds::HEADER_FIELDS_MAX);
     builder.header_read_timeout(Duration::from_secs(bounds::IDLE_SECONDS_MAX)).max_buf_size(bounds::HEAD_BYTES_MAX * 2);
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(guard), service).with_upgrades());
-    let mut draining = false;
-    loop {
-        tokio::select! {
-            biased;
-            _ = connection.as_mut() => break,
-            () = cut.cancelled() => return,
-            () = drain.cancelled(), if !draining => {
-                draining = true;
-                connection.as_mut().graceful_shutdown();
-            }
-        }
-    }
-    if let Some((violation, mut io)) = violation.take() {
-        refuse_raw(&worker, &link, &mut io, &violation).await;
-    }
+    (Box::pin(builder.serve_connection(TokioIo::new(guard), exchanges).with_upgrades()), violation)
 }
 
-async fn speak_http2<IO>(worker: Arc<Worker>, link: Arc<Link>, io: IO)
+fn connection_many<IO>(io: IO, exchanges: Exchanges) -> Many<IO>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (drain, cut) = (worker.gateway.drain.clone(), worker.gateway.cut.clone());
-    let service = service_fn(move |request| {
-        let exchange = exchange(Arc::clone(&worker), Arc::clone(&link), request);
-        async move { Ok::<_, std::convert::Infallible>(exchange.await) }
-    });
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder.timer(TokioTimer::new()).auto_date_header(false);
     // Bounds against rapid reset, CONTINUATION and HPACK floods (row J129); windows wide enough for a fast upload.
@@ -187,24 +186,73 @@ where
     builder.max_header_list_size(bounds::HEAD_BYTES_MAX as u32).initial_stream_window_size(1 << 20);
     builder.initial_connection_window_size(4 << 20).max_send_buf_size(512 * 1024);
     builder.keep_alive_interval(Duration::from_secs(bounds::IDLE_SECONDS_MAX));
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
-    let mut draining = false;
-    loop {
-        tokio::select! {
-            biased;
-            _ = connection.as_mut() => return,
-            () = cut.cancelled() => return,
-            () = drain.cancelled(), if !draining => {
-                draining = true;
-                connection.as_mut().graceful_shutdown();
+    Box::pin(builder.serve_connection(TokioIo::new(io), exchanges))
+}
+
+/// Serves HTTP/1.1 on `io` to its end. Not an async function: its future would hold room for `io` as long as it lives.
+fn speak_http1<IO>(worker: Arc<Worker>, link: Arc<Link>, io: IO) -> impl Future<Output = ()> + Send
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (drain, cut) = (worker.gateway.drain.clone(), worker.gateway.cut.clone());
+    let (mut connection, violation) =
+        connection_one(io, Exchanges { worker: Arc::clone(&worker), link: Arc::clone(&link) });
+    async move {
+        let mut draining = false;
+        loop {
+            tokio::select! {
+                biased;
+                _ = connection.as_mut() => break,
+                () = cut.cancelled() => return,
+                () = drain.cancelled(), if !draining => {
+                    draining = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+        }
+        drop(connection);
+        if let Some((violation, io)) = violation.take() {
+            refuse_raw(&worker, &link, io, &violation).await;
+        }
+    }
+}
+
+fn speak_http2<IO>(worker: Arc<Worker>, link: Arc<Link>, io: IO) -> impl Future<Output = ()> + Send
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (drain, cut) = (worker.gateway.drain.clone(), worker.gateway.cut.clone());
+    let mut connection = connection_many(io, Exchanges { worker, link });
+    async move {
+        let mut draining = false;
+        loop {
+            tokio::select! {
+                biased;
+                _ = connection.as_mut() => return,
+                () = cut.cancelled() => return,
+                () = drain.cancelled(), if !draining => {
+                    draining = true;
+                    connection.as_mut().graceful_shutdown();
+                }
             }
         }
     }
 }
 
 /// Octets that hyper never saw: one answer, one record, and the connection closes.
-async fn refuse_raw<IO: AsyncWrite + Unpin>(worker: &Arc<Worker>, link: &Link, io: &mut IO, violation: &Violation) {
-    refuse_octets(worker, link, io, (violation.method(), violation.target()), &violation.refusal()).await;
+fn refuse_raw<'a, IO>(
+    worker: &'a Arc<Worker>,
+    link: &'a Link,
+    mut io: IO,
+    violation: &'a Violation,
+) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>
+where
+    IO: AsyncWrite + Unpin + Send + 'a,
+{
+    Box::pin(async move {
+        let asked = (violation.method(), violation.target());
+        refuse_octets(worker, link, &mut io, asked, &violation.refusal()).await;
+    })
 }
 
 async fn refuse_octets<IO: AsyncWrite + Unpin>(

@@ -69,7 +69,7 @@ pub(crate) fn switch(worker: &Arc<Worker>, answered: Answered) -> Result<Respons
 
 struct Joint {
     traffic: Traffic,
-    gate: Gate,
+    gate: Box<Gate>,
     cut: Vec<CancellationToken>,
     recorder: Recorder,
     _place: Place,

@@ -247,7 +247,8 @@ where
                 Err((error, None)) => return Err(broken(&key, &error, false)),
             }
         }
-        let connection = self.dial(dialer, &key, upgrade).await?;
+        // On the heap: most exchanges never dial, and would carry the room for it from stage to stage.
+        let connection = Box::pin(self.dial(dialer, &key, upgrade)).await?;
         match self.send_on(connection, &key, request, upgrade).await {
             Ok(response) => asked_for(response, &key, upgrade),
             Err((error, back)) => Err(broken(&key, &error, back.is_some())),

@@ -1,6 +1,6 @@
 //! Sees that configuration files have changed, and reads them again as one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -70,8 +70,9 @@ pub fn watch(sources: &Sources) -> mpsc::Receiver<anyhow::Result<Sources>> {
     receiver
 }
 
-fn named_files(sources: &Sources) -> Vec<PathBuf> {
-    let Ok((document, _)) = sources.document() else { return Vec::new() };
+/// Each once: a thousand hosts may share one authority.
+fn named_files(sources: &Sources) -> BTreeSet<PathBuf> {
+    let Ok((document, _)) = sources.document() else { return BTreeSet::new() };
     let services = document.services.iter().map(|entry| sources.folder().join(&entry.value));
     let certificates =
         document.upstreams.iter().filter_map(|(_, entry)| Some(sources.folder().join(&entry.ca.as_ref()?.value)));
