@@ -11,7 +11,7 @@ use std::future::Future;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use model::event::Kind;
 use model::{Event, ExchangeId};
@@ -67,6 +67,8 @@ pub(crate) struct Shared {
     pub lock: Mutex<Option<LaneLock>>,
     owed: Mutex<VecDeque<Event>>,
     owed_count: AtomicUsize,
+    /// Somebody will flush.
+    flush_due: AtomicBool,
 }
 
 /// A part of a segment that is written but not synced.
@@ -201,6 +203,7 @@ impl Shared {
             lock: Mutex::new(Some(lock)),
             owed: Mutex::default(),
             owed_count: AtomicUsize::new(0),
+            flush_due: AtomicBool::new(false),
         }))
     }
 
@@ -269,13 +272,12 @@ impl Shared {
         let waited = writer.pending.len();
         writer.pending.extend_from_slice(&writer.line);
         let before = std::mem::replace(&mut writer.link, Link { seq, hash });
-        if when == When::Now || writer.pending.len() > PENDING_BYTES_MAX {
-            if let Err(why) = writer.flush() {
-                // This record was never there; those before it go on waiting.
-                writer.pending.truncate(waited);
-                writer.link = before;
-                return Err(unavailable(why));
-            }
+        let now = when == When::Now || writer.pending.len() > PENDING_BYTES_MAX;
+        if now && let Err(why) = writer.flush() {
+            // This record was never there; those before it go on waiting.
+            writer.pending.truncate(waited);
+            writer.link = before;
+            return Err(unavailable(why));
         }
         writer.open.note(event.kind, event.exchange, (writer.number, begin));
         Ok(Position(seq))
@@ -418,12 +420,13 @@ impl Lane {
     /// # Errors
     /// As [`Lane::append`].
     pub fn append_outcome(&self, event: &Event, said: Option<&Said>) -> Result<bool, AuditError> {
-        let first = self.shared.writer.lock().pending.is_empty();
-        self.shared.append(Entry { event, said }, When::Soon).map(|_| first)
+        self.shared.append(Entry { event, said }, When::Soon)?;
+        Ok(!self.shared.flush_due.swap(true, Ordering::AcqRel))
     }
 
     /// Writes what waits. What cannot be written goes on waiting, and the lane tries again by itself.
     pub fn flush(&self) {
+        self.shared.flush_due.store(false, Ordering::Release);
         let flushed = {
             let mut writer = self.shared.writer.lock();
             writer.mend().and_then(|()| writer.flush())

@@ -109,12 +109,42 @@ const fn civil_from_days(days: i64) -> (i64, i64, i64) {
     (era * 400 + year + if month <= 2 { 1 } else { 0 }, month, of_year - (153 * shifted + 2) / 5 + 1)
 }
 
-impl fmt::Display for Timestamp {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Timestamp {
+    /// RFC 3339 in a buffer on the stack: every record has a time, and `fmt` takes longer than the rest of a field.
+    /// None outside the years 0 to 9999.
+    fn text(self, out: &mut [u8; 27]) -> Option<&str> {
         let secs = self.0.div_euclid(MICROS);
         let (year, month, day) = civil_from_days(secs.div_euclid(86_400));
         let rest = secs.rem_euclid(86_400);
         let micros = self.0.rem_euclid(MICROS);
+        if !(0..=9_999).contains(&year) {
+            return None;
+        }
+        *out = *b"0000-00-00T00:00:00.000000Z";
+        let mut put = |end: usize, digits: usize, mut number: i64| {
+            for slot in out.iter_mut().take(end).rev().take(digits) {
+                *slot = b'0' + (number % 10) as u8;
+                number /= 10;
+            }
+        };
+        put(4, 4, year);
+        put(7, 2, month);
+        put(10, 2, day);
+        put(13, 2, rest / 3_600);
+        put(16, 2, rest / 60 % 60);
+        put(19, 2, rest % 60);
+        put(26, 6, micros);
+        std::str::from_utf8(out).ok()
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(text) = self.text(&mut [0; 27]) {
+            return out.write_str(text);
+        }
+        let (year, month, day) = civil_from_days(self.0.div_euclid(MICROS).div_euclid(86_400));
+        let (rest, micros) = (self.0.div_euclid(MICROS).rem_euclid(86_400), self.0.rem_euclid(MICROS));
         let (hour, minute, second) = (rest / 3_600, rest / 60 % 60, rest % 60);
         write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
     }
@@ -122,7 +152,10 @@ impl fmt::Display for Timestamp {
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(self)
+        match self.text(&mut [0; 27]) {
+            Some(text) => to.serialize_str(text),
+            None => to.collect_str(self),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use audit::Said;
 use model::event::{ApprovalRecord, CredentialUse, Kind, RequestRecord, ResponseRecord, Verdict};
@@ -13,6 +14,10 @@ use model::{
 
 use crate::gateway::Worker;
 use crate::session::LiveSession;
+
+/// How long an outcome may wait for the next record to be written with. What asks for the log's head, a checkpoint and the
+/// end of the process write it at once.
+const OUTCOME_WAIT_MAX: Duration = Duration::from_millis(5);
 
 /// How far an exchange got; decides what is written when it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -273,16 +278,18 @@ impl Recorder {
 }
 
 impl Recorder {
-    /// [`close`](Self::close) with a write that is shared with whatever else this thread records in this turn.
+    /// [`close`](Self::close) with a write that is shared with the next record of this thread.
     fn close_soon(&mut self) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return self.close() };
         self.progress = Progress::Closed;
         match self.worker.lane.append_outcome(&self.event, self.said.as_ref()) {
             Ok(false) => {}
             Ok(true) => {
-                // Runs after the tasks that are ready now.
                 let lane = self.worker.lane.clone();
-                runtime.spawn(async move { lane.flush() });
+                runtime.spawn(async move {
+                    tokio::time::sleep(OUTCOME_WAIT_MAX).await;
+                    lane.flush();
+                });
             }
             Err(error) => tracing::error!(%error, "the last record of an exchange could not be written"),
         }

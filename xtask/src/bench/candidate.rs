@@ -150,6 +150,15 @@ impl Candidate {
 }
 
 impl Live {
+    /// The same process, asked without a credential.
+    pub fn bare(&self) -> Self {
+        let mut arguments = self.arguments.clone();
+        if let Some(at) = arguments.iter().position(|text| text.starts_with("Authorization:")) {
+            arguments.drain(at.saturating_sub(1)..=at);
+        }
+        Self { child: None, arguments, base: self.base.clone() }
+    }
+
     /// The candidate's process, where it is one.
     pub fn id(&self) -> Option<u32> {
         self.child.as_ref().map(Child::id)

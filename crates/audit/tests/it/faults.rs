@@ -193,3 +193,28 @@ fn power_lost_at_any_point() {
     }
     assert!(faults.syncs.load(Ordering::SeqCst) > 40);
 }
+
+#[test]
+fn outcomes_that_wait_survive_a_full_disk() {
+    let home = tempfile::tempdir().unwrap();
+    let (log, faults) = bad_log(home.path(), 79);
+    let lane = log.lane().unwrap();
+    let (_, said) = lane.append_attempt(&event(Kind::Attempt, 1)).unwrap();
+    assert!(lane.append_outcome(&event(Kind::Outcome, 1), said.as_ref()).unwrap());
+    faults.write_tears.store(true, Ordering::SeqCst);
+    lane.flush();
+    assert!(lane.append(&event(Kind::Attempt, 2)).is_err(), "nothing new may leave");
+    faults.write_tears.store(false, Ordering::SeqCst);
+    heals(&lane, 3);
+    log.close().unwrap();
+    let found: Vec<_> =
+        records(home.path()).into_iter().map(|record| (record.event.kind, record.event.exchange)).collect();
+    let one = event(Kind::Outcome, 1).exchange;
+    assert_eq!(found.iter().filter(|(_, exchange)| *exchange == one).count(), 2, "{found:?}");
+    assert!(found.contains(&(Kind::Outcome, one)), "the one that waited");
+    assert!(
+        !found.iter().any(|(_, exchange)| *exchange == event(Kind::Attempt, 2).exchange),
+        "the one that was refused"
+    );
+    assert!(whole(home.path(), None).open.is_empty());
+}

@@ -13,4 +13,5 @@ mod readers;
 mod recovery;
 mod support;
 mod tampering;
+mod waiting;
 mod writing;

@@ -75,12 +75,14 @@ impl Bundle {
 
 fn encode(der: &[u8]) -> String {
     let text = STANDARD.encode(der);
-    let mut out = format!("{BEGIN}\n");
-    for (at, letter) in text.chars().enumerate() {
-        if at > 0 && at % 64 == 0 {
-            out.push('\n');
-        }
-        out.push(letter);
+    let mut out = String::with_capacity(text.len() + text.len() / 64 + 64);
+    out.push_str(BEGIN);
+    let mut rest = text.as_str();
+    while !rest.is_empty() {
+        let (line, after) = rest.split_at_checked(64).unwrap_or((rest, ""));
+        out.push('\n');
+        out.push_str(line);
+        rest = after;
     }
     out.push('\n');
     out.push_str(END);
@@ -91,7 +93,8 @@ fn encode(der: &[u8]) -> String {
 /// Certificates of a PEM file; what is none is left out.
 fn decode(pem: &str) -> Vec<Vec<u8>> {
     let body = |part: &str| {
-        let text: String = part.split_once(END)?.0.chars().filter(|letter| !letter.is_ascii_whitespace()).collect();
+        let mut text = part.split_once(END)?.0.as_bytes().to_vec();
+        text.retain(|letter| !letter.is_ascii_whitespace());
         STANDARD.decode(text).ok().filter(|der| !der.is_empty())
     };
     pem.split(BEGIN).skip(1).filter_map(body).collect()

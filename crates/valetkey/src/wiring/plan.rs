@@ -7,7 +7,7 @@ use catalog::Catalog;
 use model::canonical::{Host, parse_authority};
 use model::{AgentName, CredentialName, Digest, ServiceName};
 use policy::Rules;
-use policy::document::{Document, Inject, Sync};
+use policy::document::{Document, Inject, Note, Sync};
 use proxy::gateway::Snapshot;
 use proxy::net::address::Own;
 use proxy::net::dial::{Dialer, Upstream};
@@ -66,8 +66,21 @@ impl Plan {
     /// # Errors
     /// Diagnostics with line and column, one a line; files that cannot be read.
     pub fn make(sources: &Sources, found: &[Held]) -> anyhow::Result<Self> {
-        let (mut document, notes) = sources.document()?;
+        let read = sources.document()?;
         let catalog = Catalog::with(sources.services()?).context("the service files cannot be used together")?;
+        Self::of(read, catalog, sources, found)
+    }
+
+    /// [`make`](Self::make) of what was read already.
+    ///
+    /// # Errors
+    /// As [`make`](Self::make).
+    pub fn of(
+        (mut document, notes): (Document, Vec<Note>),
+        catalog: Catalog,
+        sources: &Sources,
+        found: &[Held],
+    ) -> anyhow::Result<Self> {
         let words = catalog.vocabulary();
         let mut credentials = declared(&document, &catalog)?;
         let guarded = document.agents.is_empty();
@@ -146,6 +159,8 @@ fn declared(document: &Document, catalog: &Catalog) -> anyhow::Result<Vec<Held>>
 
 fn upstreams(document: &Document, sources: &Sources) -> anyhow::Result<Vec<(Host, u16, Upstream)>> {
     let mut all = Vec::new();
+    // A thousand hosts may share one authority; it is read once.
+    let mut authorities: BTreeMap<&str, Trust> = BTreeMap::new();
     for (name, entry) in &document.upstreams {
         let address: SocketAddr = entry.address.value.parse().with_context(|| {
             let (host, address) = (&name.value, &entry.address.value);
@@ -153,8 +168,12 @@ fn upstreams(document: &Document, sources: &Sources) -> anyhow::Result<Vec<(Host
         })?;
         let trust = match &entry.ca {
             Some(path) => {
-                let pem = sources.read_beside(&path.value)?;
-                Some(Trust::pem(&pem).with_context(|| format!("upstream `{}`: `{}`", name.value, path.value))?)
+                if !authorities.contains_key(path.value.as_str()) {
+                    let within = || format!("upstream `{}`: `{}`", name.value, path.value);
+                    let pem = sources.read_beside(&path.value).with_context(within)?;
+                    authorities.insert(&path.value, Trust::pem(&pem).with_context(within)?);
+                }
+                authorities.get(path.value.as_str()).cloned()
             }
             None => None,
         };

@@ -103,10 +103,16 @@ fn plan_for(ambient: &Ambient, wanted: &Run) -> anyhow::Result<(Plan, Option<Sou
     let discovery = Discovery::search(ambient, &catalog, &wanted.flags)?;
     discovery.report().iter().for_each(|line| note(line));
     let found: Vec<Held> = discovery.found.iter().map(held).collect();
-    let (document, _) = sources.document()?;
-    let guarded = document.agents.is_empty();
-    let sources = if guarded { sources.with_services(discovery.services.clone()) } else { sources };
-    let mut plan = Plan::make(&sources, if guarded { &found } else { &[] })?;
+    let read = sources.document()?;
+    let guarded = read.0.agents.is_empty();
+    let (sources, mut plan) = if guarded {
+        let sources = sources.with_services(discovery.services.clone());
+        let plan = Plan::make(&sources, &found)?;
+        (sources, plan)
+    } else {
+        let plan = Plan::of(read, catalog, &sources, &[])?;
+        (sources, plan)
+    };
     plan.way_out = way_out(ambient)?;
     plan.notes.iter().for_each(|text| note(text));
     if guarded {
