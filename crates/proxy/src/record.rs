@@ -40,7 +40,7 @@ pub(crate) struct Recorder {
     class: Class,
     session: Option<Arc<LiveSession>>,
     reservation: Option<ReservationId>,
-    /// What the attempt said, for an outcome that says the same.
+    /// What the attempt said, for an outcome that says the same; none once anything else of the event has changed.
     said: Option<Said>,
 }
 
@@ -92,6 +92,7 @@ impl Recorder {
     /// Masks real secrets in everything the agent chose: for requests that are refused because of one, or before they
     /// could be searched.
     pub(crate) fn mask(&mut self) {
+        self.said = None;
         let Some(known) = self.session.as_ref().and_then(|live| live.known.clone()) else { return };
         let masked = |text: &str| known.mask(text);
         if let Some(request) = &mut self.event.request {
@@ -107,6 +108,7 @@ impl Recorder {
 
     /// Replaces the path by its form with secrets redacted (query slots).
     pub(crate) fn redacted_path(&mut self, path: &str) {
+        self.said = None;
         if let Some(request) = &mut self.event.request {
             request.path = path.into();
         }
@@ -170,6 +172,7 @@ impl Recorder {
 
     /// Notes the body that is sent, where it is known beforehand.
     pub(crate) fn body(&mut self, hash: Option<Digest>, bytes: u64) {
+        self.said = None;
         if let Some(request) = &mut self.event.request {
             request.body_hash = hash;
             request.bytes = bytes;
