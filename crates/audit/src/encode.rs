@@ -257,6 +257,7 @@ fn cut(event: &Event, keep: &Keep) -> Event {
     for rule in &mut event.rules {
         *rule = Arc::from(short(rule, keep.text));
     }
+    event.rewritten.truncate(keep.items);
     event.sightings.truncate(keep.items);
     for sighting in &mut event.sightings {
         if let Place::Header(name) = &mut sighting.place {

@@ -80,6 +80,8 @@ pub struct Action {
     pub sentence: Option<Box<str>>,
     pub made: Vec<(Box<str>, Box<str>)>,
     pub answer: AnswerHint,
+    /// A real secret in its body is replaced by its placeholder.
+    pub model_request: bool,
 }
 
 /// One pattern of one action.

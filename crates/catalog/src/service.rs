@@ -115,6 +115,11 @@ impl Service {
         self.action(action).map_or(AnswerHint::Plain, |action| action.answer)
     }
 
+    /// Whether an action's body is a conversation with a model, in which real secrets are replaced, not refused.
+    pub fn is_model_request(&self, action: &str) -> bool {
+        self.action(action).is_some_and(|action| action.model_request)
+    }
+
     /// Every action id, in the order of the file.
     pub fn actions(&self) -> impl Iterator<Item = &ActionId> {
         self.tables.actions.iter().map(|action| &action.id)

@@ -179,6 +179,10 @@ pub struct Event {
     /// Placeholders seen.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub sightings: Vec<Sighting>,
+    /// Credentials whose real values stood in a model request's body and were replaced before it left: by the
+    /// session's placeholder, which is then among the sightings too, or by a mask where it holds none.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub rewritten: Vec<CredentialName>,
     /// From accepting to the end of the answer.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub duration_us: Option<u64>,
@@ -212,6 +216,7 @@ impl Event {
             request: None,
             response: None,
             sightings: Vec::new(),
+            rewritten: Vec::new(),
             duration_us: None,
         }
     }

@@ -17,6 +17,7 @@ use crate::body::{Held, finish, read_whole};
 use crate::exchange::Refused;
 use crate::gateway::{Snapshot, Worker};
 use crate::identify::{self, Identified};
+use crate::rewrite;
 use crate::session::{LiveSession, Place};
 use crate::tunnel::Link;
 
@@ -57,6 +58,13 @@ pub(crate) enum JudgedBody {
 }
 
 impl JudgedBody {
+    /// One that is in memory, with its digest.
+    pub(crate) fn whole(bytes: Bytes) -> Self {
+        let mut digest = [0u8; 32];
+        digest.copy_from_slice(sha(&SHA256, &bytes).as_ref());
+        Self::Whole(bytes, Digest(digest))
+    }
+
     /// The digest, where the body was judged.
     pub(crate) fn digest(&self) -> Option<Digest> {
         match self {
@@ -84,11 +92,7 @@ impl JudgedBody {
             () = live.cancelled().cancelled() => return Err(identify::ended()),
         };
         match read {
-            Ok(Ok(Some(bytes))) => {
-                let mut digest = [0u8; 32];
-                digest.copy_from_slice(sha(&SHA256, &bytes).as_ref());
-                Ok(Self::Whole(bytes, Digest(digest)))
-            }
+            Ok(Ok(Some(bytes))) => Ok(Self::whole(bytes)),
             Ok(Ok(None)) => Err(Refusal::new(Code::TooLarge, "The request's body is larger than a rule may judge")
                 .hint(format!("bodies that rules or people look at may have {bound} octets"))),
             Ok(Err(refusal)) => Err(refusal),
@@ -115,11 +119,18 @@ pub(crate) async fn classify(
         Ok(judged) => judged,
         Err(refusal) => return Err(trip.refuse(refusal)),
     };
-    let (classification, body) = judged;
+    let (mut classification, mut body) = judged;
+    let search = |body: &JudgedBody| live.known.as_ref()?.find(&request, body.bytes().map(|bytes| &**bytes));
+    let mut leak = search(&body);
+    if leak.is_some()
+        && let Some(clean) = rewrite::rewrite(&snapshot, (&live, &mut trip), &request, (&classification, &body))
+    {
+        (classification, body, leak) = (clean.classification, clean.body, None);
+        trip.recorder.rewritten(clean.names);
+    }
     let sightings = sight(worker, &snapshot, &live, &request, (&classification, body.bytes()));
     let Sightings { list, presented, refusal } = sightings;
     trip.recorder.classified(&classification, list);
-    let leak = live.known.as_ref().and_then(|known| known.find(&request, body.bytes().map(|bytes| &**bytes)));
     if leak.is_some() {
         trip.recorder.mask();
     }
@@ -143,23 +154,26 @@ async fn judge(
         first.needs_body || snapshot.rules.needs_body(subject, &first) || needs_body_slot(snapshot, request.origin());
     // A body that is short is searched for real secrets before even its head leaves; a longer one while it passes.
     let short = matches!(request.length(), Length::Known(length) if length <= SEARCHED_FIRST_BYTES_MAX);
-    let needed = needed || live.known.is_some() && short;
+    let needed = needed || live.known.is_some() && (short || is_conversation(snapshot, request, &first));
     if !streamed || !needed {
         return Ok((first, body));
     }
-    let fact_bound = first.bounds.body_fact_bytes.unwrap_or(bounds::BODY_FACT_BYTES_DEFAULT);
-    let bound = fact_bound.max(bounds::APPROVAL_BODY_BYTES_MAX);
+    let bound = rewrite::read_bound(&first);
     if matches!(request.length(), Length::Known(length) if length > bound as u64) {
         // It can pass only where nothing depends on it: its facts are unknown, and what needs them denies.
         return Ok((snapshot.catalog.classify(request, BodyView::TooLarge)?, body));
     }
     body = body.gather(trip, live, bound).await?;
-    let view = match body.bytes() {
-        Some(bytes) if bytes.len() > fact_bound => BodyView::TooLarge,
-        Some(bytes) => BodyView::Whole(bytes),
-        None => BodyView::Empty,
-    };
+    let view = body.bytes().map_or(BodyView::Empty, |bytes| rewrite::view(bytes, &first));
     Ok((snapshot.catalog.classify(request, view)?, body))
+}
+
+/// A model request whose length is known and can be held: rewritten where it quotes a secret, so it is read whole. One
+/// that comes in chunks of unknown length streams, and is cut at a secret.
+fn is_conversation(snapshot: &Snapshot, request: &CanonicalRequest, first: &Classification) -> bool {
+    let bound = rewrite::read_bound(first) as u64;
+    matches!(request.length(), Length::Known(length) if length <= bound)
+        && rewrite::is_model_request(snapshot, request, first)
 }
 
 /// A credential that goes into the body needs the body.

@@ -16,6 +16,7 @@ mod accepted;
 mod identify;
 
 mod classify;
+mod rewrite;
 
 mod decide;
 

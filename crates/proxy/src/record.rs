@@ -138,6 +138,11 @@ impl Recorder {
         self.event.sightings = sightings;
     }
 
+    /// Notes whose real values were replaced in the body before it was judged.
+    pub(crate) fn rewritten(&mut self, names: Vec<model::CredentialName>) {
+        self.event.rewritten = names;
+    }
+
     /// Notes the rules that allowed it.
     pub(crate) fn allowed(&mut self, rules: &[Arc<str>], observed: Option<&Refusal>) {
         self.event.decision = Some(Verdict::Allow);

@@ -22,6 +22,7 @@ pub(crate) struct Draft {
     pub sentence: Option<String>,
     pub made: BTreeMap<String, String>,
     pub answer: AnswerHint,
+    pub model_request: bool,
 }
 
 /// Every action of a file, in order of first appearance.
@@ -92,6 +93,7 @@ impl Draft {
             sentence: None,
             made: BTreeMap::new(),
             answer: AnswerHint::Plain,
+            model_request: false,
         }
     }
 
@@ -111,6 +113,7 @@ impl Draft {
                 self.effects = Effects::NONE;
             }
             self.effects = self.effects.iter().chain(group.effects.iter()).collect();
+            self.model_request |= group.model_request;
             if let Some(resource) = &group.resource {
                 self.resource = Some(resource.0.clone());
             }
@@ -127,6 +130,7 @@ impl Draft {
         self.sentence.clone_from(&entry.sentence);
         self.made.clone_from(&entry.made);
         self.answer = entry.answer;
+        self.model_request |= entry.model_request;
     }
 }
 

@@ -259,6 +259,9 @@ pub struct Group {
     /// Facts, for all of them.
     #[serde(default)]
     pub facts: BTreeMap<String, FactType>,
+    /// They are model requests; see [`ActionEntry::model_request`].
+    #[serde(default)]
+    pub model_request: bool,
 }
 
 /// One action.
@@ -294,6 +297,10 @@ pub struct ActionEntry {
     /// What its answer is like.
     #[serde(default)]
     pub answer: AnswerHint,
+    /// Its body is a conversation with a model, which may quote anything: a real secret in it is replaced by its
+    /// placeholder, where any other request is refused.
+    #[serde(default)]
+    pub model_request: bool,
 }
 
 /// What the answer of an action is like, as far as the gateway should prepare for it.

@@ -209,3 +209,36 @@ proptest! {
         prop_assert!(found.effects().contains(model::Effect::Exfil));
     }
 }
+
+#[test]
+fn conversations_are_model_requests_and_nothing_else_is() {
+    let catalog = &*CATALOG;
+    let marked = |service: &str, action: &str| catalog.service(service).expect("service").is_model_request(action);
+    for (service, action) in [
+        ("anthropic", "messages/create"),
+        ("anthropic", "messages/count-tokens"),
+        ("anthropic", "batches/create"),
+        ("openai", "chat/create-completion"),
+        ("openai", "responses/create"),
+        ("openai", "codex/responses"),
+        ("openai", "runs/submit-tool-outputs"),
+    ] {
+        assert!(marked(service, action), "{service} {action}");
+    }
+    for (service, action) in [
+        ("anthropic", "files/upload"),
+        ("anthropic", "admin/create-invite"),
+        ("openai", "files/create"),
+        ("openai", "oauth/token"),
+        ("openai", "organization/create-admin-key"),
+        ("openai", "http/post"),
+        ("github", "issues/create"),
+        ("github", "no/such"),
+    ] {
+        assert!(!marked(service, action), "{service} {action}");
+    }
+    let others = catalog.services().filter(|service| !matches!(service.name().as_str(), "anthropic" | "openai"));
+    for service in others {
+        assert!(!service.actions().any(|action| service.is_model_request(action.as_str())), "{}", service.name());
+    }
+}
