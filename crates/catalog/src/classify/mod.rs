@@ -94,7 +94,8 @@ pub(crate) fn classify(
     })
 }
 
-/// An unknown path of a known service: the method alone says what it is.
+/// An unknown path of a known service: the method alone says what it is. A WebSocket is opened by a GET and carries
+/// messages both ways: where nobody says what for, it may change things.
 pub(crate) fn unknown(view: View<'_>, resource: Option<Resource>) -> Result<Found, Refusal> {
     if view.request.path().has_encoded_slash() && !view.at.service.tables.all_opaque {
         return Err(malformed(Malformed::EncodedSlash));
@@ -105,9 +106,10 @@ pub(crate) fn unknown(view: View<'_>, resource: Option<Resource>) -> Result<Foun
     };
     let resource =
         resource.unwrap_or_else(|| Resource::new(&format!("resource:{}", endpoint(view.request.path(), view.skip))));
+    let class = Class::of_method(method);
     let call = Call {
         action: action.clone(),
-        class: Class::of_method(method),
+        class: if view.request.is_websocket() { class.max(Class::Write) } else { class },
         effects: model::Effects::NONE,
         resource,
         facts: Facts::default(),

@@ -242,3 +242,32 @@ fn conversations_are_model_requests_and_nothing_else_is() {
         assert!(!service.actions().any(|action| service.is_model_request(action.as_str())), "{}", service.name());
     }
 }
+
+#[test]
+fn a_websocket_on_an_unknown_path_is_a_write() {
+    for (host, target, plain, upgraded) in [
+        // Declared: what the file says.
+        ("api.openai.com", "/v1/realtime?model=m", Class::Read, Class::Read),
+        ("api.github.com", "/user", Class::Read, Class::Read),
+        // Unknown: at the root, under a base path or beside it, in an area, in a second spelling.
+        ("api.openai.com", "/v1/unheard/of", Class::Read, Class::Write),
+        ("api.openai.com", "/", Class::Read, Class::Write),
+        ("chatgpt.com", "/backend-api/unheard", Class::Read, Class::Write),
+        ("chatgpt.com", "/beside", Class::Read, Class::Write),
+        ("api.github.com", "/repos/o/r/unheard", Class::Read, Class::Write),
+        ("api.stripe.com", "/v1/unheard", Class::Read, Class::Write),
+    ] {
+        for (upgrade, want) in [(false, plain), (true, upgraded)] {
+            let origin = Origin { scheme: Scheme::Https, host: Host::parse(host).expect("host"), port: 443 };
+            let mut headers = HeaderMap::new();
+            if upgrade {
+                headers.insert("connection", HeaderValue::from_static("Upgrade"));
+                headers.insert("upgrade", HeaderValue::from_static("websocket"));
+            }
+            let cleaned = clean(headers).expect("clean");
+            let request = CanonicalRequest::new(Method::GET, origin, target, cleaned, Length::Empty);
+            let found = CATALOG.classify(&request.expect("canonical"), BodyView::Empty).expect("classified");
+            assert_eq!(found.class(), want, "{host}{target} upgrade: {upgrade}");
+        }
+    }
+}
