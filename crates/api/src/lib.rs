@@ -54,6 +54,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/sessions", get(sessions::list).post(sessions::start))
         .route("/v1/sessions/{id}", get(sessions::show).delete(sessions::end))
         .route("/v1/stop", post(stops::stop))
+        .route("/v1/stop/lift", post(stops::lift))
         .route("/v1/stops", get(stops::list))
         .route("/v1/agents", get(agents::list))
         .route("/v1/agents/{name}/enable", post(agents::enable))

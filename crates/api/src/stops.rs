@@ -20,6 +20,36 @@ pub(crate) enum Stop {
     All(bool),
 }
 
+impl Stop {
+    fn row(self) -> Result<(StopKind, String), Problem> {
+        Ok(match self {
+            Self::Agent(name) => (StopKind::Agent, name.to_string()),
+            Self::Session(id) => (StopKind::Session, id.to_string()),
+            Self::Credential(name) => (StopKind::Credential, name.to_string()),
+            Self::All(true) => (StopKind::All, String::new()),
+            Self::All(false) => return Err(Problem::wrong("`all` takes true; POST /v1/stop/lift lifts a stop")),
+        })
+    }
+}
+
+/// Which stop is to be lifted, and why.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Lift {
+    stop: Stop,
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+/// What came of lifting a stop.
+#[derive(Serialize)]
+pub(crate) struct Lifted {
+    kind: &'static str,
+    name: String,
+    /// Whether there was one.
+    changed: bool,
+}
+
 /// A stop as it is shown.
 #[derive(Serialize)]
 pub(crate) struct Shown {
@@ -35,18 +65,28 @@ pub(crate) async fn stop(
     wanted: Result<Json<Stop>, JsonRejection>,
 ) -> Result<Json<Shown>, Problem> {
     let Json(wanted) = wanted?;
-    let (kind, name) = match wanted {
-        Stop::Agent(name) => (StopKind::Agent, name.to_string()),
-        Stop::Session(id) => (StopKind::Session, id.to_string()),
-        Stop::Credential(name) => (StopKind::Credential, name.to_string()),
-        Stop::All(true) => (StopKind::All, String::new()),
-        Stop::All(false) => return Err(Problem::wrong("`all` takes true; to lift a stop, enable the agent")),
-    };
+    let (kind, name) = wanted.row()?;
     let row = StopRow { kind, name, version: None, at: api.clock.now(), by: caller.name() };
     api.store.stops().insert(&api.tenant, &row).await?;
     api.plane.refresh().await;
     api.plane.record(&caller.name(), &format!("stopped {} {}", row.kind, row.name));
     Ok(Json(shown(row)))
+}
+
+/// Lifts a stop, for those who may undo one. A session that has ended stays ended.
+pub(crate) async fn lift(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    wanted: Result<Json<Lift>, JsonRejection>,
+) -> Result<Json<Lifted>, Problem> {
+    api.may_undo(&caller)?;
+    let Json(Lift { stop, reason }) = wanted?;
+    let (kind, name) = stop.row()?;
+    let changed = api.store.stops().lift(&api.tenant, kind, &name, None).await?;
+    api.plane.refresh().await;
+    let why = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+    api.plane.record(&caller.name(), &format!("lifted the stop of {}{why}", format!("{kind} {name}").trim_end()));
+    Ok(Json(Lifted { kind: kind.as_str(), name, changed }))
 }
 
 pub(crate) async fn list(State(api): State<Api>) -> Result<Json<Vec<Shown>>, Problem> {

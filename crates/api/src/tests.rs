@@ -163,6 +163,15 @@ async fn the_socket_undoes_no_stop_where_operators_have_tokens() {
     assert!(!row.enabled);
     assert_eq!(world.post(&ada, enable, "").await, StatusCode::OK);
     assert_eq!(world.post(&socket, "/v1/sessions", begin).await, StatusCode::CREATED);
+    // A stop is not lifted by itself either, whatever it is of.
+    for stop in [r#"{"agent":"bot"}"#, r#"{"credential":"token"}"#, r#"{"all":true}"#] {
+        let lift = format!(r#"{{"stop":{stop},"reason":"by mistake"}}"#);
+        assert_eq!(world.post(&socket, "/v1/stop", stop).await, StatusCode::OK);
+        assert_eq!(world.post(&socket, "/v1/stop/lift", &lift).await, StatusCode::FORBIDDEN, "{stop}");
+        assert_eq!(world.api.store.stops().list(&Tenant::local()).await.expect("list").len(), 1, "{stop}");
+        assert_eq!(world.post(&ada, "/v1/stop/lift", &lift).await, StatusCode::OK, "{stop}");
+        assert!(world.api.store.stops().list(&Tenant::local()).await.expect("list").is_empty(), "{stop}");
+    }
     // A stop of everything is one of each agent.
     assert_eq!(world.post(&socket, "/v1/stop", r#"{"agent":"bot"}"#).await, StatusCode::OK);
     assert_eq!(world.post(&socket, "/v1/sessions", begin).await, StatusCode::FORBIDDEN);
@@ -180,4 +189,9 @@ async fn without_operators_the_socket_is_all_there_is() {
     assert_eq!(world.post(&socket, "/v1/agents/bot/disable", "").await, StatusCode::OK);
     assert_eq!(world.post(&socket, "/v1/sessions", r#"{"agent":"bot"}"#).await, StatusCode::CREATED);
     assert_eq!(world.post(&socket, "/v1/agents/bot/enable", "").await, StatusCode::OK);
+    let lift = |stop: &str| format!(r#"{{"stop":{stop}}}"#);
+    assert_eq!(world.post(&socket, "/v1/stop/lift", &lift(r#"{"all":true}"#)).await, StatusCode::OK);
+    for wrong in [lift(r#"{"all":false}"#), lift("{}"), r#"{"agent":"bot"}"#.to_owned()] {
+        assert!(world.post(&socket, "/v1/stop/lift", &wrong).await.is_client_error(), "{wrong}");
+    }
 }

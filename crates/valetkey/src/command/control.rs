@@ -1,5 +1,7 @@
 //! Asks a running gateway through the control socket of the home.
 
+use std::io::ErrorKind;
+
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use http::{Request, header};
@@ -19,10 +21,23 @@ const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// # Errors
 /// Nobody serves this home, or the answer is a refusal, whose own words are the error.
 pub(super) async fn post(home: &Home, path: &str, body: &Value) -> anyhow::Result<Value> {
+    let asked = post_if_served(home, path, body).await?;
+    asked.with_context(|| {
+        format!("no gateway answers at `{}`; start one with `valetkey serve --config FILE`", home.socket().display())
+    })
+}
+
+/// [`post`], or nothing where nobody serves this home.
+///
+/// # Errors
+/// The socket is there but cannot be used, or the answer is a refusal, whose own words are the error.
+pub(super) async fn post_if_served(home: &Home, path: &str, body: &Value) -> anyhow::Result<Option<Value>> {
     let socket = home.socket();
-    let stream = UnixStream::connect(&socket).await.with_context(|| {
-        format!("no gateway answers at `{}`; start one with `valetkey serve --config FILE`", socket.display())
-    })?;
+    let stream = match UnixStream::connect(&socket).await {
+        Ok(stream) => stream,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("`{}` cannot be asked", socket.display())),
+    };
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
     let request = Request::post(path)
@@ -39,5 +54,5 @@ pub(super) async fn post(home: &Home, path: &str, body: &Value) -> anyhow::Resul
             value.get("error").or_else(|| value.get("detail")).and_then(Value::as_str).unwrap_or("no reason given");
         bail!("the gateway says: {said}");
     }
-    Ok(value)
+    Ok(Some(value))
 }

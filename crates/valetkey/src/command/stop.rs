@@ -1,10 +1,12 @@
 //! `stop`: nothing is injected any more and streams are cut, in every process of the home within a quarter of a second.
 
+use anyhow::Context;
 use model::event::Kind;
 use model::{AgentName, CredentialName, SessionId};
-use serde_json::json;
+use serde_json::{Value, json};
 use store::{StopKind, StopRow};
 
+use super::control;
 use super::local::Local;
 use crate::config::Ambient;
 use crate::output;
@@ -14,7 +16,8 @@ use crate::output;
 pub struct Args {
     #[command(flatten)]
     what: What,
-    /// Lift the stop again (a session that has ended stays ended)
+    /// Lift the stop again (a session that has ended stays ended). While a gateway serves the home it decides who may:
+    /// where operators have tokens, one of them, over TCP
     #[arg(long)]
     lift: bool,
     /// Why, for the record
@@ -57,8 +60,13 @@ impl Args {
     pub(super) async fn run(self, ambient: &Ambient) -> anyhow::Result<bool> {
         let local = Local::open(ambient).await?;
         let (kind, name) = self.what.row();
-        let stops = local.store.stops();
         let words = if name.is_empty() { kind.as_str().to_owned() } else { format!("{} {name}", kind.as_str()) };
+        if self.lift
+            && let Some(changed) = self.lift_by_gateway(&local).await?
+        {
+            return self.say("lifted the stop of", (&words, kind, &name), changed);
+        }
+        let stops = local.store.stops();
         let row = StopRow { kind, name: name.clone(), version: None, at: local.now(), by: Local::operator() };
         // A stop comes before its record: it must not fail because a disk is full.
         let changed = if self.lift {
@@ -76,6 +84,28 @@ impl Args {
             event.session = self.what.session;
             event.reason = Some(format!("{} {verb} {words}{}", row.by, because(self.reason.as_deref())));
         })?;
+        self.say(verb, (&words, kind, &name), changed)
+    }
+
+    /// Asks the gateway that serves this home, which records it and knows whether its operators have tokens: the agent
+    /// that was stopped may be the one who asks here. Nothing where nobody serves; then no agent is served either.
+    async fn lift_by_gateway(&self, local: &Local) -> anyhow::Result<Option<bool>> {
+        let stop = match &self.what {
+            What { agent: Some(agent), .. } => json!({ "agent": agent }),
+            What { session: Some(session), .. } => json!({ "session": session }),
+            What { credential: Some(credential), .. } => json!({ "credential": credential }),
+            _ => json!({ "all": true }),
+        };
+        let wanted = json!({ "stop": stop, "reason": self.reason });
+        let answer = control::post_if_served(&local.home, "/v1/stop/lift", &wanted).await?;
+        answer
+            .map(|answer| {
+                answer.get("changed").and_then(Value::as_bool).context("the gateway's answer lacks `changed`")
+            })
+            .transpose()
+    }
+
+    fn say(&self, verb: &str, (words, kind, name): (&str, StopKind, &str), changed: bool) -> anyhow::Result<bool> {
         if self.json {
             output::json(&json!({ "kind": kind.as_str(), "name": name, "stopped": !self.lift, "changed": changed }))?;
         } else if changed {

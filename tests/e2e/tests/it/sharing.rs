@@ -4,6 +4,7 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
+use e2e::House;
 use serde_json::Value;
 use testkit::Upstream;
 
@@ -129,4 +130,39 @@ fn a_stop_is_seen_by_all_and_cuts_streams() {
 #[test]
 fn a_revocation_is_seen_by_all_and_cuts_streams() {
     cut_by(&["credential", "revoke", "echo-token"], "revoked every version", "502 credential_revoked");
+}
+
+#[test]
+fn a_stop_is_lifted_by_operators_where_there_are_any() {
+    let with = |operators: &str| {
+        let config = format!("version: 1\n{operators}agents:\n  bot:\n    permissions: []\n");
+        House::new(&config, &[])
+    };
+    let lift = |house: &House| house.valetkey(&["stop", "--agent", "bot", "--lift", "--reason", "a mistake"]);
+    let stopped = |house: &House| {
+        let shown = house.valetkey(&["stop", "--agent", "bot", "--json"]);
+        assert!(shown.expect_success("stop").stdout.contains(r#""stopped":true"#));
+    };
+    let closed = with(&format!("operators: [{{ name: ada, token_hash: {}, roles: [approver] }}]\n", "0a".repeat(32)));
+    {
+        let _gateway = closed.serve();
+        stopped(&closed);
+        let refused = lift(&closed);
+        assert_eq!(refused.code(), Some(3), "{refused:?}");
+        for word in ["operator's token over TCP", "serve --api"] {
+            assert!(refused.stderr.contains(word), "{}", refused.stderr);
+        }
+        let agent = closed.valetkey(&["audit", "search", "--json", "lifted"]);
+        assert!(!agent.stdout.contains("lifted the stop"), "{}", agent.stdout);
+    }
+    let open = with("");
+    {
+        let _gateway = open.serve();
+        stopped(&open);
+        assert_eq!(lift(&open).expect_success("lift").stdout, "lifted the stop of agent bot\n");
+        assert_eq!(lift(&open).stdout, "there was no stop of agent bot\n");
+        stopped(&open);
+    }
+    // Nobody serves, so nobody is served: the home's owner decides.
+    assert_eq!(lift(&open).expect_success("lift").stdout, "lifted the stop of agent bot\n");
 }
