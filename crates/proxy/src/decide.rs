@@ -8,7 +8,7 @@ use model::{Code, Refusal, bounds};
 use policy::limit::{Over, Reached, Reservation};
 use policy::{ApprovalNeed, Binding, Conditions, Decision, Grant, Permit, Question};
 
-use crate::classify::Classified;
+use crate::classify::{Classified, JudgedBody, leaked};
 use crate::exchange::Refused;
 use crate::gateway::Worker;
 use crate::identify;
@@ -128,8 +128,18 @@ fn counters_away(error: &store::StoreError) -> Refusal {
 
 /// Puts the question, bound to the whole body.
 async fn ask(worker: &Arc<Worker>, classified: &mut Classified, need: ApprovalNeed) -> Result<Grant, Refusal> {
-    let body = std::mem::replace(&mut classified.body, crate::classify::JudgedBody::Empty);
-    classified.body = body.gather(&mut classified.trip, &classified.who.live, bounds::APPROVAL_BODY_BYTES_MAX).await?;
+    let body = std::mem::replace(&mut classified.body, JudgedBody::Empty);
+    let unread = matches!(body, JudgedBody::Streamed);
+    let live = &classified.who.live;
+    classified.body = body.gather(&mut classified.trip, live, bounds::APPROVAL_BODY_BYTES_MAX).await?;
+    // Streams are searched while they pass; what is read whole for a person has to be searched before he sees it.
+    let bytes = classified.body.bytes().filter(|_| unread).map(|bytes| &**bytes);
+    if let (Some(known), Some(bytes)) = (&live.known, bytes)
+        && let Some(name) = known.find(&classified.request, Some(bytes))
+    {
+        classified.trip.recorder.mask();
+        return Err(leaked(&name));
+    }
     let rule = need.rule.clone();
     let question = question(classified, need);
     let ended = classified.who.live.cancelled().clone();

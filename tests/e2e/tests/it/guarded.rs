@@ -146,14 +146,18 @@ fn a_known_secret_in_a_body_is_stopped_and_a_strange_host_refused() {
     let story = Story::begin();
     let issue = format!("{API}/repos/acme/widget/issues");
     let leak = json!({"title": format!("the token is {}", story.token.value())}).to_string();
+    let merge = format!("{API}/repos/acme/widget/pulls/1/merge");
+    let late = json!({"commit_message": format!("{} {}", "x".repeat(400_000), story.token.value())}).to_string();
     let requests = [
         ("POST", issue.as_str(), leak),
         ("GET", "https://collector.test/plain", String::new()),
         ("GET", "https://collector.test/upload", String::new()),
         ("POST", issue.as_str(), json!({"title": "nothing to see"}).to_string()),
+        ("PUT", merge.as_str(), late),
     ];
     let (answers, _, receipt) = story.tell(&requests);
     assert_refused("a body with the token", &answers[0], "secret_in_request");
+    assert_refused("a long body that is read for a question", &answers[4], "secret_in_request");
     let (status, problem) = &answers[1];
     assert_eq!(*status, 403, "{problem}");
     assert!(matches!(problem["code"].as_str(), Some("denied" | "unknown_host")), "{problem}");
@@ -162,6 +166,6 @@ fn a_known_secret_in_a_body_is_stopped_and_a_strange_host_refused() {
     assert_eq!(answers[3].0, 200);
     assert_eq!(story.arrived(), BTreeMap::from([("POST /repos/acme/widget/issues".to_owned(), 1)]));
     let counts = (receipt.count("requests"), receipt.count("allowed"), receipt.count("denied"));
-    assert_eq!(counts, (4, 1, 3), "{}", receipt.0);
+    assert_eq!(counts, (5, 1, 4), "{}", receipt.0);
     story.house.assert_audit();
 }
