@@ -3,6 +3,7 @@
 
 mod actions;
 mod hosts;
+mod schemes;
 mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +24,7 @@ pub(crate) use actions::Draft;
 pub fn compile(written: &ServiceFile) -> Result<Compiled, CatalogError> {
     let fail = |text: &str, message: String| CatalogError::at(&written.source, &written.file, text, message);
     let name = ServiceName::new(&written.name).map_err(|error| fail(&written.name, error.to_string()))?;
+    schemes::check(written).map_err(|wrong| fail(&wrong.text, wrong.message))?;
     let drafts = actions::drafts(written).map_err(|wrong| fail(&wrong.text, wrong.message))?;
     let mut tables = tables::Tables::new(written);
     let hosts = hosts::hosts(written, &mut tables).map_err(|wrong| fail(&wrong.text, wrong.message))?;

@@ -44,6 +44,21 @@ fn mistakes_have_places() {
         (format!("{head}groups: [{{ actions: b/*, class: admin }}]\n"), "x.yaml:4:21: no action `b/*`"),
         ("name: x\ntitle: X\nhosts: [\"*.com\"]\n".to_owned(), "`*.com` is too wide; name at least two labels"),
         ("name: x\ntitle: X\nhosts: [\"a_b.example\"]\n".to_owned(), "x.yaml:3:10: `a_b.example`"),
+        (
+            format!("{head}schemes: [{{ header: {{ name: x-key, template: \"{{value}}\\r\\nX-Evil: y\" }} }}]\n"),
+            "x.yaml:4:29: template `{value}\\r\\nX-Evil: y` cannot stand in a header",
+        ),
+        (format!("{head}schemes: [{{ header: {{ name: x-key, template: key }} }}]\n"), "write `{value}` once"),
+        (
+            format!("{head}schemes: [{{ header: {{ name: x-key, template: \"{{value}}{{value}}\" }} }}]\n"),
+            "write `{value}` once",
+        ),
+        (format!("{head}schemes: [{{ header: {{ name: \"x key\" }} }}]\n"), "`x key` is no name of a header"),
+        (format!("{head}schemes: [{{ bearer: {{ words: [\"a\\nb\"] }} }}]\n"), "`a\\nb` is no name of a word"),
+        (format!("{head}schemes: [{{ bearer: {{ words: [] }} }}]\n"), "no word before the value"),
+        (format!("{head}schemes: [{{ basic: {{ username: \"a:b\" }} }}]\n"), "user `a:b` cannot stand before a colon"),
+        (format!("{head}schemes: [{{ cookie: {{ name: \"a=b\" }} }}]\n"), "`a=b` is no name of a cookie"),
+        (format!("{head}schemes: [{{ query: {{ name: \"\" }} }}]\n"), "is no name of a parameter"),
         ("name: x y\ntitle: X\nhosts: [a.example]\n".to_owned(), "`x y` is not a valid service name"),
         ("name: x\ntitle: X\nhosts: []\n".to_owned(), "a service without hosts is nowhere"),
     ] {
