@@ -24,11 +24,15 @@ impl Log {
         log
     }
 
+    /// The events of this kind that a session has, in order.
+    pub fn events<'a>(&'a self, session: &str, kind: &'a str) -> impl Iterator<Item = &'a Value> {
+        self.0.get(session).into_iter().flatten().filter(move |event| event["kind"] == kind)
+    }
+
     /// How many events of this kind a session has.
     #[must_use]
     pub fn count(&self, session: &str, kind: &str) -> usize {
-        let events = self.0.get(session).map(Vec::as_slice).unwrap_or_default();
-        events.iter().filter(|event| event["kind"] == kind).count()
+        self.events(session, kind).count()
     }
 
     /// What is wrong with the record of a session: an attempt without its end, an end without an attempt, two of either.

@@ -149,7 +149,14 @@ impl House {
     /// `valetkey serve` on free ports.
     #[must_use]
     pub fn serve(&self) -> Gateway {
+        self.serve_with(&[])
+    }
+
+    /// The same with these variables more in its environment.
+    #[must_use]
+    pub fn serve_with(&self, variables: &[(&str, &str)]) -> Gateway {
         let mut command = self.clean(binary());
+        command.envs(variables.iter().copied());
         command.arg("serve").arg("--config").arg(self.config());
         command.args(["--listen", "127.0.0.1:0", "--api", "127.0.0.1:0", "--json"]);
         let errors = std::fs::File::create(self.path("serve.log")).unwrap();

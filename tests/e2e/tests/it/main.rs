@@ -7,6 +7,7 @@ mod faults;
 mod guarded;
 mod placeholders;
 mod reliability;
+mod rows;
 mod setting;
 mod sharing;
 mod talk;

@@ -43,7 +43,8 @@ pub fn agent(name: &str, more: &str) -> String {
 pub struct Agent {
     proxy: SocketAddr,
     token: String,
-    placeholder: String,
+    /// What it holds instead of the secret.
+    pub placeholder: String,
     tls: Arc<rustls::ClientConfig>,
 }
 
@@ -72,12 +73,17 @@ impl Agent {
 
     /// A connection to the host, through the gateway.
     pub fn open(&self) -> io::Result<Wire> {
+        self.tunnel(HOST)?.tls(HOST, &self.tls)
+    }
+
+    /// A tunnel to this host, nothing said in it yet.
+    pub fn tunnel(&self, host: &str) -> io::Result<Wire> {
         let mut wire = Wire::open(self.proxy)?;
-        let answer = wire.connect(&format!("{HOST}:443"), &proxy_authorization("agent", &self.token))?;
+        let answer = wire.connect(&format!("{host}:443"), &proxy_authorization("agent", &self.token))?;
         if answer.status != 200 {
             return Err(io::Error::other(format!("CONNECT was answered {}", answer.status)));
         }
-        wire.tls(HOST, &self.tls)
+        Ok(wire)
     }
 
     /// Sends a request with the placeholder where it belongs.
