@@ -11,9 +11,9 @@ use e2e::corpus::{Row, Via, octets, rows};
 use e2e::frames::{self, Came};
 use e2e::origin::{Origin, Sent};
 use e2e::{Gateway, House, Session};
-use testkit::Canary;
-use testkit::ca::{client_trusting, roots_of};
+use testkit::ca::{Leaf, client_trusting, roots_of};
 use testkit::client::{Wire, proxy_authorization};
+use testkit::{Canary, Upstream};
 
 use crate::setting::attacked;
 
@@ -25,6 +25,7 @@ enum Got {
 
 struct Stage {
     origins: Vec<(&'static str, Origin)>,
+    untrusted: Upstream,
     house: House,
     gateway: Gateway,
     other: Session,
@@ -35,10 +36,11 @@ impl Stage {
         let origins = Origin::all();
         let Origin::Kit(kit) = &origins[0].1 else { panic!("the first origin is the kit's") };
         let ca = kit.ca_file();
-        let house = attacked(&origins, &ca);
+        let untrusted = Upstream::builder().leaf(Leaf::SelfSigned).start();
+        let house = attacked(&origins, &untrusted, &ca);
         let gateway = house.serve();
         let other = house.session("b");
-        Self { origins, house, gateway, other }
+        Self { origins, untrusted, house, gateway, other }
     }
 
     fn known(&self, host: &str, session: &Session) -> BTreeMap<&'static str, String> {
@@ -76,6 +78,7 @@ impl Stage {
         wrong.extend(judge_sent(&row, &origin.take(), &known));
         let elsewhere = self.origins.iter().filter(|(name, _)| *name != make);
         let stray: usize = elsewhere.map(|(_, other)| other.take().len()).sum();
+        let stray = stray + self.untrusted.journal().take().len();
         if stray > 0 {
             wrong.push(format!("{stray} requests reached another origin"));
         }

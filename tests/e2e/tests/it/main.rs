@@ -3,11 +3,14 @@
 
 mod attacks;
 mod clients;
+mod coverage;
 mod faults;
 mod guarded;
+mod names;
 mod placeholders;
 mod reliability;
 mod rows;
 mod setting;
 mod sharing;
 mod talk;
+mod tunnels;

@@ -94,7 +94,7 @@ fn a_template_that_breaks_its_line_is_refused() {
         let told = house.valetkey(&["policy", "check", &config]);
         assert_ne!(told.code(), Some(0), "{template}");
         assert!(
-            told.stderr.contains("echo.yaml:5:") && told.stderr.contains("template"),
+            told.stderr.contains("echo.yaml:") && told.stderr.contains("template"),
             "{template}: {}",
             told.stderr
         );
@@ -193,7 +193,7 @@ fn nothing_signs_what_an_agent_sends() {
         let told = house.valetkey(&["policy", "check", &config]);
         assert_ne!(told.code(), Some(0), "{scheme}");
         let name = scheme.split(':').next().unwrap();
-        assert!(told.stderr.contains("echo.yaml:5:") && told.stderr.contains(name), "{scheme}: {}", told.stderr);
+        assert!(told.stderr.contains("echo.yaml:") && told.stderr.contains(name), "{scheme}: {}", told.stderr);
     }
     std::fs::write(house.path("echo.yaml"), service).unwrap();
     let gateway = house.serve();

@@ -132,9 +132,10 @@ fn vendor(seen: &Seen) -> Option<Answer> {
     Some(Answer::json(&answer))
 }
 
-/// A house with the three origins of the attack corpus, each with a host of its own, and two agents.
-pub fn attacked(origins: &[(&str, Origin)], ca: &std::path::Path) -> House {
-    let mut config = ATTACKED.to_owned();
+/// A house with the three origins of the attack corpus, each with a host of its own, one that nobody should trust, and two
+/// agents.
+pub fn attacked(origins: &[(&str, Origin)], untrusted: &Upstream, ca: &std::path::Path) -> House {
+    let mut config = ATTACKED.to_owned() + &untrusted.entry("untrusted.test");
     for (make, origin) in origins {
         let _ = writeln!(config, "  {make}.echo.test: {{ address: \"{}\", ca: {} }}", origin.addr(), ca.display());
     }

@@ -1,0 +1,104 @@
+//! Whether every row of the attack catalogue that speaks of requests (groups A to F) is held by something: a row of the
+//! corpus that is played, or a test that exists. A row without either fails here; so does a name that is gone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
+
+use e2e::corpus::rows;
+use e2e::house::root;
+
+/// Groups of the catalogue with their rows.
+const GROUPS: [(char, RangeInclusive<u32>); 6] =
+    [('A', 1..=15), ('B', 16..=33), ('C', 34..=45), ('D', 46..=55), ('E', 56..=67), ('F', 68..=83)];
+
+/// Rows that tests hold, alone or beside the corpus: the row, the file, the test in it.
+const TESTS: &[(u32, &str, &str)] = &[
+    (8, "crates/catalog/tests/it/hosts.rs", "credentials_go_only_where_requests_are_judged"),
+    (15, "crates/proxy/src/net/dial_tests.rs", "blocked_addresses_are_not_dialled"),
+    (34, "crates/proxy/src/net/frame_tests.rs", "no_mutation_of_transfer_encoding_passes_beside_a_length"),
+    (34, "crates/proxy/src/net/guard_tests.rs", "no_mutation_smuggles_a_request_past_hyper"),
+    (37, "crates/catalog/tests/it/files.rs", "mistakes_have_places"),
+    (37, "crates/inject/src/scheme/suite.rs", "values_that_break_their_line_are_refused"),
+    (37, "crates/vault/src/kind/mod.rs", "values_are_checked"),
+    (37, "tests/e2e/tests/it/rows.rs", "a_template_that_breaks_its_line_is_refused"),
+    (37, "tests/e2e/tests/it/rows.rs", "a_value_that_breaks_its_line_is_refused_when_saved_and_when_used"),
+    (42, "tests/e2e/tests/it/faults.rs", "interim_answers_and_odd_octets_are_scrubbed"),
+    (44, "tests/e2e/tests/it/rows.rs", "no_answer_is_kept_for_another"),
+    (45, "crates/proxy/src/net/pool_tests.rs", "one_connection_for_one_key_and_never_for_another"),
+    (45, "tests/e2e/tests/it/rows.rs", "agents_never_share_a_connection_to_the_upstream"),
+    (52, "crates/inject/tests/it/placements.rs", "a_thousand_chats_pass"),
+    (54, "tests/e2e/tests/it/rows.rs", "nothing_signs_what_an_agent_sends"),
+    (55, "crates/inject/src/scheme/suite.rs", "the_account_is_never_the_agents"),
+    (59, "crates/inject/tests/it/echo.rs", "every_encoding_at_every_split"),
+    (63, "tests/e2e/tests/it/rows.rs", "what_is_packed_is_out_of_reach_and_documented"),
+    (66, "tests/e2e/tests/it/rows.rs", "no_rule_but_its_own_reaches_what_mints"),
+    (67, "tests/e2e/tests/it/rows.rs", "a_refresh_with_a_placeholder_is_inert_and_recorded"),
+    (72, "crates/proxy/src/net/dial_tests.rs", "rebinding_never_connects"),
+    (72, "tests/e2e/tests/it/names.rs", "names_are_resolved_once_and_by_name_servers_alone"),
+    (73, "tests/e2e/tests/it/names.rs", "names_are_resolved_once_and_by_name_servers_alone"),
+    (74, "crates/proxy/src/net/dial_tests.rs", "bad_certificates_are_untrusted"),
+    (74, "tests/e2e/tests/it/faults.rs", "faulty_upstreams"),
+    (75, "tests/e2e/tests/it/tunnels.rs", "the_environment_neither_adds_trust_nor_takes_keys"),
+    (78, "crates/proxy/src/net/leaf_tests.rs", "sessions_resume_without_early_data"),
+    (78, "tests/e2e/tests/it/tunnels.rs", "towards_the_agent_nothing_old_and_no_early_data"),
+    (78, "tests/e2e/tests/it/tunnels.rs", "towards_the_upstream_no_early_data_and_no_session_of_another"),
+    (79, "tests/e2e/tests/it/tunnels.rs", "a_ticket_of_another_agent_makes_nobody_that_agent"),
+    (79, "tests/e2e/tests/it/tunnels.rs", "towards_the_agent_nothing_old_and_no_early_data"),
+    (79, "tests/e2e/tests/it/tunnels.rs", "towards_the_upstream_no_early_data_and_no_session_of_another"),
+    (80, "tests/e2e/tests/it/tunnels.rs", "a_client_that_does_not_trust_us_is_never_tunnelled"),
+    (81, "crates/proxy/src/net/leaf_tests.rs", "strangers_and_names_outside_the_constraint_do_not_verify"),
+    (81, "tests/e2e/tests/it/tunnels.rs", "the_authority_is_of_one_process_and_leaves_no_key"),
+    (82, "tests/e2e/tests/it/tunnels.rs", "a_hidden_name_is_never_followed"),
+];
+
+/// Whether a source holds a test of this name that is run: its attributes say that it is one, and not that it is left out.
+fn is_test(source: &str, name: &str) -> bool {
+    let lines: Vec<&str> = source.lines().map(str::trim).collect();
+    let of_name = |line: &str| {
+        let line = line.strip_prefix("async ").unwrap_or(line);
+        line.strip_prefix("fn ").is_some_and(|rest| rest.strip_prefix(name).is_some_and(|rest| rest.starts_with('(')))
+    };
+    let Some(at) = lines.iter().position(|line| of_name(line)) else { return false };
+    let attributes: Vec<&str> = lines[..at].iter().rev().copied().take_while(|line| line.starts_with('#')).collect();
+    let test = |line: &&str| ["#[test]", "#[tokio::test"].iter().any(|mark| line.starts_with(mark));
+    attributes.iter().any(test) && !attributes.iter().any(|line| line.starts_with("#[ignore"))
+}
+
+#[test]
+fn every_row_is_held() {
+    let mut held: BTreeMap<u32, BTreeSet<String>> = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for (group, range) in &GROUPS {
+        for row in rows(&format!("{group}.jsonl")).into_iter().filter(|row| row.skip.is_none()) {
+            assert!(range.contains(&row.row), "{}", row.name);
+            held.entry(row.row).or_default().insert(row.name);
+        }
+    }
+    let mut last = (0, "", "");
+    for (row, file, name) in TESTS {
+        assert!(last < (*row, *file, *name), "{row} {name}: keep the table in order, nothing in it twice");
+        last = (*row, file, name);
+        let source = std::fs::read_to_string(root().join(file)).unwrap_or_default();
+        if is_test(&source, name) {
+            held.entry(*row).or_default().insert((*name).to_owned());
+        } else {
+            wrong.push(format!("{row}: `{file}` has no test `{name}` that is run"));
+        }
+        if !GROUPS.iter().any(|(_, range)| range.contains(row)) {
+            wrong.push(format!("{row} is no row of these groups"));
+        }
+    }
+    for (group, range) in GROUPS {
+        let missing = range.filter(|row| !held.contains_key(row));
+        wrong.extend(missing.map(|row| format!("{group}{row} is held by nothing")));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    println!("{} rows, held by {} names", held.len(), held.values().map(BTreeSet::len).sum::<usize>());
+}
+
+#[test]
+fn tests_are_told_from_what_only_looks_like_them() {
+    let source = "#[test]\nfn one() {}\n\nfn two() {}\n#[test]\n#[ignore = \"slow\"]\nfn three() {}\n#[tokio::test]\nasync fn four() {}\n";
+    let found = ["one", "two", "three", "four", "on", "five"].map(|name| is_test(source, name));
+    assert_eq!(found, [true, false, false, true, false, false]);
+}
