@@ -98,7 +98,7 @@ async fn open(worker: &Arc<Worker>, link: &Link, first: &FirstHead) -> Result<Op
 
 /// Speaks TLS under a leaf for exactly the CONNECT host; a ClientHello for another name ends the connection (row A1).
 async fn intercept(worker: Arc<Worker>, mut link: Link, tcp: TcpStream) {
-    let Some(origin) = link.origin.clone() else { return };
+    let (Some(origin), Some(session)) = (link.origin.clone(), link.session.clone()) else { return };
     let mut first = [0u8; 1];
     match within(bounds::IDLE_SECONDS_MAX, tcp.peek(&mut first)).await {
         Some(Ok(1)) => {}
@@ -116,7 +116,7 @@ async fn intercept(worker: Arc<Worker>, mut link: Link, tcp: TcpStream) {
     }
     link.origin = Some(Origin { scheme: Scheme::Https, ..origin.clone() });
     // On the heap: a handshake is large and over soon, the connection's task stays.
-    let handshake = Box::pin(worker.gateway.authority.accept(tcp, &origin.host));
+    let handshake = Box::pin(worker.gateway.authority.accept(tcp, &origin.host, &session.session.agent));
     let tls = match within(bounds::HEAD_SECONDS_MAX, handshake).await {
         Some(Ok(tls)) => tls,
         Some(Err(error)) => return record_handshake(&worker, &link, &error.to_string()),

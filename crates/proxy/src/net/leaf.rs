@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use model::bounds::{LEAVES_MAX, LEAVES_PER_SECOND_MAX};
 use model::canonical::Host;
-use model::{Clock, Random, Timestamp};
+use model::{AgentName, Clock, Random, Timestamp};
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 use rcgen::{
@@ -222,11 +222,12 @@ impl Authority {
         Ok(config)
     }
 
-    /// Speaks TLS with a client whose tunnel was opened for `host`. The caller bounds the time.
+    /// Speaks TLS with a client whose tunnel was opened for `host` by a session of `agent`, to which alone its tickets
+    /// will be good (row F79). The caller bounds the time.
     ///
     /// # Errors
     /// [`AcceptError`]; the stream is closed.
-    pub async fn accept<IO>(&self, io: IO, host: &Host) -> Result<TlsStream<IO>, AcceptError>
+    pub async fn accept<IO>(&self, io: IO, host: &Host, agent: &AgentName) -> Result<TlsStream<IO>, AcceptError>
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
@@ -238,8 +239,9 @@ impl Authority {
             let _ = start.io.shutdown().await;
             return Err(AcceptError::Misdirected { host: host.clone(), asked });
         }
-        let config = self.leaf(host)?;
-        Ok(start.into_stream(config).await?)
+        let mut config = ServerConfig::clone(&*self.leaf(host)?);
+        config.ticketer = Arc::new(Tickets { all: Arc::clone(&config.ticketer), agent: agent.clone() });
+        Ok(start.into_stream(Arc::new(config)).await?)
     }
 }
 
@@ -267,6 +269,34 @@ impl fmt::Debug for Only {
 impl ResolvesServerCert for Only {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         names(&hello, &self.host).then(|| Arc::clone(&self.certified))
+    }
+}
+
+/// Tickets of one agent: the name of whoever got one is sealed in with it, so that nobody else resumes his session.
+#[derive(Debug)]
+struct Tickets {
+    all: Arc<dyn ProducesTickets>,
+    agent: AgentName,
+}
+
+impl ProducesTickets for Tickets {
+    fn enabled(&self) -> bool {
+        self.all.enabled()
+    }
+
+    fn lifetime(&self) -> u32 {
+        self.all.lifetime()
+    }
+
+    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        // The NUL ends the name, in which none can be.
+        self.all.encrypt(&[self.agent.as_str().as_bytes(), &[0], plain].concat())
+    }
+
+    fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
+        let sealed = self.all.decrypt(cipher)?;
+        let rest = sealed.strip_prefix(self.agent.as_str().as_bytes())?.strip_prefix(&[0])?;
+        Some(rest.to_vec())
     }
 }
 

@@ -10,7 +10,7 @@ use rustls::{ClientConfig, HandshakeKind, RootCertStore};
 use tokio::io::{AsyncReadExt, DuplexStream, duplex};
 use tokio_rustls::TlsConnector;
 
-use super::super::fixture::{Counting, NOW, Still, host};
+use super::super::fixture::{Counting, NOW, Still, agent, host};
 use super::*;
 
 #[derive(Debug)]
@@ -49,11 +49,15 @@ fn client(authority: &Authority, alpn: &[&str]) -> Arc<ClientConfig> {
 type Both = (io::Result<tokio_rustls::client::TlsStream<DuplexStream>>, Result<TlsStream<DuplexStream>, AcceptError>);
 
 async fn shake(authority: &Authority, config: &Arc<ClientConfig>, tunnel: &str, asked: &str) -> Both {
+    shake_as("one", authority, config, (tunnel, asked)).await
+}
+
+async fn shake_as(who: &str, authority: &Authority, config: &Arc<ClientConfig>, (tunnel, asked): (&str, &str)) -> Both {
     let (near, far) = duplex(64 * 1024);
     let name = ServerName::try_from(asked.to_owned()).expect("a name");
     let connect = TlsConnector::from(Arc::clone(config)).connect(name, near);
-    let tunnel = host(tunnel);
-    tokio::join!(connect, authority.accept(far, &tunnel))
+    let (tunnel, agent) = (host(tunnel), agent(who));
+    tokio::join!(connect, authority.accept(far, &tunnel, &agent))
 }
 
 #[tokio::test]
@@ -101,8 +105,9 @@ async fn strangers_and_names_outside_the_constraint_do_not_verify() {
 async fn sessions_resume_without_early_data() {
     let (authority, _) = authority(&[]);
     let config = client(&authority, &["http/1.1"]);
-    for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
-        let (client, server) = shake(&authority, &config, "a.test", "a.test").await;
+    // Row F79: what one agent got is good for nobody else, whoever has it now.
+    for (who, kind) in [("one", HandshakeKind::Full), ("one", HandshakeKind::Resumed), ("on", HandshakeKind::Full)] {
+        let (client, server) = shake_as(who, &authority, &config, ("a.test", "a.test")).await;
         let (mut client, mut server) = (client.expect("client"), server.expect("server"));
         assert_eq!(client.get_ref().1.handshake_kind(), Some(kind));
         assert!(!client.get_ref().1.is_early_data_accepted());
