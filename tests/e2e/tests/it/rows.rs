@@ -93,11 +93,7 @@ fn a_template_that_breaks_its_line_is_refused() {
         with(template);
         let told = house.valetkey(&["policy", "check", &config]);
         assert_ne!(told.code(), Some(0), "{template}");
-        assert!(
-            told.stderr.contains("echo.yaml:") && told.stderr.contains("template"),
-            "{template}: {}",
-            told.stderr
-        );
+        assert!(told.stderr.contains("echo.yaml:") && told.stderr.contains("template"), "{template}: {}", told.stderr);
     }
     with("key {value}");
     let _ = house.valetkey(&["policy", "check", &config]).expect_success("a good template");
