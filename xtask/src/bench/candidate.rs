@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result};
 
-use super::lab::{self, COLD_HOSTS, HOST, Lab, PORT_H1, PORT_H2, PORT_SSE, READ};
+use super::lab::{self, HOST, Lab, PORT_H1, PORT_H2, PORT_SSE, READ};
 use crate::shell;
 
 /// How a candidate is reached.
@@ -69,8 +69,8 @@ impl Candidate {
         matches!(self.kind, Kind::Direct { h2: true } | Kind::Valetkey { h2: true, .. })
     }
 
-    /// The words that start it; none for `direct`. `upstream` is the port it has to dial.
-    pub fn command(&self, lab: &Lab, upstream: u16) -> Result<Option<Vec<String>>> {
+    /// The words that start it; none for `direct`. `upstream` is the port it has to dial, `hosts` so many names besides.
+    pub fn command(&self, lab: &Lab, upstream: u16, hosts: usize) -> Result<Option<Vec<String>>> {
         Ok(match self.kind {
             Kind::Direct { .. } => None,
             Kind::Floor(audit) => {
@@ -87,7 +87,7 @@ impl Candidate {
             }
             Kind::Valetkey { h2, sync, .. } => {
                 let upstream = if h2 && upstream == PORT_H1 { PORT_H2 } else { upstream };
-                std::fs::write(lab.path("valetkey.yaml"), valetkey_conf(lab, upstream, sync)?)?;
+                std::fs::write(lab.path("valetkey.yaml"), valetkey_conf(lab, upstream, sync, hosts)?)?;
                 let listen = format!("127.0.0.1:{PORT}");
                 let words = ["serve", "--config", &lab.path("valetkey.yaml"), "--listen", &listen, "--json"];
                 let program = lab.valetkey.display().to_string();
@@ -97,8 +97,8 @@ impl Candidate {
     }
 
     /// Starts it on CPU 0 and says how loadgen reaches it.
-    pub fn start(&self, lab: &Lab, upstream: u16) -> Result<Live> {
-        let Some(words) = self.command(lab, upstream)? else { return self.reach(lab, upstream, None) };
+    pub fn start(&self, lab: &Lab, upstream: u16, hosts: usize) -> Result<Live> {
+        let Some(words) = self.command(lab, upstream, hosts)? else { return self.reach(lab, upstream, None) };
         let child = self.spawn(lab, &words)?;
         lab::listening(PORT)?;
         self.reach(lab, upstream, Some(child))
@@ -214,14 +214,14 @@ fn nginx_conf(lab: &Lab, upstream: u16) -> String {
 }
 
 /// The policy of `bench/valetkey.yaml` with the upstreams of this run.
-fn valetkey_conf(lab: &Lab, upstream: u16, sync: &str) -> Result<String> {
+fn valetkey_conf(lab: &Lab, upstream: u16, sync: &str, hosts: usize) -> Result<String> {
     let mut text = std::fs::read_to_string(lab.root.join("bench/valetkey.yaml"))?;
     let ca = lab.path("ca.pem");
     let _ = write!(
         text,
         "audit: {{ sync: {sync} }}\nupstreams:\n  {HOST}: {{ address: \"127.0.0.1:{upstream}\", ca: {ca} }}\n"
     );
-    for number in 0..COLD_HOSTS {
+    for number in 0..hosts {
         let _ = writeln!(text, "  h{number}.bench.test: {{ address: \"127.0.0.1:{upstream}\", ca: {ca} }}");
     }
     Ok(text)

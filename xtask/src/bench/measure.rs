@@ -72,7 +72,7 @@ impl Run<'_> {
 
     fn start(&self) -> Result<Live> {
         self.lab.pin("1")?;
-        self.candidate.start(self.lab, PORT_H1)
+        self.candidate.start(self.lab, PORT_H1, 0)
     }
 }
 
@@ -118,7 +118,8 @@ fn busy(run: &Run<'_>) -> Result<Figures> {
 
 /// A TCP connection, CONNECT, handshake and request each: a name known before, and names never seen.
 fn new_connections(run: &Run<'_>) -> Result<Figures> {
-    let live = run.start()?;
+    run.lab.pin("1")?;
+    let live = run.candidate.start(run.lab, PORT_H1, COLD_HOSTS)?;
     let warm = run.load(&live, "1", READ, &format!("--mode newconn -c 8 -d {} --warmup 0.3", run.seconds))?;
     let count = COLD_HOSTS.min((run.seconds * 800.0) as usize);
     let cold = format!("--mode newconn -c 8 -n {count} --hosts {COLD_HOSTS}");
@@ -134,7 +135,7 @@ fn new_connections(run: &Run<'_>) -> Result<Figures> {
 /// 50 streams with an event each 20 ms: how late they arrive.
 fn events(run: &Run<'_>) -> Result<Figures> {
     run.lab.pin("1")?;
-    let live = run.candidate.start(run.lab, EVENTS)?;
+    let live = run.candidate.start(run.lab, EVENTS, 0)?;
     let late = run.load(&live, "1", "/sse", &format!("--mode sse -c 50 -d {}", run.seconds.max(2.0)))?;
     Ok(vec![("events_p99_us", number(&late, "p99_us"))])
 }
@@ -176,7 +177,7 @@ fn ready(child: &mut Child) -> Result<()> {
 
 /// From the start of the process to the first answer, polled each millisecond.
 fn start_up(run: &Run<'_>) -> Result<Figures> {
-    let words = run.candidate.command(run.lab, PORT_H1)?.context("no process")?;
+    let words = run.candidate.command(run.lab, PORT_H1, 0)?.context("no process")?;
     let url = first_request(run.candidate);
     let mut all = Vec::new();
     for _ in 0..5 {
@@ -222,7 +223,7 @@ fn answers(url: &str) -> bool {
 
 /// `valetkey run -- true` beside `true`.
 fn run_start_up(run: &Run<'_>) -> Result<Figures> {
-    run.candidate.command(run.lab, PORT_H1)?;
+    run.candidate.command(run.lab, PORT_H1, 0)?;
     let program = run.lab.valetkey.display().to_string();
     let config = run.lab.path("valetkey.yaml");
     let words = ["run", "--config", &config, "--agent", "bench", "--", "true"];
