@@ -51,8 +51,8 @@ fn wanted(permitted: &Permitted) -> Option<(CredentialName, SchemeSpec)> {
 
 async fn open(worker: &Worker, permitted: &Permitted, name: &CredentialName) -> Result<Credential, Refusal> {
     if worker.gateway.stopped.load().credentials.contains(name) {
-        return Err(Refusal::new(Code::CredentialRevoked, format!("The credential `{name}` was revoked"))
-            .hint("ask the operator for another; the record says who revoked it"));
+        return Err(Refusal::new(Code::CredentialRevoked, format!("The credential `{name}` was revoked or stopped"))
+            .hint("ask the operator for another, or to lift the stop; the record says whose doing it was"));
     }
     worker.gateway.vault.resolve(&permitted.permit).await.map_err(|error| {
         let code = error.code();

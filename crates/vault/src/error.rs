@@ -56,7 +56,7 @@ pub enum VaultError {
         name: CredentialName,
     },
     /// An operator has stopped who asks.
-    #[error("{what} was stopped by an operator; `valetkey agent enable` or lifting the stop lets it go on")]
+    #[error("{what} was stopped by an operator; the same `valetkey stop` with `--lift` lets it go on")]
     Stopped {
         /// Agent, session or everything.
         what: String,

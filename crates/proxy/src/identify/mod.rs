@@ -94,8 +94,9 @@ pub(crate) fn alive(worker: &Worker, live: &LiveSession) -> Result<(), Refusal> 
     }
     let stopped = worker.gateway.stopped.load();
     if stopped.all || stopped.agents.contains(&live.session.agent) {
-        return Err(Refusal::new(Code::Denied, "An operator has stopped this agent")
-            .hint("`valetkey agent enable NAME` lets it work again"));
+        return Err(Refusal::new(Code::Denied, "An operator has stopped this agent").hint(
+            "`valetkey stop --agent NAME --lift` lets it work again, `--all --lift` where everything was stopped",
+        ));
     }
     Ok(())
 }

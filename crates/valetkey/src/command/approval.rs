@@ -42,7 +42,8 @@ pub enum Approvals {
     },
 }
 
-const INSTEAD: &str = "not in this version; start the agent with `valetkey run` on a terminal, which asks there";
+const INSTEAD: &str = "not in this version; start the agent with `valetkey run` on a terminal, which asks there, \
+                       or answer over the API of `valetkey serve --api ADDRESS` with an operator's token";
 
 impl Answer {
     pub(super) fn run(self, word: &str) -> anyhow::Result<bool> {

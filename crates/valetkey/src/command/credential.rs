@@ -33,7 +33,7 @@ pub enum Credential {
         #[arg(long)]
         json: bool,
     },
-    /// Whether its value can be read where it lies
+    /// Whether its service takes it: one harmless request, on the road that agents take
     Test(TestArgs),
     /// Never use it again, from this moment on
     Revoke {
@@ -91,7 +91,7 @@ pub struct AddArgs {
     json: bool,
 }
 
-/// Whether its value can be read where it lies
+/// Whether its service takes it: one harmless request, on the road that agents take
 #[derive(Debug, clap::Args)]
 pub struct TestArgs {
     /// Its name
@@ -111,7 +111,7 @@ impl TestArgs {
             output::json(&json!({ "credential": self.name, "ok": failure.is_none(), "failure": failure }))?;
         } else {
             match &failure {
-                None => output::line(&format!("{} can be read", self.name)),
+                None => output::line(&format!("{} works: its service takes it", self.name)),
                 Some(failure) => output::line(&output::safe(&format!("{}: {failure}", self.name))),
             }
         }

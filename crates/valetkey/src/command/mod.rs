@@ -43,7 +43,8 @@ pub(crate) fn usage(text: impl Into<String>) -> anyhow::Error {
 #[derive(Debug, Parser)]
 #[command(name = "valetkey", version, propagate_version = false, disable_help_subcommand = true)]
 #[command(
-    after_help = "Begin with `valetkey run -- YOUR AGENT`. Exit codes: 0 done, 1 an honest no, 2 wrong use, 3 could not."
+    after_help = "Begin with `valetkey run -- YOUR AGENT`. Exit codes: 0 done, 1 an honest no, 2 wrong use, 3 could not; \
+                  `run` passes on the agent's code and uses 125, 126 and 127 for its own."
 )]
 pub struct Cli {
     /// A file with the passphrase of the built-in vault [default: VALETKEY_PASSPHRASE_FILE]
@@ -64,11 +65,11 @@ enum Command {
     Demo(demo::Args),
     /// What a request would be, and whether it would pass
     Explain(explain::Args),
-    /// Say yes to an approval
+    /// Say yes to an approval (not in this version: `run` asks on its terminal)
     Approve(approval::Answer),
-    /// Say no to an approval
+    /// Say no to an approval (not in this version)
     Deny(approval::Answer),
-    /// Open approvals
+    /// Open approvals (not in this version)
     #[command(subcommand)]
     Approvals(approval::Approvals),
     /// Stop an agent, a session, a credential or everything: nothing is injected any more, streams are cut

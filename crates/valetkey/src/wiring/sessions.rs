@@ -74,7 +74,11 @@ impl Maker {
         let rest = self.rest.read().clone();
         if !rest.guarded && !rest.agents.contains_key(&wanted.agent) {
             let known: Vec<&str> = rest.agents.keys().map(AgentName::as_str).collect();
-            anyhow::bail!("agent `{}` is not in the configuration; it names: {}", wanted.agent, known.join(", "));
+            anyhow::bail!(
+                "agent `{}` is not in the configuration; it names: {}; choose one with --agent",
+                wanted.agent,
+                known.join(", ")
+            );
         }
         let now = self.opened.clock.now();
         let mut noise = [0u8; 32];
