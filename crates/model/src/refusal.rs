@@ -48,7 +48,7 @@ codes! {
     SessionEnded = "session_ended", 401, false;
     /// The reverse leg names a service that nobody knows.
     UnknownService = "unknown_service", 401, false;
-    /// Policy says no.
+    /// Policy says no, an operator has stopped the agent, or a person is needed and nobody can be asked.
     Denied = "denied", 403, false;
     /// A host that no service, permission or profile names.
     UnknownHost = "unknown_host", 403, false;
@@ -58,11 +58,11 @@ codes! {
     PlaceholderForeign = "placeholder_foreign", 403, false;
     /// A known secret value in what the agent sends.
     SecretInRequest = "secret_in_request", 403, false;
-    /// A person said no.
+    /// A person said no, or the agent has too many questions open.
     ApprovalDenied = "approval_denied", 403, false;
     /// Nobody answered in time.
     ApprovalExpired = "approval_expired", 403, false;
-    /// A person has not answered yet; the identical request later uses the decision.
+    /// A person has not answered yet; the identical request later uses the decision. Not in this version: requests wait.
     ApprovalPending = "approval_pending", 409, true;
     /// Over a bound.
     TooLarge = "too_large", 413, false;
@@ -70,11 +70,11 @@ codes! {
     Misdirected = "misdirected", 421, false;
     /// A limit is used up for now.
     LimitReached = "limit_reached", 429, true;
-    /// The budget is spent.
+    /// The budget is spent. Not in this version.
     BudgetSpent = "budget_spent", 429, false;
     /// The credential is past its end and could not be refreshed.
     CredentialExpired = "credential_expired", 502, true;
-    /// The credential was revoked.
+    /// The credential was revoked, or an operator has stopped it.
     CredentialRevoked = "credential_revoked", 502, false;
     /// The upstream could not be reached.
     UpstreamUnreachable = "upstream_unreachable", 502, true;

@@ -158,7 +158,7 @@ impl Recorder {
         self.event.approval = Some(approval);
     }
 
-    /// Counts that a person was asked, whatever came of it.
+    /// Counts that a person was asked, once an answer or the end of waiting is known; not where the client went away before.
     pub(crate) fn asked_somebody(&self) {
         if let Some(live) = &self.session {
             live.tally.asked.fetch_add(1, Relaxed);
@@ -279,7 +279,8 @@ impl Recorder {
         }
         self.progress = Progress::Closed;
         if let Err(error) = self.worker.lane.append(&self.event) {
-            // Nothing can be refused any more; recovery will find the attempt without an end.
+            // Nothing can be refused any more. Where the disk is in trouble the lane keeps the record and writes it later; else
+            // recovery finds the attempt without an end.
             tracing::error!(%error, "the last record of an exchange could not be written");
         }
     }

@@ -11,7 +11,7 @@ use crate::body::AnswerBody;
 /// LLM SDKs obey it: no retry where a retry is useless.
 const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
-/// The document of product.md, "What the agent is told".
+/// What the agent is told; docs/guide explains each code.
 #[derive(Serialize)]
 struct Problem<'a> {
     #[serde(rename = "type")]

@@ -1,6 +1,6 @@
 //! The oracle LEAK: is any of this secret in what the agent received, in any form that the product promises to undo?
 //!
-//! Forms (security.md, rule 11): the literal; base64 and base64url at three alignments; hex; percent, JSON `\u` and HTML
+//! Forms: the literal; base64 and base64url at three alignments; hex; percent, JSON `\u` and HTML
 //! entities with any subset of characters encoded; UTF-16 of either order; reversed; rot13. Any window of eight
 //! characters of the secret counts. The oracle is written apart from the scrubber, on purpose: it undoes the forms where
 //! the scrubber searches for them, so that the two cannot share a mistake.

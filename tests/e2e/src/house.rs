@@ -53,7 +53,7 @@ pub struct House {
     secrets: BTreeMap<String, String>,
 }
 
-/// What a run leaves besides its output (product.md, contracts).
+/// What a run leaves besides its output that scripts rely on.
 #[derive(Clone, Debug)]
 pub struct Receipt(pub Value);
 

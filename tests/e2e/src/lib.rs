@@ -1,8 +1,8 @@
 //! Drives the real binary with real clients: a home of its own, a configuration, upstreams on loopback, and what came out
 //! at both ends.
 //!
-//! It knows nothing of the crates inside: only the command line, the configuration and the wire, as product.md promises
-//! them to scripts. It never touches the internet and leaves no process behind. Start reading at [`House`], then
+//! It knows nothing of the crates inside: only the command line, the configuration and the wire, as they are
+//! promised to scripts. It never touches the internet and leaves no process behind. Start reading at [`House`], then
 //! `tests/it/`; the attack corpus is in `corpus/`.
 #![expect(
     clippy::unwrap_used,

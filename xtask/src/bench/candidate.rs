@@ -173,7 +173,7 @@ impl Drop for Live {
     }
 }
 
-/// What `session start --json` says (product.md, contracts).
+/// What `session start --json` says; scripts rely on its members.
 struct Session {
     token: String,
     ca: String,

@@ -298,7 +298,7 @@ pub struct Slack {
 pub struct Operator {
     /// The name.
     pub name: At<String>,
-    /// The digest of the token, as `operator` commands print it.
+    /// SHA-256 of the token, as 64 hex digits.
     #[serde(default)]
     pub token_hash: Option<At<String>>,
     /// What the person may do: `approver`, `admin`.

@@ -2,7 +2,7 @@
 
 use crate::support::{complaints, document, rules};
 
-/// The configuration of product.md without what a later version implements.
+/// The whole configuration, without what a later version implements.
 pub const WHOLE: &str = r#"
 version: 1
 egress: closed

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{note, warn};
 use crate::config::write_private;
 
-/// The receipt of product.md as JSON.
+/// The receipt as JSON; scripts rely on its members.
 pub fn json(live: &LiveSession, head: &str) -> Value {
     let tally = &live.tally;
     json!({
