@@ -116,7 +116,9 @@ fn plan_for(ambient: &Ambient, wanted: &Run) -> anyhow::Result<(Plan, Option<Sou
     plan.way_out = way_out(ambient)?;
     plan.notes.iter().for_each(|text| note(text));
     if guarded {
-        note("no configuration names agents, so the guarded policy applies: reads pass, most changes ask");
+        note(
+            "no configuration names agents, so the guarded policy applies: reads pass, what cannot be taken back asks",
+        );
     }
     let watched = sources.origin().is_some().then_some(sources);
     Ok((plan, watched, discovery.ambient))
