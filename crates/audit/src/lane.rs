@@ -218,6 +218,8 @@ impl Shared {
             if owed.len() < OWED_MAX {
                 owed.push_back(event.clone());
                 self.owed_count.store(owed.len(), Ordering::Release);
+            } else {
+                tracing::error!(lane = %self.name, id = %event.id, "a record was lost: too many wait for the disk");
             }
         }
         self.trouble();

@@ -143,12 +143,14 @@ async fn ask(worker: &Arc<Worker>, classified: &mut Classified, need: ApprovalNe
     let rule = need.rule.clone();
     let question = question(classified, need);
     let ended = classified.who.live.cancelled().clone();
+    // Counted before the answer: a client that goes away leaves a question that somebody saw.
+    classified.trip.recorder.asks();
     let answer = tokio::select! {
         answer = worker.gateway.room.ask(question) => answer,
         () = ended.cancelled() => return Err(Refusal::new(Code::SessionEnded, "The session has ended")),
     };
-    if !matches!(answer, Err(NotApproved::NoChannel { .. } | NotApproved::TooMany | NotApproved::Unavailable { .. })) {
-        classified.trip.recorder.asked_somebody();
+    if matches!(answer, Err(NotApproved::NoChannel { .. } | NotApproved::TooMany | NotApproved::Unavailable { .. })) {
+        classified.trip.recorder.asked_nobody();
     }
     match answer {
         Ok(grant) => {

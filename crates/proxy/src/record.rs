@@ -158,10 +158,17 @@ impl Recorder {
         self.event.approval = Some(approval);
     }
 
-    /// Counts that a person was asked, once an answer or the end of waiting is known; not where the client went away before.
-    pub(crate) fn asked_somebody(&self) {
+    /// Counts that a person is asked, whatever comes of it.
+    pub(crate) fn asks(&self) {
         if let Some(live) = &self.session {
             live.tally.asked.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Takes that back where the question reached nobody.
+    pub(crate) fn asked_nobody(&self) {
+        if let Some(live) = &self.session {
+            live.tally.asked.fetch_sub(1, Relaxed);
         }
     }
 

@@ -100,9 +100,11 @@ pub(crate) fn raw(refusal: &Refusal, side: Side) -> Vec<u8> {
         _ => "",
     };
     let reason = status.canonical_reason().unwrap_or("Refused");
+    let retry = if refusal.code.retryable() { "" } else { "x-should-retry: false\r\n" };
+    let after = refusal.retry_after_seconds.map_or_else(String::new, |seconds| format!("Retry-After: {seconds}\r\n"));
     let mut out = format!(
         "HTTP/1.1 {} {reason}\r\nContent-Type: application/problem+json\r\nCache-Control: no-store\r\n\
-         x-should-retry: false\r\n{challenge}Content-Length: {}\r\nConnection: close\r\n\r\n",
+         {retry}{after}{challenge}Content-Length: {}\r\nConnection: close\r\n\r\n",
         status.as_u16(),
         body.len()
     )

@@ -1,7 +1,7 @@
 //! What can be found wrong without knowing any service: names, references, and what a later version implements.
 
 use model::canonical::parse_authority;
-use model::{AgentName, CredentialName};
+use model::{AgentName, CredentialName, Digest};
 
 use super::at::At;
 use super::schema::{Channel, CredentialEntry, Document, Permission};
@@ -56,6 +56,13 @@ pub(super) fn check(document: &Document, source: &Source<'_>) -> Vec<Diagnostic>
             self::permission(&permission.value, document, &mut checker);
         }
     }
+    for hash in document.operators.iter().filter_map(|operator| operator.value.token_hash.as_ref()) {
+        if Digest::parse(&hash.value).is_none() {
+            // Not repeated: it may be the token itself.
+            let why = "token_hash is the SHA-256 of the operator's token, 64 hex digits";
+            checker.found.push(checker.source.problem(&hash.with(pasted(&hash.value).as_str()), why));
+        }
+    }
     upstreams(document, &mut checker);
     later(document, &mut checker);
     checker.found.sort_by_key(|problem| (problem.line, problem.column));
@@ -71,6 +78,11 @@ fn top(document: &Document, checker: &mut Checker<'_>) {
     }
 }
 
+/// What may be said of a text that stands where a reference belongs: it may be the secret itself.
+fn pasted(text: &str) -> String {
+    if text.len() <= 8 { text.to_owned() } else { text.chars().take(4).chain("...".chars()).collect() }
+}
+
 fn credential(entry: &CredentialEntry, document: &Document, checker: &mut Checker<'_>) {
     if let Some(from) = &entry.from {
         match from.value.split_once(':') {
@@ -84,7 +96,11 @@ fn credential(entry: &CredentialEntry, document: &Document, checker: &mut Checke
             Some((kind, rest)) if !rest.is_empty() => {
                 checker.unknown(&from.with(kind.to_owned()), "back end", BACK_ENDS);
             }
-            _ => checker.say(from, "a reference is written `env:NAME`, `file:PATH` or `exec:COMMAND`"),
+            _ => {
+                let why =
+                    "a reference is written `env:NAME`, `file:PATH` or `exec:COMMAND`; a value is never written here";
+                checker.found.push(checker.source.problem(&from.with(pasted(&from.value).as_str()), why));
+            }
         }
     }
     if let Some(kind) = &entry.kind {

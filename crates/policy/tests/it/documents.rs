@@ -36,7 +36,7 @@ agents:
     denied_actions: [repos/delete, effect:escalates]
 channels:
   here: { terminal: {} }
-operators: [{ name: ada, token_hash: "...", roles: [approver] }]
+operators: [{ name: ada, token_hash: "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824", roles: [approver] }]
 upstreams:
   api.github.com: { address: "127.0.0.1:8443", ca: ./upstream-ca.pem }
 audit: { sync: always }
@@ -54,6 +54,19 @@ fn the_whole_configuration_loads() {
         Some(("env:GITHUB_TOKEN", 11, 11))
     );
     insta::assert_snapshot!(rules(WHOLE).cedar());
+}
+
+#[test]
+fn what_may_be_a_secret_is_not_repeated() {
+    let pasted = "zq9Rk2ZtVw9LxN4bYc8DmHs3JpGf6AeUu";
+    for text in [
+        format!("version: 1\ncredentials:\n  one: {{ service: github, from: {pasted} }}\n"),
+        format!("version: 1\noperators: [{{ name: ada, token_hash: {pasted}, roles: [approver] }}]\n"),
+    ] {
+        let said = complaints(&text).join("\n");
+        assert!(said.contains("zq9R..."), "{said}");
+        assert!(!said.contains(pasted), "{said}");
+    }
 }
 
 #[test]

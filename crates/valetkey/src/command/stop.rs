@@ -78,6 +78,14 @@ impl Args {
             }
             true
         };
+        if let (false, Some(agent)) = (self.lift, &self.what.agent) {
+            let known = local.store.agents().list(&local.tenant).await?;
+            if !known.iter().any(|row| row.name == *agent) {
+                output::warn(&format!(
+                    "no agent `{agent}` has ever been seen here; `valetkey agent list` names those that have"
+                ));
+            }
+        }
         let verb = if self.lift { "lifted the stop of" } else { "stopped" };
         local.record(Kind::Operator, |event| {
             event.agent.clone_from(&self.what.agent);

@@ -98,7 +98,15 @@ impl Maker {
         let digest = token_digest(&token);
         self.opened.store.sessions().insert(&session, &digest).await?;
         self.opened.store.agents().seen(&session.tenant, &session.agent, now).await?;
-        let (live, placeholders) = self.enliven(session, &token, &rest).await?;
+        let (tenant, id) = (session.tenant.clone(), session.id);
+        let (live, placeholders) = match self.enliven(session, &token, &rest).await {
+            Ok(alive) => alive,
+            Err(error) => {
+                // Nobody will use it; it would be listed as live until its time is over.
+                let _ = self.opened.store.sessions().end(&tenant, id, now).await;
+                return Err(error);
+            }
+        };
         if let Some(gateway) = self.gateway.read().upgrade() {
             gateway.sessions.insert(digest, Arc::clone(&live));
         }
