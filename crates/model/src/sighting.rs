@@ -53,3 +53,41 @@ pub struct Sighting {
     /// Where it stood.
     pub place: Place,
 }
+
+impl Sighting {
+    /// Whether it can only be a leak (the glossary's tripwire). A session's own placeholder belongs into its slot, and a
+    /// body may quote it: conversations and code do.
+    #[must_use]
+    pub const fn is_tripwire(&self) -> bool {
+        !matches!((self.holder, &self.place), (Holder::Own, Place::Slot | Place::Body))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quoting_ones_own_is_no_leak() {
+        for (holder, place, tripwire) in [
+            (Holder::Own, Place::Slot, false),
+            (Holder::Own, Place::Body, false),
+            (Holder::Own, Place::SlotPart, true),
+            (Holder::Own, Place::ForeignSlot, true),
+            (Holder::Own, Place::Query, true),
+            (Holder::Other, Place::Slot, true),
+            (Holder::Other, Place::Body, true),
+            (Holder::DeadSession, Place::Slot, true),
+        ] {
+            let sighting = Sighting {
+                credential: CredentialName::new("one").expect("a name"),
+                service: None,
+                session: SessionId::from_bits(1),
+                agent: AgentName::new("bot").expect("a name"),
+                holder,
+                place,
+            };
+            assert_eq!(sighting.is_tripwire(), tripwire, "{sighting:?}");
+        }
+    }
+}

@@ -132,8 +132,8 @@ impl Recorder {
         self.event.calls = classification.calls.to_vec();
         self.class = classification.class();
         if let (Some(live), false) = (&self.session, sightings.is_empty()) {
-            let serious = sightings.iter().filter(|seen| !matches!(seen.place, model::sighting::Place::Slot)).count();
-            live.tally.tripwires.fetch_add(serious as u64, Relaxed);
+            let tripwires = sightings.iter().filter(|seen| seen.is_tripwire()).count();
+            live.tally.tripwires.fetch_add(tripwires as u64, Relaxed);
         }
         self.event.sightings = sightings;
     }
@@ -244,7 +244,11 @@ impl Recorder {
             let built_in = |rule: &str| rule.starts_with("guarded/");
             let uncovered = refusal.code == Code::Denied && refusal.rule.as_deref().is_none_or(built_in);
             if let (true, Some(service)) = (uncovered, &self.event.service) {
-                for call in &self.event.calls {
+                // What is guarded is for the operator to think of, not for a receipt to propose.
+                let guarded = |call: &&model::Call| {
+                    matches!(call.class, Class::Admin | Class::Delete) || call.effects.meets(model::Effects::GUARDED)
+                };
+                for call in self.event.calls.iter().filter(|call| !guarded(call)) {
                     live.tally.deny((service.to_string(), call.action.to_string(), call.resource.to_string()));
                 }
             }

@@ -67,6 +67,13 @@ pub async fn serve(ambient: &Ambient, wanted: Serve) -> anyhow::Result<()> {
     let room = WaitingRoom::new(opened.store.clone(), opened.clock.clone(), opened.random.clone(), channels);
     let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let identify_by_header = wanted.identify_by_header;
+    if !wanted.listen.ip().is_loopback() {
+        warn(&format!(
+            "{} can be reached from other machines, and session tokens travel to it in clear text; let a TLS proxy or a private network \
+             stand before it",
+            wanted.listen
+        ));
+    }
     let options = Options { listen: wanted.listen, workers, room, authority, identify_by_header };
     let log = opened.log()?;
     let lane = log.lane()?;

@@ -97,7 +97,8 @@ fn cut_by(command: &[&str], said: &str, refusal: &str) {
         let how = thread.join().unwrap();
         assert!(how.contains(refusal), "{how}");
     }
-    drop(held);
+    // Not killed: an outcome of its last milliseconds would stand as abandoned (decision 12).
+    held.end();
     let export = house.valetkey(&["audit", "export", "--json"]).expect_success("audit export").stdout;
     let events: Vec<Value> = export.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let change = events.iter().find(|event| event["reason"].as_str().is_some_and(|reason| reason.contains(said)));
