@@ -12,7 +12,7 @@ use crate::shell;
 pub struct Options {
     /// Writes nothing; says whether the tree is as it should be.
     #[arg(long)]
-    check: bool,
+    pub check: bool,
 }
 
 /// Page, crate, example.

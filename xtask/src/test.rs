@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use clap::Args;
 
-use crate::{replay, shell, tidy, tools};
+use crate::{codegen, replay, shell, tidy, tools};
 
 /// Which steps.
 #[derive(Args)]
@@ -42,6 +42,10 @@ const STEPS: &[Step] = &[
     ("deny", deny),
     ("unit", unit),
     ("doc", |root| cargo(root, "test --workspace --locked --doc")),
+    ("codegen", |root| {
+        let good = codegen::run(root, &codegen::Options { check: true })?;
+        Ok(Outcome { good, ..Outcome::default() })
+    }),
     ("build", |root| cargo(root, "build --locked -p valetkey")),
     ("e2e", |root| cargo(root, "test --locked -p e2e")),
     ("replay", |root| replay::run(root).map(|good| Outcome { good, ..Outcome::default() })),
