@@ -100,6 +100,15 @@ impl Accepted {
     }
 }
 
+impl Accepted {
+    /// Refuses before it is classified; only then does the record need what was asked from here.
+    pub(crate) fn refuse(mut self, refusal: Refusal) -> Box<Refused> {
+        let host = self.request.origin().to_string();
+        self.trip.recorder.asked(self.request.method().as_str(), &host, &self.request.target());
+        self.trip.refuse(refusal)
+    }
+}
+
 fn ending() -> Refusal {
     Refusal::new(Code::Unavailable, "The gateway is shutting down").retry_after(5)
 }

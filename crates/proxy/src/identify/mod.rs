@@ -45,15 +45,15 @@ pub(crate) async fn identify(
 ) -> Result<Identified, Box<Refused>> {
     let live = match find(worker, link, &accepted.claim).await {
         Ok(live) => live,
-        Err(refusal) => return Err(accepted.trip.refuse(refusal)),
+        Err(refusal) => return Err(accepted.refuse(refusal)),
     };
     accepted.trip.recorder.identified(&live);
     if let Err(refusal) = check(worker, &live, &accepted.claim) {
-        return Err(accepted.trip.refuse(refusal));
+        return Err(accepted.refuse(refusal));
     }
     match live.enter() {
         Some(place) => Ok(Identified { accepted, live, place }),
-        None => Err(accepted.trip.refuse(crowded())),
+        None => Err(accepted.refuse(crowded())),
     }
 }
 

@@ -167,3 +167,26 @@ fn a_stop_is_lifted_by_operators_where_there_are_any() {
     // Nobody serves, so nobody is served: the home's owner decides.
     assert_eq!(lift(&open).expect_success("lift").stdout, "lifted the stop of agent bot\n");
 }
+
+#[test]
+fn a_refusal_before_classification_says_what_was_asked() {
+    let upstream = Upstream::start();
+    let (house, _) = echo_house(&upstream, &agent("tester", ""));
+    let gateway = house.serve();
+    let driver = Agent::of(&gateway, &house.session("tester"));
+    let mut wire = driver.open().unwrap();
+    assert_eq!(driver.ask(&mut wire, "GET", "/anything", "").unwrap().status, 200);
+    let _ = house.valetkey(&["stop", "--agent", "tester"]).expect_success("stop");
+    let _ = driver.until_refused(Duration::from_secs(5));
+    // From here on nothing gets as far as an attempt.
+    let answer = driver.ask(&mut wire, "GET", "/anything?last", "").unwrap();
+    assert!([401, 403].contains(&answer.status), "{}", answer.status);
+    drop(gateway);
+    let export = house.valetkey(&["audit", "export", "--json"]).expect_success("audit export").stdout;
+    let events: Vec<Value> = export.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let last = |event: &&Value| event["kind"] == "refusal" && event["request"]["path"] == "/anything?last";
+    let refused = events.iter().find(last).expect("a record that says what was asked");
+    assert_eq!(refused["request"]["method"], "GET", "{refused}");
+    assert_eq!(refused["request"]["host"], "kit.echo.test", "{refused}");
+    house.assert_audit();
+}
