@@ -17,7 +17,7 @@ use crate::session::LiveSession;
 
 /// How long an outcome may wait for the next record to be written with. What asks for the log's head, a checkpoint and the
 /// end of the process write it at once.
-const OUTCOME_WAIT_MAX: Duration = Duration::from_millis(5);
+const OUTCOME_WAIT_MAX: Duration = Duration::from_millis(2);
 
 /// How far an exchange got; decides what is written when it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
