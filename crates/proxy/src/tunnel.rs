@@ -6,7 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, Method, Request, Response};
+use http::header::{self, HeaderValue};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
@@ -156,7 +157,16 @@ impl Service<Request<Incoming>> for Exchanges {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let (worker, link) = (Arc::clone(&self.worker), Arc::clone(&self.link));
-        Box::pin(async move { Ok(exchange(worker, link, request).await) })
+        let switching = request.version() <= Version::HTTP_11 && request.headers().contains_key(header::UPGRADE);
+        Box::pin(async move {
+            let mut response = exchange(worker, link, request).await;
+            if switching && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                // Whoever asks for another protocol waits for the answer (RFC 9110 7.8). What came behind the head
+                // was meant for that protocol or is smuggled: it is never read as a request (row C36).
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response)
+        })
     }
 }
 
