@@ -26,6 +26,7 @@ pub const ENTRIES: &[(&str, Entry)] = &[
     ("canonical", canonical),
     ("config", config),
     ("head", head),
+    ("names", names),
     ("record", record),
     ("scrub", scrub),
     ("sealed", sealed),
@@ -54,6 +55,21 @@ pub fn head(octets: &[u8]) {
     }
     if octets.len() <= 2_048 && fault.is_none() {
         assert_eq!((accepted, None), (whole.accepted, whole.fault), "octet by octet it reads otherwise");
+    }
+}
+
+/// Questions for names (RFC 1035): an answer repeats its question, and its address stands for the name that was asked.
+pub fn names(octets: &[u8]) {
+    use proxy::net::names::{Meant, Names};
+    let names = Names::default();
+    let Some(answer) = names.answer(octets) else { return };
+    assert_eq!(answer[..2], octets[..2], "another question's number");
+    assert!(answer.len() <= octets.len() + 16 && answer[4..6] == [0, 1], "an answer that was not asked for");
+    if answer[7] == 1 {
+        let address: [u8; 4] = answer[answer.len() - 4..].try_into().expect("an address");
+        let meant = names.meant(std::net::IpAddr::from(address));
+        assert!(matches!(&meant, Meant::Host(_)), "an address that stands for nothing");
+        assert_eq!(names.answer(octets), Some(answer), "another address the second time");
     }
 }
 

@@ -9,6 +9,7 @@ pub mod net;
 pub mod gateway;
 pub mod session;
 
+pub mod divert;
 pub mod listen;
 mod tunnel;
 

@@ -16,6 +16,15 @@ const PULSE: Duration = Duration::from_secs(1);
 
 /// Accepts until the process is told to stop.
 pub async fn listen(worker: Arc<Worker>, listener: TcpListener) {
+    accept(worker, listener, tunnel::serve).await;
+}
+
+/// The same with another way to serve what was accepted.
+pub(crate) async fn accept<S, F>(worker: Arc<Worker>, listener: TcpListener, serve: S)
+where
+    S: Fn(Arc<Worker>, TcpStream, SocketAddr) -> F,
+    F: Future<Output = ()> + Send + 'static,
+{
     let drain = worker.gateway.drain.clone();
     let mut pulse = tokio::time::interval(PULSE);
     loop {
@@ -24,7 +33,7 @@ pub async fn listen(worker: Arc<Worker>, listener: TcpListener) {
             () = drain.cancelled() => return,
             _ = pulse.tick() => {}
             accepted = listener.accept() => match accepted {
-                Ok((tcp, peer)) => take(&worker, tcp, peer),
+                Ok((tcp, peer)) => take(&worker, tcp, peer, &serve),
                 Err(error) => {
                     // Out of descriptors: what is open goes on, and closing connections make room (row J128).
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -35,7 +44,11 @@ pub async fn listen(worker: Arc<Worker>, listener: TcpListener) {
     }
 }
 
-fn take(worker: &Arc<Worker>, tcp: TcpStream, peer: SocketAddr) {
+fn take<S, F>(worker: &Arc<Worker>, tcp: TcpStream, peer: SocketAddr, serve: &S)
+where
+    S: Fn(Arc<Worker>, TcpStream, SocketAddr) -> F,
+    F: Future<Output = ()> + Send + 'static,
+{
     let Some(place) = worker.gateway.enter() else {
         tracing::warn!("too many connections; one more was closed");
         return;
@@ -44,9 +57,9 @@ fn take(worker: &Arc<Worker>, tcp: TcpStream, peer: SocketAddr) {
     if tcp.set_nodelay(true).is_err() {
         return;
     }
-    let worker = Arc::clone(worker);
+    let served = serve(Arc::clone(worker), tcp, peer);
     tokio::spawn(async move {
-        tunnel::serve(worker, tcp, peer).await;
+        served.await;
         drop(place);
     });
 }

@@ -84,6 +84,14 @@ pub struct LiveSession {
 }
 
 impl LiveSession {
+    /// A text with the session's placeholders in place of real secrets, and a mask for those that it has none for; none where
+    /// the text holds no secret that is known here.
+    #[must_use]
+    pub fn without_secrets(&self, text: &[u8]) -> Option<Vec<u8>> {
+        let placeholder = |name: &CredentialName| self.placeholders.of(name).map(|entry| &*entry.text);
+        Some(self.known.as_ref()?.replace_with_placeholder(text, &placeholder)?.0)
+    }
+
     /// Begins to serve a session.
     #[must_use]
     pub fn new(

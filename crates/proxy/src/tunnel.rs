@@ -131,6 +131,42 @@ async fn intercept(worker: Arc<Worker>, mut link: Link, tcp: TcpStream) {
     }
 }
 
+/// Serves a diverted connection like a tunnel that was opened for where it wanted to go. What is neither TLS nor HTTP goes
+/// nowhere, and is recorded.
+pub(crate) async fn serve_diverted(worker: Arc<Worker>, tcp: TcpStream, (origin, session): (Origin, Arc<LiveSession>)) {
+    // Both addresses of such a connection are what the agent chose; it comes from this machine.
+    let address = IpAddr::from(std::net::Ipv4Addr::LOCALHOST);
+    let source: Arc<str> = address.to_string().into();
+    let web = [Scheme::Http, Scheme::Https].iter().any(|scheme| scheme.default_port() == origin.port);
+    let link = Link { source, address, origin: Some(origin), session: Some(session) };
+    // Browsers open connections that they may need; whoever waits to be spoken to speaks another protocol.
+    let patience = if web { bounds::IDLE_SECONDS_MAX } else { bounds::HEAD_SECONDS_MAX };
+    let mut first = [0u8; 1];
+    match within(patience, tcp.peek(&mut first)).await {
+        Some(Ok(1)) if is_spoken(first) => intercept(worker, link, tcp).await,
+        Some(Ok(1)) => record_protocol(&worker, &link),
+        None if !web => record_protocol(&worker, &link),
+        _ => {}
+    }
+}
+
+/// A TLS handshake (RFC 8446 5.1), or the method of a request.
+const fn is_spoken([first]: [u8; 1]) -> bool {
+    first == 0x16 || first.is_ascii_uppercase()
+}
+
+/// Another protocol than HTTP leaves a record, and nothing else.
+fn record_protocol(worker: &Arc<Worker>, link: &Link) {
+    let mut recorder = Recorder::begin(worker, &link.source);
+    let host = link.origin.as_ref().map(ToString::to_string).unwrap_or_default();
+    recorder.asked("CONNECT", &host, "");
+    if let Some(live) = &link.session {
+        recorder.identified(live);
+    }
+    let refusal = Refusal::new(Code::Denied, "Only HTTP, with or without TLS, leaves an isolated agent's network");
+    recorder.refused(&refusal, 403);
+}
+
 /// A client that does not trust us, or asks for another name than it connected for, leaves a record.
 fn record_handshake(worker: &Arc<Worker>, link: &Link, why: &str) {
     let mut recorder = Recorder::begin(worker, &link.source);

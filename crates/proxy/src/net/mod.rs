@@ -12,6 +12,7 @@ pub mod frame;
 pub mod guard;
 pub mod leaf;
 pub mod name;
+pub mod names;
 pub mod pool;
 pub mod proxyout;
 pub mod tls;
