@@ -42,8 +42,31 @@ pub(crate) struct Driver {
     pub(crate) signals: Signals,
     pub(crate) relay: Option<Relay>,
     pub(crate) dir: Option<SessionDir>,
+    pub(crate) walls: Walls,
     pub(crate) asked_to_end: u32,
     pub(crate) kill_at: Option<Instant>,
+}
+
+/// What stands around an agent for as long as it runs.
+#[derive(Default)]
+pub(crate) struct Walls {
+    pub(crate) isolated: Option<crate::isolate::Isolated>,
+    /// Shows the agent's ports.
+    pub(crate) ports: Option<tokio::task::JoinHandle<()>>,
+}
+
+impl Walls {
+    fn stand(&self) -> bool {
+        self.ports.is_some()
+    }
+}
+
+impl Drop for Walls {
+    fn drop(&mut self) {
+        if let Some(ports) = &self.ports {
+            ports.abort();
+        }
+    }
 }
 
 async fn relayed(relay: Option<&mut Relay>) -> Step {
@@ -82,7 +105,7 @@ impl Driver {
                 },
                 () = sleep_until(kill_at.unwrap_or_else(Instant::now)), if kill_at.is_some() => {
                     self.kill_at = None;
-                    tree::kill(self.leader);
+                    self.kill();
                 },
                 _ = reap.tick() => {
                     let leader = self.leader;
@@ -96,11 +119,22 @@ impl Driver {
 
     async fn finish(self) {
         let leader = self.leader;
-        let _ = tokio::task::spawn_blocking(move || tree::end(leader)).await;
+        if self.walls.stand() {
+            // The namespace ended with its agent, and everything in it.
+            tree::forget(leader);
+        } else {
+            let _ = tokio::task::spawn_blocking(move || tree::end(leader)).await;
+        }
         if let Some(relay) = self.relay {
             relay.finish().await;
         }
         drop(self.dir);
+    }
+
+    fn kill(&mut self) {
+        // Without walls nothing is left standing; with them everything inside ends.
+        drop(self.walls.isolated.take());
+        tree::kill(self.leader);
     }
 
     /// To everything that has the agent's terminal or belongs to its first group.
@@ -135,7 +169,7 @@ impl Driver {
                 self.asked_to_end += 1;
                 // A second request ends at once, whatever the agent thinks of it; a hang-up cannot be repeated.
                 if self.asked_to_end > 1 && signal == Signal::TERM {
-                    tree::kill(self.leader);
+                    self.kill();
                 }
                 if signal == Signal::HUP {
                     self.kill_at.get_or_insert_with(|| Instant::now() + HANG_UP);

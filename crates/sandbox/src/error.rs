@@ -57,6 +57,29 @@ pub enum SandboxError {
         /// What the system said.
         cause: io::Error,
     },
+    /// The system gives this user no namespaces.
+    #[error(
+        "this system gives no namespaces to ordinary users ({cause}); allow them (sysctl kernel.unprivileged_userns_clone=1, or \
+         kernel.apparmor_restrict_unprivileged_userns=0), or run with --isolate=off"
+    )]
+    NoNamespaces {
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// The agent's surroundings could not be made.
+    #[error("cannot isolate the agent: {what}: {cause}; `--isolate=off` runs it without walls")]
+    Isolation {
+        /// What was being done.
+        what: String,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// The program cannot be started inside; [`crate::Launch`] knows its name.
+    #[error("the program cannot be started: {cause}; check its path")]
+    Program {
+        /// What the system said.
+        cause: io::Error,
+    },
     /// The agent has ended, so nobody can be asked on its terminal.
     #[error("the agent has ended; nothing can be asked on its terminal any more")]
     Ended,

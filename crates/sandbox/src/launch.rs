@@ -4,15 +4,21 @@ use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+#[cfg(target_os = "linux")]
+use std::sync::Arc;
 use std::sync::mpsc as sync;
 use std::thread;
 
 use rustix::process::{self, Pid, WaitOptions};
 use tokio::sync::mpsc;
 
-use crate::driver::{ChildEvent, Driver};
+use crate::driver::{ChildEvent, Driver, Walls};
 use crate::exit::Exit;
 use crate::files::SessionDir;
+use crate::isolate::Isolated;
+#[cfg(target_os = "linux")]
+use crate::isolate::{self, Startup};
+use crate::plan::Surroundings;
 use crate::prompt::{Prompter, SharedSize, WAITING_MAX};
 use crate::relay::{Opening, Relay};
 use crate::running::Running;
@@ -34,6 +40,8 @@ pub struct Launch {
     pub dir: Option<SessionDir>,
     /// The user's terminal, where the agent is to have one of its own.
     pub terminal: Option<Terminal>,
+    /// Namespaces to start it in, and the files there; none to start it beside us.
+    pub isolated: Option<(Isolated, Surroundings)>,
 }
 
 impl Launch {
@@ -43,6 +51,10 @@ impl Launch {
     /// The program cannot be found or executed, or the system refuses something; [`SandboxError::exit_code`] says with which
     /// code to end. The terminal is as it was.
     pub fn start(self) -> Result<Running, SandboxError> {
+        #[cfg(target_os = "linux")]
+        if self.isolated.is_some() {
+            return self.start_inside();
+        }
         let mut argv = self.argv.into_iter();
         let program = argv.next().ok_or(SandboxError::NoCommand)?;
         let mut command = Command::new(&program);
@@ -72,7 +84,47 @@ impl Launch {
         drop(slave);
         let (leader, child) = keep(command, &program)?;
         let relay = opening.map(|opening| opening.begin(leader));
-        Ok(drive(leader, child, relay, Parts { signals, size, dir: self.dir }))
+        Ok(drive(leader, child, relay, Parts { signals, size, dir: self.dir, walls: Walls::default() }))
+    }
+
+    /// Starts it in its namespaces: the order goes in, and the process id comes out in our own numbering.
+    #[cfg(target_os = "linux")]
+    fn start_inside(self) -> Result<Running, SandboxError> {
+        use std::os::unix::ffi::OsStringExt;
+        let lost = || SandboxError::Isolation {
+            what: "start the agent".to_owned(),
+            cause: io::Error::other("the inside ended early"),
+        };
+        let Some((mut isolated, surroundings)) = self.isolated else { return Err(lost()) };
+        let program = self.argv.first().cloned().ok_or(SandboxError::NoCommand)?;
+        let signals = Signals::listen()?;
+        let size = SharedSize::default();
+        isolated.control.furnish(surroundings).map_err(|_| lost())?;
+        let master = match isolated.startup.recv() {
+            Ok(Startup::Files(master)) => master,
+            Ok(Startup::Failed(error)) => return Err(error),
+            _ => return Err(lost()),
+        };
+        let opening = match (self.terminal, master) {
+            (Some(terminal), Some(master)) => Some(Opening::with(terminal, size.clone(), master)?),
+            _ => None,
+        };
+        let argv = self.argv.into_iter().map(OsString::into_vec).collect();
+        let env = self.env.into_iter().map(|(name, value)| (name.into_vec(), value.into_vec())).collect();
+        isolated.control.start(argv, env).map_err(|_| lost())?;
+        let leader = match isolated.startup.recv() {
+            Ok(Startup::Started(leader)) => leader,
+            Ok(Startup::Failed(SandboxError::Program { cause })) => return Err(cannot_start(&program, cause)),
+            Ok(Startup::Failed(error)) => return Err(error),
+            _ => return Err(lost()),
+        };
+        let (_, nothing) = mpsc::unbounded_channel();
+        let child = std::mem::replace(&mut isolated.events, nothing);
+        let own = isolated.own_ports.clone();
+        let ports = Some(isolate::watch_ports(leader, Arc::clone(&isolated.control), own));
+        let walls = Walls { isolated: Some(isolated), ports };
+        let relay = opening.map(|opening| opening.begin(leader));
+        Ok(drive(leader, child, relay, Parts { signals, size, dir: self.dir, walls }))
     }
 }
 
@@ -80,6 +132,7 @@ struct Parts {
     signals: Signals,
     size: SharedSize,
     dir: Option<SessionDir>,
+    walls: Walls,
 }
 
 fn drive(leader: Pid, child: mpsc::UnboundedReceiver<ChildEvent>, relay: Option<Relay>, parts: Parts) -> Running {
@@ -94,6 +147,7 @@ fn drive(leader: Pid, child: mpsc::UnboundedReceiver<ChildEvent>, relay: Option<
         signals: parts.signals,
         relay,
         dir: parts.dir,
+        walls: parts.walls,
         asked_to_end: 0,
         kill_at: None,
     };

@@ -1,8 +1,8 @@
 //! Starts the agent: its environment, its files, its terminal, its signals and its end.
 //!
-//! Today it does not isolate (that is the next room: namespaces, diverted sockets, masked files); it owns everything that
-//! isolation will need: the whole environment is given and nothing is inherited, the child leads a session of its own, the
-//! terminal that it sees is not the user's, and when it ends nothing that it started is left.
+//! The whole environment is given and nothing is inherited, the child leads a session of its own, the terminal that it sees is
+//! not the user's, and when it ends nothing that it started is left. On Linux [`Isolation`] puts walls around it: namespaces,
+//! sockets that all lead to the gateway, files that are masked or not there (`isolate/`).
 //!
 //! It must never know what a credential, a policy or a request is, never write to standard output except what the agent
 //! itself printed, and never leave the user's terminal changed. `unsafe` lives in `kernel.rs` alone. Start reading at
@@ -13,10 +13,13 @@ mod driver;
 mod error;
 mod exit;
 mod files;
+#[cfg_attr(not(target_os = "linux"), path = "elsewhere.rs")]
+mod isolate;
 mod kernel;
 mod keys;
 mod launch;
 mod page;
+mod plan;
 mod prompt;
 mod relay;
 mod running;
@@ -28,9 +31,11 @@ mod tty;
 pub use error::SandboxError;
 pub use exit::{Exit, OUR_FAILURE};
 pub use files::{SessionDir, SessionFile};
+pub use isolate::{INSIDE, Isolated, Listeners, OWN_V4, OWN_V6, inside};
 pub use keys::Key;
 pub use launch::Launch;
 pub use page::{Line, Page, Style, visible};
+pub use plan::{Isolation, Mask, Surroundings};
 pub use prompt::{Prompt, PromptTiming, Prompter};
 pub use running::Running;
 pub use rustix::process::Signal;

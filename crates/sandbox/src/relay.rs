@@ -103,12 +103,23 @@ pub(crate) struct Opening {
 impl Opening {
     /// Puts the user's terminal into raw mode and makes the agent's, of the same size and modes; returns its end too.
     pub(crate) fn new(terminal: Terminal, size: SharedSize) -> Result<(Self, OwnedFd), SandboxError> {
-        let fail = |cause| SandboxError::Terminal { what: "watch the terminal", cause };
         let raw = RawMode::enter(&terminal.fd)?;
         let pair = Pair::open(raw.original(), measure(&size, terminal.fd.as_fd()))?;
+        Ok((Self::between(raw, terminal, pair.master, size)?, pair.slave))
+    }
+
+    /// The same with an agent's terminal that was made elsewhere; `master` is our end of it.
+    pub(crate) fn with(terminal: Terminal, size: SharedSize, master: OwnedFd) -> Result<Self, SandboxError> {
+        let raw = RawMode::enter(&terminal.fd)?;
+        Pair::adjust(&master, raw.original(), measure(&size, terminal.fd.as_fd()))?;
+        Self::between(raw, terminal, master, size)
+    }
+
+    fn between(raw: RawMode, terminal: Terminal, master: OwnedFd, size: SharedSize) -> Result<Self, SandboxError> {
+        let fail = |cause| SandboxError::Terminal { what: "watch the terminal", cause };
         let real = kernel::watch(terminal.fd).map_err(fail)?;
-        let master = kernel::watch(pair.master).map_err(fail)?;
-        Ok((Self { raw, real, master, size }, pair.slave))
+        let master = kernel::watch(master).map_err(fail)?;
+        Ok(Self { raw, real, master, size })
     }
 
     pub(crate) fn begin(self, leader: Pid) -> Relay {

@@ -55,7 +55,15 @@ pub(crate) fn adopt<E>(spawn: impl FnOnce() -> Result<Pid, E>) -> Result<Pid, E>
     spawned
 }
 
-fn forget(leader: Pid) {
+/// Remembers an agent that somebody else forked for us.
+pub(crate) fn remember(leader: Pid) {
+    if let Ok(mut agents) = AGENTS.lock() {
+        agents.leaders.push(leader);
+    }
+}
+
+/// Forgets an agent of which nothing is left.
+pub(crate) fn forget(leader: Pid) {
     if let Ok(mut agents) = AGENTS.lock() {
         agents.leaders.retain(|known| *known != leader);
     }

@@ -163,11 +163,19 @@ impl Pair {
         let name = rustix::pty::ptsname(&master, Vec::new()).map_err(fail)?;
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
         let slave = rustix::fs::open(name, flags, Mode::empty()).map_err(fail)?;
-        termios::tcsetattr(&slave, OptionalActions::Now, modes).map_err(fail)?;
-        let flags = rustix::fs::fcntl_getfl(&master).map_err(fail)?;
-        rustix::fs::fcntl_setfl(&master, flags | OFlags::NONBLOCK).map_err(fail)?;
-        set_size(master.as_fd(), size);
+        Self::adjust(&master, modes, size)?;
         Ok(Self { master, slave })
+    }
+
+    /// Gives a pseudo-terminal modes (which both ends share) and a size, and lets our end not block.
+    pub(crate) fn adjust(master: &OwnedFd, modes: &Termios, size: (u16, u16)) -> Result<(), SandboxError> {
+        let fail =
+            |cause: rustix::io::Errno| SandboxError::Terminal { what: "make a pseudo-terminal", cause: cause.into() };
+        termios::tcsetattr(master, OptionalActions::Now, modes).map_err(fail)?;
+        let flags = rustix::fs::fcntl_getfl(master).map_err(fail)?;
+        rustix::fs::fcntl_setfl(master, flags | OFlags::NONBLOCK).map_err(fail)?;
+        set_size(master.as_fd(), size);
+        Ok(())
     }
 
     /// The agent's end, three times: standard input, output and error.

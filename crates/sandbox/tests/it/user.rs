@@ -95,7 +95,7 @@ pub fn environment() -> Vec<(OsString, OsString)> {
 
 pub fn launch(argv: &[&str], terminal: Option<Terminal>) -> Launch {
     let argv = argv.iter().map(Into::into).collect();
-    Launch { argv, env: environment(), cwd: None, dir: None, terminal }
+    Launch { argv, env: environment(), cwd: None, dir: None, terminal, isolated: None }
 }
 
 /// Waits for something that another process does.

@@ -1,0 +1,50 @@
+//! The seam for systems that are not Linux: the same words as `isolate/`, and no walls yet. Every preparation says so, and `run`
+//! goes on as without isolation, with the line that tells what is not protected.
+//!
+//! What is to come here: on macOS a Seatbelt profile (`sandbox_init` with a policy made of [`Surroundings`]), on Windows an
+//! AppContainer; both lack the network namespace, so that diversion becomes a refusal of everything but the proxy's port.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
+use std::path::Path;
+
+use crate::SandboxError;
+use crate::plan::Isolation;
+
+/// As on Linux.
+pub const INSIDE: &str = "__inside";
+/// As on Linux.
+pub const OWN_V4: Ipv4Addr = Ipv4Addr::LOCALHOST;
+/// As on Linux.
+pub const OWN_V6: Ipv6Addr = Ipv6Addr::LOCALHOST;
+
+/// There are none.
+#[derive(Debug)]
+pub enum Isolated {}
+
+/// As on Linux.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "documented in `isolate`")]
+pub struct Listeners {
+    pub diverted: Vec<TcpListener>,
+    pub every_port: bool,
+    pub proxy: TcpListener,
+    pub names: UdpSocket,
+    pub reach: Vec<(u16, TcpListener)>,
+}
+
+/// Nothing is ever started with the hidden argument here.
+#[must_use]
+pub const fn inside(_control: i32) -> u8 {
+    2
+}
+
+impl Isolation {
+    /// Always refuses.
+    ///
+    /// # Errors
+    /// [`SandboxError::NoNamespaces`].
+    pub fn prepare(self, _program: &Path) -> Result<(Isolated, Listeners), SandboxError> {
+        Err(SandboxError::NoNamespaces { cause: io::ErrorKind::Unsupported.into() })
+    }
+}
