@@ -20,6 +20,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("openssl", "openssl"),
     ("python3", "python3-venv"),
     ("taskset", "util-linux"),
+    ("wget", "wget"),
 ];
 
 /// Where the tools are.

@@ -21,6 +21,10 @@ use crate::command::{Cli, Usage};
 use crate::config::{Ambient, Faults};
 
 fn main() -> ExitCode {
+    #[cfg(target_os = "linux")]
+    if let Some(code) = inside() {
+        return code;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -39,6 +43,16 @@ fn main() -> ExitCode {
         }
     };
     ExitCode::from(code)
+}
+
+/// The other side of an isolated `run`, before there is any other thread.
+#[cfg(target_os = "linux")]
+fn inside() -> Option<ExitCode> {
+    let mut arguments = std::env::args_os().skip(1);
+    (arguments.next()? == sandbox::INSIDE).then(|| {
+        let control = arguments.next().and_then(|number| number.to_str()?.parse().ok());
+        control.map_or(ExitCode::from(2), |control| ExitCode::from(sandbox::inside(control)))
+    })
 }
 
 fn go(cli: Cli) -> anyhow::Result<u8> {

@@ -226,15 +226,18 @@ fn run_start_up(run: &Run<'_>) -> Result<Figures> {
     run.candidate.command(run.lab, PORT_H1, 0)?;
     let program = run.lab.valetkey.display().to_string();
     let config = run.lab.path("valetkey.yaml");
-    let words = ["run", "--config", &config, "--agent", "bench", "--", "true"];
-    let (mut bare, mut ours) = (Vec::new(), Vec::new());
+    let (mut bare, mut open, mut walled) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..15 {
         bare.push(timed(Command::new("true").stdin(Stdio::null()))?);
-        let mut command = Command::new(&program);
-        environment(&mut command, run.lab);
-        ours.push(timed(command.args(words).stdin(Stdio::null()).stderr(Stdio::null()))?);
+        for (isolate, times) in [("--isolate=off", &mut open), ("--isolate=on", &mut walled)] {
+            let mut command = Command::new(&program);
+            environment(&mut command, run.lab);
+            command.args(["run", "--config", &config, "--agent", "bench", isolate, "--", "true"]);
+            times.push(timed(command.stdin(Stdio::null()).stderr(Stdio::null()))?);
+        }
     }
-    Ok(vec![("run_over_bare_ms", median(&mut ours) - median(&mut bare))])
+    let (bare, open) = (median(&mut bare), median(&mut open));
+    Ok(vec![("run_over_bare_ms", open - bare), ("run_walls_ms", median(&mut walled) - open)])
 }
 
 fn timed(command: &mut Command) -> Result<f64> {

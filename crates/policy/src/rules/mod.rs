@@ -122,6 +122,17 @@ impl Rules {
         self.list.iter().map(|rule| rule.cedar.as_str()).collect::<Vec<_>>().join("\n")
     }
 
+    /// Folders and files below the home in which programs keep state: those of the profiles, of all of them under the guarded
+    /// policy, which names none.
+    #[must_use]
+    pub fn state_folders(&self) -> Vec<&'static str> {
+        let of = |profile: &'static Profile| profile.state_folders.iter().copied();
+        if self.guarded {
+            return crate::profile::names().filter_map(crate::profile::get).flat_map(of).collect();
+        }
+        self.profiles.iter().copied().flat_map(of).collect()
+    }
+
     /// Whether this is the guarded policy.
     #[must_use]
     pub const fn is_guarded(&self) -> bool {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use model::{AgentName, UserName};
 
 use crate::config::{Ambient, Bind, Flags};
-use crate::wiring::Run;
+use crate::wiring::{Isolate, Reach, Run};
 
 /// Start an agent behind the gateway
 #[derive(Debug, clap::Args)]
@@ -35,6 +35,12 @@ pub struct Args {
     /// Pass a variable on as it is, although it looks like a secret (recorded)
     #[arg(long, value_name = "VAR")]
     keep: Vec<String>,
+    /// Whether walls are put around the agent: files that are masked, a network that leads to the gateway alone (Linux)
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    isolate: Isolate,
+    /// Open a port of this machine, or a Unix socket, to an isolated agent
+    #[arg(long, value_name = "localhost:PORT|/SOCKET")]
+    reach: Vec<Reach>,
     /// The agent and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -50,6 +56,8 @@ impl Args {
             ttl_seconds: self.ttl,
             receipt: self.receipt,
             flags: Flags { bind: self.bind, keep: self.keep },
+            isolate: self.isolate,
+            reach: self.reach,
             command: self.command,
         };
         crate::wiring::run(ambient, wanted).await

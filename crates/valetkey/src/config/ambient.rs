@@ -33,7 +33,8 @@ impl Ambient {
     /// The current folder is gone.
     pub fn of_process() -> anyhow::Result<Self> {
         let folder = std::env::current_dir().context("the current folder cannot be used; change to one that exists")?;
-        Ok(Self { program: std::env::current_exe().ok(), ..Self::of(std::env::vars_os(), folder) })
+        let ambient = Self::of(std::env::vars_os(), folder);
+        Ok(Self { program: std::env::current_exe().ok().or_else(|| ambient.program_as_called()), ..ambient })
     }
 
     /// Of these variables, in this folder.
@@ -46,6 +47,19 @@ impl Ambient {
             home: None,
             withheld: Arc::default(),
         }
+    }
+
+    /// This program's file by the name that it was called by, where the system does not say (some give `/proc/self/exe` to
+    /// root alone): a path, or a name that is searched as a shell does.
+    fn program_as_called(&self) -> Option<PathBuf> {
+        let name = PathBuf::from(std::env::args_os().next()?);
+        let called = if name.components().count() > 1 {
+            self.folder.join(name)
+        } else {
+            let path = self.var_os("PATH")?;
+            std::env::split_paths(path).map(|folder| folder.join(&name)).find(|file| file.is_file())?
+        };
+        called.is_file().then_some(called)
     }
 
     /// The same with another home of ours: state of a demonstration is thrown away.
@@ -97,6 +111,11 @@ impl Ambient {
     /// The folder that relative paths start from.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// This machine's name.
+    pub fn host_name() -> String {
+        rustix::system::uname().nodename().to_string_lossy().into_owned()
     }
 
     /// The user's home folder.

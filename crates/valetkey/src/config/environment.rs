@@ -79,6 +79,26 @@ pub fn child_environment(
     all.into_iter().collect()
 }
 
+/// Hosts whose repositories are reached over HTTPS too, under the same path.
+const GIT_HOSTS: [&str; 3] = ["github.com", "gitlab.com", "bitbucket.org"];
+
+/// Lets git reach `git@host:` remotes over HTTPS, where the gateway sees what is fetched and pushed: no SSH leaves an isolated
+/// agent's network. By variables (git-config(1), `GIT_CONFIG_COUNT`), after those that the user has set.
+pub fn remotes_over_https(env: &mut Vec<(OsString, OsString)>) {
+    let count =
+        env.iter().find(|(name, _)| name == "GIT_CONFIG_COUNT").and_then(|(_, value)| value.to_str()?.parse().ok());
+    let mut number: u32 = count.unwrap_or(0);
+    env.retain(|(name, _)| name != "GIT_CONFIG_COUNT");
+    for host in GIT_HOSTS {
+        for remote in [format!("git@{host}:"), format!("ssh://git@{host}/")] {
+            env.push((format!("GIT_CONFIG_KEY_{number}").into(), format!("url.https://{host}/.insteadOf").into()));
+            env.push((format!("GIT_CONFIG_VALUE_{number}").into(), remote.into()));
+            number += 1;
+        }
+    }
+    env.push(("GIT_CONFIG_COUNT".into(), number.to_string().into()));
+}
+
 fn is_ours(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b"VALETKEY_")
 }

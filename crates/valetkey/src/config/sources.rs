@@ -160,6 +160,13 @@ impl Sources {
         Ok(all)
     }
 
+    /// Every file and folder that rules are read from: the configuration and the service files that it names.
+    pub fn places(&self) -> Vec<PathBuf> {
+        let named = self.document().map(|(document, _)| document.services).unwrap_or_default();
+        let services: Vec<PathBuf> = named.iter().map(|entry| self.folder.join(&entry.value)).collect();
+        self.origin.iter().cloned().chain(services).collect()
+    }
+
     /// A file named in the configuration, relative to it.
     ///
     /// # Errors

@@ -68,8 +68,14 @@ pub async fn credential_test(
     let authority = Authority::fresh(&called, Arc::clone(&opened.clock), Arc::clone(&opened.random))?;
     let trust = Trust::write(&opened.home, ambient, &authority, opened.clock.now())?;
     let room = WaitingRoom::new(opened.store.clone(), opened.clock.clone(), opened.random.clone(), Vec::new());
-    let options =
-        Options { listen: ([127, 0, 0, 1], 0).into(), workers: 1, room, authority, identify_by_header: false };
+    let options = Options {
+        listen: ([127, 0, 0, 1], 0).into(),
+        workers: 1,
+        room,
+        authority,
+        identify_by_header: false,
+        doors: super::walls::Doors::default(),
+    };
     let serving = gateway::start(&opened, plan, opened.log()?, options)?;
     let wanted = Wanted { agent: AgentName::new(AGENT)?, task: None, user: None, ttl_seconds: Some(60) };
     let begun = serving.maker.begin(wanted).await?;

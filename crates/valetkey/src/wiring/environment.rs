@@ -25,6 +25,11 @@ impl Trust {
         Ok(Self { bundle: Bundle::write(home, ambient, authority.ca_pem(), &der(authority)?, now)? })
     }
 
+    /// All of them.
+    pub const fn bundle(&self) -> &Bundle {
+        &self.bundle
+    }
+
     /// The gateway's own certificate, PEM.
     pub fn certificate(&self) -> &std::path::Path {
         self.bundle.ours()

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::open::Opened;
 use super::plan::{Plan, Rest};
 use super::sessions::Maker;
+use super::walls::Doors;
 
 /// What a gateway is built with besides its plan.
 pub struct Options {
@@ -37,6 +38,8 @@ pub struct Options {
     pub authority: Authority,
     /// `serve --dev-identify-by-header`.
     pub identify_by_header: bool,
+    /// What it accepts on besides.
+    pub doors: Doors,
 }
 
 /// A gateway that serves.
@@ -93,7 +96,7 @@ pub fn start(opened: &Arc<Opened>, plan: Plan, log: Log, options: Options) -> an
     maker.serve(&gateway);
     let mut threads = Vec::new();
     for number in 0..options.workers.max(1) {
-        threads.push(worker(number, &gateway, listener.try_clone()?)?);
+        threads.push(worker(number, &gateway, (listener.try_clone()?, options.doors.try_clone()?))?);
     }
     Ok(Serving { gateway, maker, address, trust, own, threads })
 }
@@ -107,7 +110,11 @@ impl SessionSource for Source {
 }
 
 /// One thread with a runtime of its own: a connection that it accepts never leaves it.
-fn worker(number: usize, gateway: &Arc<Gateway>, listener: std::net::TcpListener) -> anyhow::Result<JoinHandle<()>> {
+fn worker(
+    number: usize,
+    gateway: &Arc<Gateway>,
+    (listener, doors): (std::net::TcpListener, Doors),
+) -> anyhow::Result<JoinHandle<()>> {
     let lane = gateway.log.lane()?;
     let gateway = Arc::clone(gateway);
     let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
@@ -127,6 +134,10 @@ fn worker(number: usize, gateway: &Arc<Gateway>, listener: std::net::TcpListener
                 }
             };
             let worker = Arc::new(Worker { gateway: Arc::clone(&gateway), lane, pool: Pool::new() });
+            if let Err(error) = doors.open(&worker) {
+                tracing::error!(%error, "a worker could not accept what comes from inside");
+                return;
+            }
             listen::listen(Arc::clone(&worker), listener).await;
             // What is under way may finish; `cut` ends the rest.
             while Arc::strong_count(&worker) > 1 && !gateway.cut.is_cancelled() {

@@ -17,6 +17,7 @@ mod sessions;
 mod signals;
 mod stage;
 mod terminal;
+mod walls;
 mod watch;
 mod way_out;
 
@@ -25,5 +26,6 @@ pub use demo::{agent as demo_agent, demo};
 pub use doctor::doctor;
 pub use run::{Run, run};
 pub use serve::{Serve, serve};
+pub use walls::{Isolate, Reach};
 
 use crate::output::{note, warn};

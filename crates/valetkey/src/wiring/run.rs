@@ -1,7 +1,9 @@
 //! `valetkey run`: one agent behind a gateway of its own, from the first look at its credentials to the receipt.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use approval::{TerminalChannel, WaitingRoom};
 use model::event::Kind;
 use model::{AgentName, UserName};
 use proxy::net::leaf::{Authority, AuthorityName};
-use sandbox::{Launch, Terminal};
+use sandbox::{Isolated, Launch, Surroundings, Terminal};
 use tokio::net::UnixListener;
 
 use super::environment::{self, Trust};
@@ -19,9 +21,10 @@ use super::open::{self, Opened};
 use super::plan::{Held, Plan};
 use super::sessions::{Begun, Wanted};
 use super::terminal::RunTerminal;
+use super::walls::{self, Doors, Isolate, Reach, Said};
 use super::way_out::way_out;
 use super::{receipt, serve, watch};
-use crate::config::{Ambient, Discovery, Flags, Found, Sources};
+use crate::config::{Ambient, Discovery, Flags, Found, Sources, remotes_over_https};
 
 /// What `run` was asked.
 pub struct Run {
@@ -39,6 +42,10 @@ pub struct Run {
     pub receipt: Option<PathBuf>,
     /// `--bind` and `--keep`.
     pub flags: Flags,
+    /// `--isolate`.
+    pub isolate: Isolate,
+    /// `--reach`.
+    pub reach: Vec<Reach>,
     /// The agent's command.
     pub command: Vec<OsString>,
 }
@@ -52,7 +59,15 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// The configuration is wrong or the home cannot be used. Nothing was started then.
 pub async fn run(ambient: &Ambient, wanted: Run) -> anyhow::Result<u8> {
     let wanted = &wanted;
-    let (plan, sources, ambient) = plan_for(ambient, wanted)?;
+    let (plan, sources, discovery) = plan_for(ambient, wanted)?;
+    let ambient = discovery.ambient.clone();
+    let terminal = Terminal::of_process();
+    let raised = walls::raise(&ambient, (wanted.isolate, &wanted.reach), (terminal.is_some(), ports(&plan)))?;
+    if raised.is_none() {
+        discovery.open.iter().for_each(|line| note(line));
+    }
+    let (walls, doors) = raised.map_or_else(|| (None, Doors::default()), |(walls, doors)| (Some(walls), doors));
+    let said = said(&plan, sources.as_ref());
     let opened = open::open(&ambient).await?;
     opened.declare(&plan.credentials).await?;
     let now = opened.clock.now();
@@ -68,7 +83,7 @@ pub async fn run(ambient: &Ambient, wanted: Run) -> anyhow::Result<u8> {
     let lane = log.lane()?;
     let listen = ([127, 0, 0, 1], 0).into();
     let operators = Arc::new(api::Operators(plan.operators.clone()));
-    let options = Options { listen, workers: 2, room, authority, identify_by_header: false };
+    let options = Options { listen, workers: 2, room, authority, identify_by_header: false, doors };
     let serving = gateway::start(&opened, plan, log, options)?;
     watch::refresh(&opened, &serving.gateway).await?;
     let agent = wanted.agent.clone().unwrap_or_else(AgentName::guest);
@@ -88,16 +103,21 @@ pub async fn run(ambient: &Ambient, wanted: Run) -> anyhow::Result<u8> {
             tokio::spawn(api::serve_unix(router, listener));
         }
     }
-    if let Some(sources) = sources {
+    let inside = match walls {
+        Some(walls) => Some((walls.proxy, walls.furnish(&ambient, (&trust, said), &begun.live)?)),
+        None => None,
+    };
+    if let Some(sources) = sources.filter(|sources| !is_written(inside.as_ref(), sources)) {
         tokio::spawn(serve::reload(sources, Arc::clone(&control)));
     }
-    let code = supervise(&ambient, wanted, &begun, (&serving, &trust, &screen)).await;
+    let around = (inside, terminal, serving.address, &*trust, &screen);
+    let code = supervise(&ambient, wanted, &begun, around).await;
     finish(&opened, serving, &begun, &control, wanted.receipt.as_deref()).await?;
     code
 }
 
 /// The plan of the configuration, or of what was found where there is none that names agents.
-fn plan_for(ambient: &Ambient, wanted: &Run) -> anyhow::Result<(Plan, Option<Sources>, Ambient)> {
+fn plan_for(ambient: &Ambient, wanted: &Run) -> anyhow::Result<(Plan, Option<Sources>, Discovery)> {
     let sources = Sources::find(ambient, wanted.config.as_deref())?;
     let catalog = catalog::Catalog::with(sources.services()?)?;
     let discovery = Discovery::search(ambient, &catalog, &wanted.flags)?;
@@ -121,7 +141,7 @@ fn plan_for(ambient: &Ambient, wanted: &Run) -> anyhow::Result<(Plan, Option<Sou
         );
     }
     let watched = sources.origin().is_some().then_some(sources);
-    Ok((plan, watched, discovery.ambient))
+    Ok((plan, watched, discovery))
 }
 
 fn held(found: &Found) -> Held {
@@ -135,18 +155,50 @@ fn held(found: &Found) -> Held {
     }
 }
 
-type Around<'a> = (&'a Serving, &'a Trust, &'a Arc<RunTerminal>);
+/// Ports that are diverted where the kernel cannot divert every one: those of the web, of hosts that are named, and of services.
+fn ports(plan: &Plan) -> Vec<u16> {
+    let upstreams = plan.upstreams.iter().map(|(_, port, _)| *port);
+    let services = plan.catalog.services().flat_map(catalog::Service::hosts).flat_map(|host| host.ports.clone());
+    let all: BTreeSet<u16> = [80, 443].into_iter().chain(upstreams).chain(services).collect();
+    all.into_iter().collect()
+}
+
+/// State that the agent's programs keep, and what it must not change.
+fn said(plan: &Plan, sources: Option<&Sources>) -> Said {
+    Said { state: plan.rules.state_folders(), kept: sources.map(Sources::places).unwrap_or_default() }
+}
+
+/// Whether the agent may write where the configuration lies: it must not change the rules that it is under, not even by
+/// another folder of the same name. Such a configuration is read again by the next run.
+fn is_written(inside: Option<&Inside>, sources: &Sources) -> bool {
+    let real = |path: &Path| path.canonicalize().ok();
+    let writable = inside.iter().flat_map(|(_, (_, surroundings))| &surroundings.writable);
+    let writable: Vec<PathBuf> = writable.filter_map(|path| real(path)).collect();
+    let mut places = sources.places().into_iter().filter_map(|path| real(&path));
+    places.any(|place| writable.iter().any(|folder| place.starts_with(folder)))
+}
+
+/// The proxy as the agent sees it, and what it is started in.
+type Inside = (SocketAddr, (Isolated, Surroundings));
+
+/// Walls if there are any, the user's terminal, and what the environment is made of.
+type Around<'a> = (Option<Inside>, Option<Terminal>, SocketAddr, &'a Trust, &'a Arc<RunTerminal>);
 
 /// Starts the agent and waits for its end, or for the end of its session.
 async fn supervise(ambient: &Ambient, wanted: &Run, begun: &Begun, around: Around<'_>) -> anyhow::Result<u8> {
-    let (serving, trust, screen) = around;
-    let env = environment::of_agent(ambient, begun, serving.address, trust);
+    let (inside, terminal, address, trust, screen) = around;
+    let (address, isolated) = inside.map_or((address, None), |(address, inside)| (address, Some(inside)));
+    let mut env = environment::of_agent(ambient, begun, address, trust);
+    if isolated.is_some() {
+        remotes_over_https(&mut env);
+    }
     let launch = Launch {
         argv: wanted.command.clone(),
         env,
         cwd: Some(ambient.folder().to_owned()),
         dir: None,
-        terminal: Terminal::of_process(),
+        terminal,
+        isolated,
     };
     let mut running = match launch.start() {
         Ok(running) => running,

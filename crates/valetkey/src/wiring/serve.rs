@@ -22,6 +22,7 @@ use super::open::{self, Opened};
 use super::plan::Plan;
 use super::sessions::{Maker, Wanted};
 use super::signals::Stop;
+use super::walls::Doors;
 use super::watch;
 use super::way_out::way_out;
 use super::{note, warn};
@@ -74,7 +75,8 @@ pub async fn serve(ambient: &Ambient, wanted: Serve) -> anyhow::Result<()> {
             wanted.listen
         ));
     }
-    let options = Options { listen: wanted.listen, workers, room, authority, identify_by_header };
+    let options =
+        Options { listen: wanted.listen, workers, room, authority, identify_by_header, doors: Doors::default() };
     let log = opened.log()?;
     let lane = log.lane()?;
     let serving = gateway::start(&opened, plan, log, options)?;

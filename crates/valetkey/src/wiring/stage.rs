@@ -73,6 +73,7 @@ pub async fn set(
         room: room(&opened),
         authority,
         identify_by_header: false,
+        doors: super::walls::Doors::default(),
     };
     let serving = gateway::start(&opened, plan, log, options)?;
     let wanted = Wanted { agent: AgentName::new(play.agent)?, task: None, user: None, ttl_seconds: Some(600) };

@@ -14,3 +14,4 @@ mod setting;
 mod sharing;
 mod talk;
 mod tunnels;
+mod walls;

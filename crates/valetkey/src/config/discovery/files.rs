@@ -1,8 +1,8 @@
 //! Credentials in files: those that service files hint at, `.env` in the current folder, `.netrc`, and AWS, which is
 //! recognised and said to be for later.
 //!
-//! What is found in a file is known to the gateway but not hidden from the agent, which can still read the file: masking
-//! comes with isolation. Each such find therefore comes with a sentence that says so.
+//! What is found in a file is masked in isolation, and open to the agent without it. Each such find therefore comes with a
+//! sentence that says so, for runs without walls.
 
 use std::path::PathBuf;
 
@@ -60,7 +60,7 @@ impl Search<'_> {
             variable: None,
         });
         if self.found.len() > before {
-            self.notes.push(format!(
+            self.open.push(format!(
                 "{place} still holds its credential and the agent can read it; move it with `valetkey credential add`, or start the agent where the file is not"
             ));
         }
@@ -140,7 +140,7 @@ fn dotenv(search: &mut Search<'_>) {
         match known {
             Some(service) => search.add_from_file(&service, &value, ".env"),
             None if looks::like_a_secret(&name, &value, search.ambient.folder()).is_some() => {
-                search.notes.push(format!(
+                search.open.push(format!(
                     "{name} in .env looks like a secret and no service knows it; the agent can read it there"
                 ));
             }
@@ -162,7 +162,7 @@ fn netrc(search: &mut Search<'_>) {
                     search.always();
                 }
             }
-            None => search.notes.push(format!(
+            None => search.open.push(format!(
                 "~/.netrc holds a password for {host}, which no service knows; the agent can read it there"
             )),
         }
@@ -171,7 +171,7 @@ fn netrc(search: &mut Search<'_>) {
 
 fn aws(search: &mut Search<'_>) {
     if search.text("~/.aws/credentials").is_some_and(|text| text.contains("aws_secret_access_key")) {
-        search.notes.push(
+        search.open.push(
             "~/.aws/credentials holds AWS credentials; AWS is not in this version, and the agent can read them there"
                 .to_owned(),
         );

@@ -64,7 +64,7 @@ pub(super) fn fits(value: &str, prefix: &str) -> bool {
 }
 
 /// Why a variable looks like a secret; none if it does not.
-pub(super) fn like_a_secret(name: &str, value: &str, folder: &Path) -> Option<&'static str> {
+pub(in crate::config) fn like_a_secret(name: &str, value: &str, folder: &Path) -> Option<&'static str> {
     let upper = name.to_ascii_uppercase();
     if NOT.contains(&upper.as_str()) || value.is_empty() {
         return None;

@@ -7,7 +7,7 @@
 mod bind;
 mod files;
 mod formats;
-mod looks;
+pub(super) mod looks;
 mod mcp;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -80,6 +80,8 @@ pub struct Discovery {
     pub services: Vec<ServiceFile>,
     /// What else the user should know, one sentence each.
     pub notes: Vec<String>,
+    /// What the agent can read where nothing masks it, one sentence each.
+    pub open: Vec<String>,
     /// The environment that knows all this.
     pub ambient: Ambient,
 }
@@ -97,6 +99,7 @@ struct Search<'a> {
     kept: Vec<String>,
     services: Vec<ServiceFile>,
     notes: Vec<String>,
+    open: Vec<String>,
 }
 
 impl Discovery {
@@ -116,13 +119,14 @@ impl Discovery {
             kept: Vec::new(),
             services: Vec::new(),
             notes: Vec::new(),
+            open: Vec::new(),
         };
         bind::follow(&mut search, &flags.bind)?;
         search.variables(&flags.keep)?;
         files::look(&mut search);
         mcp::look(&mut search);
-        let Search { found, extra, withheld, hidden, kept, services, notes, .. } = search;
-        Ok(Self { found, withheld, kept, services, notes, ambient: ambient.having(extra, hidden) })
+        let Search { found, extra, withheld, hidden, kept, services, notes, open, .. } = search;
+        Ok(Self { found, withheld, kept, services, notes, open, ambient: ambient.having(extra, hidden) })
     }
 
     /// The sentences for the user: what was found where and for which service, what was withheld, what else there is.

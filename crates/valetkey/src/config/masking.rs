@@ -1,0 +1,170 @@
+//! Credential files as an isolated agent sees them: the same files, with placeholders where its session holds a credential and
+//! a word where it does not.
+//!
+//! Two passes. The first replaces every value that the gateway knows, in all the forms that the scrubber finds. The second
+//! reads `name: value` pairs in whatever notation, and withholds what looks like a secret by its name or its shape; these
+//! files hold credentials and little else, so it may be strict. What cannot be read as text is empty.
+
+use std::path::Path;
+
+use super::discovery::looks;
+
+/// What stands for a secret that the agent gets no placeholder for.
+const WITHHELD: &str = "withheld-by-valetkey";
+/// Names beyond those of variables that hold a secret in some program's file.
+const NAMES: [&str; 6] = ["auth", "_auth", "identitytoken", "client-key-data", "token-data", "secret"];
+
+/// The file as the agent sees it. `known` gives the text without values that are known, where it holds any; `own` says
+/// whether a value is a placeholder of the session.
+pub(super) fn masked(bytes: &[u8], known: &dyn Fn(&[u8]) -> Option<Vec<u8>>, own: &dyn Fn(&str) -> bool) -> Vec<u8> {
+    let replaced = known(bytes);
+    let Ok(text) = std::str::from_utf8(replaced.as_deref().unwrap_or(bytes)) else { return Vec::new() };
+    let text = without_keys(text);
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text.as_str();
+    while let Some(at) = rest.find(['=', ':', ' ', '\t']) {
+        let (before, after) = rest.split_at_checked(at + 1).unwrap_or((rest, ""));
+        out.push_str(before);
+        rest = after;
+        let separator = before.ends_with(['=', ':']);
+        // Of all that came before: a blank may stand between a name and its separator.
+        let name = last_name(out.get(..out.len() - 1).unwrap_or_default());
+        // `password VALUE` is how .netrc writes it; elsewhere a blank separates nothing.
+        let equals = rest.trim_start_matches([' ', '\t']).starts_with(['=', ':']);
+        if name.is_empty() || !separator && (equals || !matches!(name, "password" | "passwd")) {
+            continue;
+        }
+        let (gap, value, after) = value_of(rest);
+        if !value.is_empty() && !own(value) && is_secret(name, value) {
+            out.push_str(gap);
+            out.push_str(WITHHELD);
+            rest = after;
+        }
+    }
+    out.push_str(rest);
+    without_passwords(&out, own).into_bytes()
+}
+
+/// The name that text ends with, without quotes.
+fn last_name(text: &str) -> &str {
+    let text = text.trim_end_matches([' ', '\t']).trim_end_matches(['"', '\'']);
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "_-.".contains(letter);
+    text.rsplit(|letter: char| !plain(letter)).next().unwrap_or_default()
+}
+
+/// What is between the separator and the value, the value, and what comes after it. A value ends with its line.
+fn value_of(text: &str) -> (&str, &str, &str) {
+    let start = text.find(|letter| !matches!(letter, ' ' | '\t')).unwrap_or(text.len());
+    let (gap, rest) = text.split_at_checked(start).unwrap_or((text, ""));
+    let quote = rest.chars().next().filter(|letter| matches!(letter, '"' | '\''));
+    let (open, body) = rest.split_at_checked(usize::from(quote.is_some())).unwrap_or(("", rest));
+    let end = match quote {
+        Some(quote) => body.find([quote, '\n']),
+        None => body.find(|letter: char| letter.is_whitespace() || ",}]".contains(letter)),
+    };
+    let (value, after) = body.split_at_checked(end.unwrap_or(body.len())).unwrap_or((body, ""));
+    (text.get(..gap.len() + open.len()).unwrap_or(gap), value, after)
+}
+
+fn is_secret(name: &str, value: &str) -> bool {
+    let nowhere = Path::new("/nonexistent");
+    NAMES.contains(&name.to_ascii_lowercase().as_str()) || looks::like_a_secret(name, value, nowhere).is_some()
+}
+
+/// Private keys lose what is between their lines.
+fn without_keys(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find("-----BEGIN ") {
+        let (before, block) = rest.split_at_checked(start).unwrap_or((rest, ""));
+        out.push_str(before);
+        let head = block.find('\n').map_or(block, |end| block.get(..end).unwrap_or(block));
+        let end = block.find("-----END ").unwrap_or(block.len());
+        let (whole, after) = block.split_at_checked(end).unwrap_or((block, ""));
+        if head.contains("PRIVATE KEY") {
+            out.push_str(WITHHELD);
+            // The end's own line goes with it.
+            rest = after.split_once('\n').map_or("", |(_, after)| after);
+        } else {
+            out.push_str(whole);
+            let (dashes, after) = after.split_at_checked(9).unwrap_or((after, ""));
+            out.push_str(dashes);
+            rest = after;
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+/// `scheme://user:password@host`.
+fn without_passwords(text: &str, own: &dyn Fn(&str) -> bool) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at_checked(at + 3).unwrap_or((rest, ""));
+        out.push_str(before);
+        let end = after.find(|letter: char| letter.is_whitespace() || "/?#\"'".contains(letter)).unwrap_or(after.len());
+        let (authority, tail) = after.split_at_checked(end).unwrap_or((after, ""));
+        match authority.rsplit_once('@').and_then(|(user, host)| Some((user.split_once(':')?, host))) {
+            Some(((user, password), host)) if !password.is_empty() && !own(password) => {
+                out.extend([user, ":", WITHHELD, "@", host]);
+            }
+            _ => out.push_str(authority),
+        }
+        rest = tail;
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(text: &str) -> String {
+        let known = |bytes: &[u8]| {
+            let text = std::str::from_utf8(bytes).ok()?;
+            text.contains("REAL").then(|| text.replace("REAL", "ghp_placeholder0").into_bytes())
+        };
+        String::from_utf8(masked(text.as_bytes(), &known, &|value| value == "ghp_placeholder0")).expect("text")
+    }
+
+    #[test]
+    fn every_notation() {
+        let secret = ["q7Rk2ZtV", "w9LxN4bY"].concat();
+        for (file, want) in [
+            ("GITHUB_TOKEN=REAL\nPORT=8080\n", "GITHUB_TOKEN=ghp_placeholder0\nPORT=8080\n"),
+            ("export API_TOKEN=\"SECRET\" # mine\n", "export API_TOKEN=\"withheld-by-valetkey\" # mine\n"),
+            ("machine a.test login me password SECRET\n", "machine a.test login me password withheld-by-valetkey\n"),
+            ("//registry.test/:_authToken=SECRET\n", "//registry.test/:_authToken=withheld-by-valetkey\n"),
+            (
+                "{\"a\":{\"accessToken\":\"SECRET\",\"n\":1}}",
+                "{\"a\":{\"accessToken\":\"withheld-by-valetkey\",\"n\":1}}",
+            ),
+            (
+                "{\"auths\":{\"r.test\":{\"auth\": \"SECRET\"}}}",
+                "{\"auths\":{\"r.test\":{\"auth\": \"withheld-by-valetkey\"}}}",
+            ),
+            ("[pypi]\npassword = SECRET\n", "[pypi]\npassword = withheld-by-valetkey\n"),
+            ("aws_secret_access_key = SECRET\n", "aws_secret_access_key = withheld-by-valetkey\n"),
+            (
+                "github.com:\n    oauth_token: SECRET\n    user: me\n",
+                "github.com:\n    oauth_token: withheld-by-valetkey\n    user: me\n",
+            ),
+            ("https://me:SECRET@github.com\n", "https://me:withheld-by-valetkey@github.com\n"),
+            ("DB=postgres://me:SECRET@db/x\n", "DB=withheld-by-valetkey\n"),
+        ] {
+            assert_eq!(seen(&file.replace("SECRET", &secret)), want, "{file}");
+        }
+    }
+
+    #[test]
+    fn keys_and_what_is_no_text() {
+        let begin = ["-----BEGIN RSA ", "PRIVATE KEY-----"].concat();
+        let key = format!("a: 1\n{begin}\nc2VjcmV0\n-----END RSA PRIVATE KEY-----\nb: 2\n");
+        assert_eq!(seen(&key), "a: 1\nwithheld-by-valetkeyb: 2\n");
+        let certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        assert_eq!(seen(certificate), certificate);
+        assert!(masked(&[0xff, 0xfe], &|_| None, &|_| false).is_empty());
+    }
+}

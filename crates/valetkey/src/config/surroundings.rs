@@ -1,0 +1,297 @@
+//! The files that an isolated agent sees: what may be written, what is masked, what is not there.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::path::{Path, PathBuf};
+
+use sandbox::{Mask, Surroundings};
+
+use super::masking::masked;
+use super::private::read_bounded;
+use super::{Ambient, Bundle};
+
+/// Not there, below the user's home: keys, keyrings, browser profiles, histories, and the stores of secret managers. What an
+/// agent may use of them it gets from the gateway.
+const HIDDEN: [&str; 47] = [
+    ".ssh",
+    ".gnupg",
+    ".pki",
+    ".password-store",
+    ".local/share/keyrings",
+    ".local/share/kwalletd",
+    ".config/op",
+    ".config/1Password",
+    ".1password",
+    ".config/Bitwarden",
+    ".config/Bitwarden CLI",
+    ".config/keepassxc",
+    ".config/sops",
+    ".config/age",
+    ".config/gcloud",
+    ".azure",
+    ".aws/sso",
+    ".aws/cli",
+    ".kube/cache",
+    ".vault-token",
+    ".terraform.d/credentials.tfrc.json",
+    ".mozilla",
+    ".thunderbird",
+    ".config/google-chrome",
+    ".config/chromium",
+    ".config/BraveSoftware",
+    ".config/microsoft-edge",
+    ".config/vivaldi",
+    ".config/opera",
+    "snap/firefox",
+    "snap/chromium",
+    ".config/Slack",
+    ".config/discord",
+    ".config/Signal",
+    ".bash_history",
+    ".zsh_history",
+    ".local/share/fish/fish_history",
+    ".python_history",
+    ".node_repl_history",
+    ".psql_history",
+    ".mysql_history",
+    ".sqlite_history",
+    ".rediscli_history",
+    ".lesshst",
+    ".viminfo",
+    ".Xauthority",
+    ".ICEauthority",
+];
+/// Of a hidden `.ssh` these appear, and public keys.
+const SSH_SHOWN: [&str; 3] = ["config", "known_hosts", "known_hosts2"];
+/// Appear with placeholders, below the user's home.
+const MASKED: [&str; 20] = [
+    ".netrc",
+    ".npmrc",
+    ".yarnrc.yml",
+    ".pypirc",
+    ".config/pip/pip.conf",
+    ".cargo/credentials.toml",
+    ".cargo/credentials",
+    ".gem/credentials",
+    ".git-credentials",
+    ".config/git/credentials",
+    ".config/gh/hosts.yml",
+    ".config/glab-cli/config.yml",
+    ".config/hub",
+    ".aws/credentials",
+    ".kube/config",
+    ".docker/config.json",
+    ".claude/.credentials.json",
+    ".codex/auth.json",
+    ".gemini/oauth_creds.json",
+    ".pgpass",
+];
+/// The same in the work folder, wherever they are.
+const MASKED_IN_FOLDER: [&str; 4] = [".npmrc", ".pypirc", ".netrc", ".yarnrc.yml"];
+/// `.env` and its kin, but for these, which are written to be shown.
+const ENV_SHOWN: [&str; 5] = [".env.example", ".env.sample", ".env.template", ".env.dist", ".envrc.example"];
+/// Secrets of the machine, which a user who is root could read as their owner.
+const HIDDEN_OF_MACHINE: [&str; 8] = [
+    "/etc/shadow",
+    "/etc/shadow-",
+    "/etc/gshadow",
+    "/etc/gshadow-",
+    "/etc/krb5.keytab",
+    "/etc/ssl/private",
+    "/etc/wireguard",
+    "/etc/NetworkManager/system-connections",
+];
+/// Where the machine's own SSH keys are.
+const SSH_HOST_KEYS: &str = "/etc/ssh";
+/// Folders of a project that hold other people's files.
+const PASSED_BY: [&str; 8] = ["node_modules", "target", ".git", "venv", ".venv", "__pycache__", "vendor", "dist"];
+/// How deep and how long files with credentials are looked for in the work folder and its repository, and how deep in other
+/// projects below the home.
+const DEPTH_MAX: usize = 8;
+const HOME_DEPTH_MAX: usize = 4;
+const ENTRIES_MAX: usize = 5_000;
+/// A larger file holds more than credentials; it is not shown at all.
+const FILE_BYTES_MAX: usize = 1024 * 1024;
+/// Stores of certificates that programs read whatever the environment says.
+const CA_FILES: [&str; 5] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+];
+const JAVA_STORE: &str = "/etc/ssl/certs/java/cacerts";
+const JAVA_HOMES: &str = "/usr/lib/jvm";
+
+/// What depends on the configuration and the command line.
+pub struct Wants<'a> {
+    /// Folders and files below the home that profiles keep state in.
+    pub state: Vec<&'static str>,
+    /// The configuration, which stays as it is.
+    pub kept: Vec<PathBuf>,
+    /// Unix sockets of the host that stay reachable.
+    pub sockets: Vec<PathBuf>,
+    /// A text without the secrets that the gateway knows.
+    pub known: &'a dyn Fn(&[u8]) -> Option<Vec<u8>>,
+    /// Whether a value is a placeholder of the session.
+    pub own: &'a dyn Fn(&str) -> bool,
+}
+
+/// The files of an agent that is started in the current folder.
+///
+/// # Errors
+/// Our own state has no place.
+pub fn surroundings(ambient: &Ambient, bundle: &Bundle, wants: &Wants<'_>) -> anyhow::Result<Surroundings> {
+    let folder = ambient.folder().to_owned();
+    let home = ambient.user_home().unwrap_or_else(|| folder.clone());
+    let state = ambient.state_folder()?;
+    let mut hidden: Vec<PathBuf> = HIDDEN.iter().map(|path| home.join(path)).collect();
+    hidden.push(state);
+    hidden.extend(HIDDEN_OF_MACHINE.iter().map(PathBuf::from));
+    hidden.extend(ssh_host_keys());
+    let mut masks = system_masks(bundle, &Ambient::host_name());
+    let clean = |path: &Path| masked_file(path, wants);
+    masks.extend(MASKED.iter().filter_map(|path| clean(&home.join(path))));
+    let tops = work_folders(&folder, &home);
+    let in_tops = tops.iter().chain([&folder]).flat_map(|top| in_folder(top, DEPTH_MAX));
+    let found: BTreeSet<PathBuf> = in_tops.chain(in_folder(&home, HOME_DEPTH_MAX)).collect();
+    masks.extend(found.iter().filter_map(|path| clean(path)));
+    // A log-in in a remote's address; without one, git goes on writing its own configuration.
+    let configs = tops.iter().map(|top| top.join(".git/config"));
+    masks.extend(configs.filter_map(|path| {
+        let mask = masked_file(&path, wants)?;
+        (std::fs::read(&path).ok()? != mask.bytes).then_some(mask)
+    }));
+    masks.extend(ssh(&home.join(".ssh")));
+    let mut kept = wants.kept.clone();
+    kept.extend(ambient.own_program());
+    let mut writable: Vec<PathBuf> = wants.state.iter().map(|path| home.join(path)).collect();
+    writable.extend(tops);
+    let runtime_folder = ambient.var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let sockets = wants.sockets.clone();
+    Ok(Surroundings { folder, writable, hidden, masks, kept, sockets, runtime_folder })
+}
+
+/// The work folder, and the repository around it: a commit from a subfolder writes into the repository's own files. Neither
+/// where it is the whole machine or the folder of all homes; the user's own home only when it is the work folder.
+fn work_folders(folder: &Path, home: &Path) -> Vec<PathBuf> {
+    let too_wide = |path: &Path| home.starts_with(path) && path != home && path.components().count() <= 2;
+    let mut all: Vec<PathBuf> = Some(folder).filter(|path| !too_wide(path)).map(Path::to_owned).into_iter().collect();
+    let root = folder.ancestors().find(|path| path.join(".git").exists());
+    all.extend(root.filter(|path| !home.starts_with(path)).map(Path::to_owned));
+    all
+}
+
+fn masked_file(path: &Path, wants: &Wants<'_>) -> Option<Mask> {
+    if !path.is_file() {
+        return None;
+    }
+    // What cannot be read, or is too large, is shown as empty rather than as it is.
+    let bytes = read_bounded(path, FILE_BYTES_MAX).ok().flatten().unwrap_or_default();
+    Some(Mask { path: path.to_owned(), bytes: masked(&bytes, wants.known, wants.own), writable: true })
+}
+
+/// Files with credentials in a folder; what is near its top is looked at first.
+fn in_folder(folder: &Path, depth_max: usize) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut looked_at = 0;
+    let mut folders = VecDeque::from([(folder.to_owned(), 0)]);
+    // Caches are large, and nobody's project.
+    let mut dotted = VecDeque::new();
+    while let Some((folder, depth)) = folders.pop_front().or_else(|| dotted.pop_front()) {
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            looked_at += 1;
+            if looked_at > ENTRIES_MAX {
+                return found;
+            }
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else { continue };
+            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if is_folder && depth + 1 < depth_max && !PASSED_BY.contains(&name) {
+                let queue = if name.starts_with('.') { &mut dotted } else { &mut folders };
+                queue.push_back((entry.path(), depth + 1));
+            } else if !is_folder && holds_credentials(name) {
+                found.push(entry.path());
+            }
+        }
+    }
+    found
+}
+
+fn holds_credentials(name: &str) -> bool {
+    let env = name == ".env" || name.starts_with(".env.") || name == ".envrc";
+    env && !ENV_SHOWN.contains(&name) || MASKED_IN_FOLDER.contains(&name)
+}
+
+fn ssh_host_keys() -> impl Iterator<Item = PathBuf> {
+    let entries = std::fs::read_dir(SSH_HOST_KEYS).into_iter().flatten().flatten();
+    let is_key = |name: &str| name.starts_with("ssh_host_") && name.ends_with("_key");
+    entries.filter(move |entry| entry.file_name().to_str().is_some_and(is_key)).map(|entry| entry.path())
+}
+
+/// What `ssh` needs to know of hosts, without what it logs in with.
+fn ssh(folder: &Path) -> Vec<Mask> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let shown = |name: &str| SSH_SHOWN.contains(&name) || name.strip_suffix(".pub").is_some();
+    entries
+        .filter(|entry| entry.file_name().to_str().is_some_and(shown))
+        .filter_map(|entry| {
+            let bytes = read_bounded(&entry.path(), FILE_BYTES_MAX).ok().flatten()?;
+            Some(Mask { path: entry.path(), bytes, writable: false })
+        })
+        .collect()
+}
+
+/// Certificates, names and hosts, as the namespace needs them.
+fn system_masks(bundle: &Bundle, host: &str) -> Vec<Mask> {
+    let read = |path: &Path| std::fs::read(path).unwrap_or_default();
+    let mask = |path: PathBuf, bytes: Vec<u8>| Mask { path, bytes, writable: false };
+    let (pem, java) = (read(bundle.pem()), read(bundle.java()));
+    let mut masks: Vec<Mask> =
+        CA_FILES.iter().map(PathBuf::from).filter(|path| path.is_file()).map(|path| mask(path, pem.clone())).collect();
+    let homes = std::fs::read_dir(JAVA_HOMES).into_iter().flatten().flatten();
+    let stores = homes.map(|entry| entry.path().join("lib/security/cacerts"));
+    let stores = stores.chain([JAVA_STORE.into()]).filter(|path| path.is_file());
+    masks.extend(stores.map(|path| mask(path, java.clone())));
+    // The session's own files lie in our home, which is hidden.
+    masks.extend([bundle.pem(), bundle.ours(), bundle.java()].map(|path| mask(path.to_owned(), read(path))));
+    masks.push(mask("/etc/resolv.conf".into(), b"nameserver 127.0.0.1\noptions timeout:2 attempts:2\n".to_vec()));
+    let hosts = format!("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n{} {host}\n", sandbox::OWN_V4);
+    masks.push(mask("/etc/hosts".into(), hosts.into_bytes()));
+    masks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_with_credentials_in_a_project() {
+        let folder = tempfile::tempdir().expect("folder");
+        let write = |name: &str| {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().expect("a parent")).expect("made");
+            std::fs::write(path, "x").expect("written");
+        };
+        let names = [".env", "api/.env.local", "api/.npmrc", ".env.example", "node_modules/x/.env", "a/b/.env"];
+        for name in names {
+            write(name);
+        }
+        let mut found = in_folder(folder.path(), 2);
+        found.sort();
+        let want: Vec<PathBuf> =
+            [".env", "api/.env.local", "api/.npmrc"].iter().map(|name| folder.path().join(name)).collect();
+        assert_eq!(found, want);
+    }
+
+    #[test]
+    fn how_wide_a_work_folder_is() {
+        let root = tempfile::tempdir().expect("folder");
+        let (home, project) = (root.path().join("u"), root.path().join("u/p"));
+        std::fs::create_dir_all(project.join(".git")).expect("made");
+        std::fs::create_dir_all(project.join("sub")).expect("made");
+        assert_eq!(work_folders(&project.join("sub"), &home), [project.join("sub"), project.clone()]);
+        assert_eq!(work_folders(&home, &home), std::slice::from_ref(&home));
+        assert!(work_folders(Path::new("/"), &home).is_empty());
+        assert!(work_folders(Path::new("/home"), Path::new("/home/u")).is_empty());
+    }
+}

@@ -1,0 +1,214 @@
+//! The walls around `run`'s agent: which there are, what leads through them, and what is said where they cannot stand.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::{Arc, OnceLock};
+
+use anyhow::Context;
+use proxy::divert::{Diverted, divert};
+use proxy::net::names::{Names, answer_names};
+use proxy::{LiveSession, Worker};
+use sandbox::{Isolated, Isolation, SandboxError, Surroundings};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+
+use super::environment::Trust;
+use super::{note, warn};
+use crate::config::{Ambient, Wants, surroundings};
+
+/// `--isolate`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Isolate {
+    /// Where the system can; where it cannot, one line says what is not protected.
+    #[default]
+    Auto,
+    /// Or not at all.
+    On,
+    /// Without walls.
+    Off,
+}
+
+/// `--reach`: a port of the host's loopback, or a Unix socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// The agent finds it under the same port of its own loopback.
+    Port(u16),
+    /// The agent finds it under its own path.
+    Socket(PathBuf),
+}
+
+impl FromStr for Reach {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.starts_with('/') {
+            return Ok(Self::Socket(text.into()));
+        }
+        let port = ["localhost:", "127.0.0.1:"].iter().find_map(|host| text.strip_prefix(host)).unwrap_or(text);
+        match port.parse() {
+            Ok(port) if port != 0 => Ok(Self::Port(port)),
+            _ => Err(format!(
+                "`{text}` is neither a port of this machine nor a socket; write localhost:5432 or /path/to.sock"
+            )),
+        }
+    }
+}
+
+/// What the agent can reach without walls, in one line.
+const OPEN: &str = "without isolation the agent can read this user's files and reach the network past the gateway; only what \
+                    goes through the gateway is policed";
+
+/// Walls that stand, nothing in them yet.
+pub struct Walls {
+    isolated: Isolated,
+    /// The gateway's proxy port as the agent sees it.
+    pub proxy: SocketAddr,
+    sockets: Vec<PathBuf>,
+    diverted: Arc<Diverted>,
+}
+
+/// What the gateway accepts on besides its own port.
+#[derive(Default)]
+pub struct Doors {
+    /// The proxy port inside.
+    pub proxy: Option<std::net::TcpListener>,
+    /// Diverted connections, and whose they are.
+    pub diverted: Option<(Vec<std::net::TcpListener>, Arc<Diverted>)>,
+}
+
+impl Doors {
+    /// The same sockets once more, for another thread.
+    ///
+    /// # Errors
+    /// There are no descriptors left.
+    pub fn try_clone(&self) -> std::io::Result<Self> {
+        let again = |listeners: &[std::net::TcpListener]| -> std::io::Result<Vec<_>> {
+            listeners.iter().map(std::net::TcpListener::try_clone).collect()
+        };
+        let diverted = match &self.diverted {
+            Some((listeners, diverted)) => Some((again(listeners)?, Arc::clone(diverted))),
+            None => None,
+        };
+        Ok(Self { proxy: self.proxy.as_ref().map(std::net::TcpListener::try_clone).transpose()?, diverted })
+    }
+
+    /// Accepts on this thread until the process is told to stop.
+    ///
+    /// # Errors
+    /// The runtime cannot watch them.
+    pub fn open(self, worker: &Arc<Worker>) -> std::io::Result<()> {
+        if let Some(proxy) = self.proxy {
+            tokio::spawn(proxy::listen::listen(Arc::clone(worker), TcpListener::from_std(proxy)?));
+        }
+        let (listeners, diverted) = self.diverted.unzip();
+        for (listener, diverted) in listeners.into_iter().flatten().zip(diverted.iter().cycle()) {
+            let listener = TcpListener::from_std(listener)?;
+            tokio::spawn(divert(Arc::clone(worker), listener, Arc::clone(diverted)));
+        }
+        Ok(())
+    }
+}
+
+/// Raises walls where they are wanted and possible.
+///
+/// # Errors
+/// They are wanted whatever happens and cannot stand; or something else than the system's rules is in the way.
+pub fn raise(
+    ambient: &Ambient,
+    wanted: (Isolate, &[Reach]),
+    (terminal, ports): (bool, Vec<u16>),
+) -> anyhow::Result<Option<(Walls, Doors)>> {
+    let (isolate, reach) = wanted;
+    if isolate == Isolate::Off {
+        warn(OPEN);
+        return Ok(None);
+    }
+    let reach_ports = reach.iter().filter_map(|one| if let Reach::Port(port) = one { Some(*port) } else { None });
+    let sockets = reach.iter().filter_map(|one| if let Reach::Socket(path) = one { Some(path.clone()) } else { None });
+    let isolation = Isolation { reach: reach_ports.collect(), ports, named_ports_only: false, terminal };
+    let (isolated, listeners) = match isolation.prepare(&ambient.own_program()?) {
+        Ok(stands) => stands,
+        Err(error @ SandboxError::NoNamespaces { .. }) if isolate == Isolate::Auto => {
+            warn(&format!("{error}; {OPEN}"));
+            return Ok(None);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if !listeners.every_port {
+        note("this kernel has no nf_tables: connections to ports that no service names are refused, not recorded");
+    }
+    let names = Arc::new(Names::default());
+    tokio::spawn(answer_names(UdpSocket::from_std(listeners.names)?, Arc::clone(&names)));
+    for (port, listener) in listeners.reach {
+        tokio::spawn(reach_host(TcpListener::from_std(listener)?, port));
+    }
+    let diverted = Arc::new(Diverted { names, session: OnceLock::new() });
+    let proxy = listeners.proxy.local_addr()?;
+    let doors = Doors { proxy: Some(listeners.proxy), diverted: Some((listeners.diverted, Arc::clone(&diverted))) };
+    Ok(Some((Walls { isolated, proxy, sockets: sockets.collect(), diverted }, doors)))
+}
+
+/// Connections of the agent to a port of the host's that was opened to it.
+async fn reach_host(listener: TcpListener, port: u16) {
+    while let Ok((mut inside, _)) = listener.accept().await {
+        tokio::spawn(async move {
+            if let Ok(mut outside) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await {
+                // Either side's end is the other's.
+                let _ = copy_bidirectional(&mut inside, &mut outside).await;
+            }
+        });
+    }
+}
+
+/// What the configuration says of the agent's files.
+pub struct Said {
+    /// State folders of its profiles.
+    pub state: Vec<&'static str>,
+    /// Its own files.
+    pub kept: Vec<PathBuf>,
+}
+
+impl Walls {
+    /// Gives them to a session, and furnishes them.
+    ///
+    /// # Errors
+    /// Our own state has no place.
+    pub fn furnish(
+        self,
+        ambient: &Ambient,
+        (trust, said): (&Trust, Said),
+        live: &Arc<LiveSession>,
+    ) -> anyhow::Result<(Isolated, Surroundings)> {
+        self.diverted.session.set(Arc::clone(live)).ok().context("the walls belong to another session")?;
+        let wants = Wants {
+            state: said.state,
+            kept: said.kept,
+            sockets: self.sockets,
+            known: &|text| live.without_secrets(text),
+            own: &|value| live.placeholders.entries().any(|entry| *entry.text == *value),
+        };
+        Ok((self.isolated, surroundings(ambient, trust.bundle(), &wants)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_reached() {
+        for (text, want) in [
+            ("localhost:5432", Some(Reach::Port(5432))),
+            ("127.0.0.1:80", Some(Reach::Port(80))),
+            ("8080", Some(Reach::Port(8080))),
+            ("/run/docker.sock", Some(Reach::Socket("/run/docker.sock".into()))),
+            ("db.internal:5432", None),
+            ("localhost:0", None),
+            ("localhost:99999", None),
+            ("", None),
+        ] {
+            assert_eq!(text.parse::<Reach>().ok(), want, "{text}");
+        }
+    }
+}
