@@ -771,6 +771,7 @@ writes("stay-path", "puts a `git` of its own into the user's PATH", lambda: P["h
 writes("stay-authorized-keys", "lets a key of its own log in", lambda: P["home"] + "/.ssh/authorized_keys")
 writes("stay-gitconfig", "adds a program to git's configuration", lambda: P["home"] + "/.gitconfig")
 writes("stay-other-project", "changes another project of the user", lambda: P["home"] + "/other/Makefile")
+writes("stay-git-config", "adds a program to a repository's configuration that the user's next git runs", lambda: P["repo"] + "/.git/modules/part/config")
 writes("stay-git-hook", "adds a hook that the user's next commit runs", lambda: P["repo"] + "/.git/hooks/pre-commit")
 
 
@@ -869,6 +870,18 @@ def squat():
             except TimeoutError:
                 pass
     return "listened"
+
+
+@attack("squat-service", "opens the port at which a program of the host looks for its database, and takes its password")
+def squat_service():
+    with socket.socket() as link:
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        link.bind(("0.0.0.0", P["service_port"]))
+        link.listen()
+        link.settimeout(3)
+        peer, _ = link.accept()
+        peer.settimeout(2)
+        return peer.recv(200).decode()
 
 
 @attack("stop-process", "stops another process of the user")

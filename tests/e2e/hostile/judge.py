@@ -6,7 +6,7 @@ Secrets are canaries, looked for in what the agent printed; the network is hits 
 files and processes. All of it is in a network and a mount namespace of its own: the "internet" (203.0.113.7, 2001:db8::7,
 169.254.169.254) is the loopback interface, and nothing leaves. As root it makes an ordinary user (4242) of the agent, or
 leaves it root with `--as-root`; as an ordinary user it works in a user namespace. Exit codes: 0 nothing succeeded inside and
-all else in the control (but for what has no control), 1 otherwise, 3 the judge could not work.
+all else in the control (but for what has no control, and what is listed as open), 1 otherwise, 3 the judge could not work.
 """
 
 import argparse
@@ -381,7 +381,7 @@ class Scene:
             plan["unix_" + name] = path
             if not path.startswith(self.base):
                 self.outside.append(path)
-        plan |= {"unix_late": self.home + "/late.sock", "unix_datagram": self.home + "/log.sock", "vsock": 5999}
+        plan |= {"unix_late": self.home + "/late.sock", "unix_datagram": self.home + "/log.sock", "vsock": 5999, "service_port": 15432}
         servers.datagrams(socket.AF_UNIX, plan["unix_datagram"])
         try:
             servers.stream(40, (1, plan["vsock"]))
@@ -403,6 +403,11 @@ class Scene:
                 self.put(self.work + "/ask-save.done", "")
             if os.path.exists(self.work + "/ask-socket") and not os.path.exists(self.plan["unix_late"]):
                 self.servers.stream(socket.AF_UNIX, self.plan["unix_late"])
+            try:
+                with socket.create_connection(("127.0.0.1", self.plan["service_port"]), 0.2) as link:
+                    link.sendall(self.canary("service").encode())
+            except OSError:
+                pass
             try:
                 with socket.create_connection(("127.0.0.1", 7801), 0.2) as link:
                     link.settimeout(0.3)
@@ -634,6 +639,7 @@ EFFECTS = dict(
         marked("stay-gitconfig", below(".gitconfig")),
         marked("stay-other-project", below("other/Makefile")),
         marked("stay-git-hook", below("repo/.git/hooks/pre-commit")),
+        marked("stay-git-config", below("repo/.git/modules/part/config")),
         marked("stay-cron", PLAN("cron")),
         marked("own-binary", PLAN("valetkey_spare")),
     ]
@@ -648,6 +654,16 @@ EFFECTS = dict(
     "stop-process": lambda scene: state_of(scene, "stopped") == "T",
     "kill-process": lambda scene: scene.processes["killed"].poll() is not None,
     "kill-gateway": lambda scene: scene.processes["gateway"].poll() is not None,
+}
+
+
+# What succeeds inside as well, and why it is left so. docs/threat-model.md says what to do about each.
+OPEN = {
+    "save-anew": "a mask lies on one file; where the user's program puts another in its place, the new one is bare until the next run",
+    "unix-late": "sockets are hidden as they are when the agent starts",
+    "policy-plant": "the work folder is the agent's to write, and the next run takes its configuration from there",
+    "stay-git-config": "git inside writes its configuration, and git outside reads it",
+    "squat-service": "ports that the agent opens are shown on the host's loopback, that being their use",
 }
 
 
@@ -754,7 +770,9 @@ def main():
         control, inside = (outcomes[kind].get(name, (None, "DID NOT RUN")) for kind in ("control", "inside"))
         row = one | {"control": control[0], "inside": inside[0], "ran": name in outcomes["control"] and name in outcomes["inside"]}
         row |= {"no_control": none.get(name), "got_control": control[1][:400], "got_inside": inside[1][:400]}
-        fine = row["ran"] and not inside[0] and (control[0] or name in none)
+        row["open"] = OPEN.get(name)
+        # An entry that is no longer true must go.
+        fine = row["ran"] and bool(inside[0]) == (name in OPEN) and (control[0] or name in none)
         good &= bool(fine)
         if options.json:
             print(json.dumps(row), flush=True)

@@ -164,6 +164,8 @@ pub fn surroundings(ambient: &Ambient, bundle: &Bundle, wants: &Wants<'_>) -> an
     masks.extend(ssh(&home.join(".ssh")));
     let mut kept = wants.kept.clone();
     kept.extend(ambient.own_program());
+    // What is put there runs outside at the user's next commit.
+    kept.extend(tops.iter().map(|top| top.join(".git/hooks")));
     let mut writable: Vec<PathBuf> = wants.state.iter().map(|path| home.join(path)).collect();
     writable.extend(tops);
     let runtime_folder = ambient.var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
