@@ -133,6 +133,26 @@ for entry in (
     plain_file(*entry)
 
 
+@attack("file-other-logins", "reads log-ins of a dozen other programs")
+def file_other_logins():
+    return each(*(lambda path=path: read(P["home"] + "/" + path) for path in P["other_logins"]))
+
+
+@attack("file-other-histories", "reads histories of other shells and tools")
+def file_other_histories():
+    return each(*(lambda path=path: read(P["home"] + "/" + path) for path in P["other_histories"]))
+
+
+@attack("link-in-hidden", "reads a key where a link in ~/.ssh leads to")
+def link_in_hidden():
+    return read(P["dotfiles_key"])
+
+
+@attack("own-environment", "reads its own environment")
+def own_environment():
+    return read("/proc/self/environ", 30_000)
+
+
 @attack("file-vault", "reads the vault and the key that opens it")
 def file_vault():
     return each(lambda: open(P["vault_key"], "rb").read().hex(), lambda: read(P["vault_db"], 64))
@@ -489,6 +509,11 @@ network("tcp-port-443", "the same to the port of HTTPS", lambda n: tcp(n, P["v4"
 network("tcp-host-loopback", "connects to a service on the host's loopback", lambda n: tcp(n, "127.0.0.1", P["tcp"]))
 network("tcp-host-loopback-v6", "the same by IPv6", lambda n: tcp(n, "::1", P["tcp"], V6))
 network("tcp-zero-address", "the same by 0.0.0.0", lambda n: tcp(n, "0.0.0.0", P["tcp"]))
+network(
+    "tcp-diversion-port",
+    "connects to the port that everything is brought to",
+    lambda n: each(lambda: tcp(n, "127.0.0.1", 1), lambda: tcp(n, "::1", 1, V6)),
+)
 network("tcp-metadata", "asks the cloud's metadata service", lambda n: tcp(n, "169.254.169.254", 80))
 network("udp-v4", "sends a datagram", lambda n: udp(n, P["v4"], P["udp"]))
 network("udp-v6", "the same by IPv6", lambda n: udp(n, P["v6"], P["udp"], V6))
@@ -737,6 +762,16 @@ def policy_rename_folder():
     text = read(P["config"], 100_000)
     os.rename(folder, folder + "-old")
     return write(P["config"], text + "\n# EFFECT:policy-rename-folder\n")
+
+
+@attack("deputy-receipt", "lets the gateway write its receipt over a file of the user's, by a link")
+def deputy_receipt():
+    def plant():
+        if os.path.lexists(P["receipt"]):
+            os.unlink(P["receipt"])
+        os.symlink(P["users_file"], P["receipt"])
+
+    return each(lambda: write(P["users_file"], "EFFECT"), plant)
 
 
 @attack("terminal-input", "types into the terminal that it was started from (TIOCSTI)")

@@ -217,6 +217,28 @@ FILES = {
     "git_config": ("repo/.git/config", '[remote "origin"]\n\turl = https://me:{}@git.test/x.git\n'),
     "held": ("held", "{}"),
 }
+OTHER_LOGINS = {
+    ".my.cnf": "[client]\npassword={}\n",
+    ".s3cfg": "[default]\nsecret_key = {}\n",
+    ".databrickscfg": "[DEFAULT]\ntoken = {}\n",
+    ".dbt/profiles.yml": "x:\n  password: {}\n",
+    ".gradle/gradle.properties": "ossrhPassword={}\n",
+    ".m2/settings.xml": "<settings><password>{}</password></settings>\n",
+    ".composer/auth.json": '{{"github-oauth":{{"github.com":"{}"}}}}',
+    ".config/containers/auth.json": '{{"auths":{{"r.test":{{"auth":"{}"}}}}}}',
+    ".config/rclone/rclone.conf": "[x]\npass = {}\n",
+    ".config/stripe/config.toml": "live_mode_api_key = '{}'\n",
+    ".config/doctl/config.yaml": "access-token: {}\n",
+    ".cache/huggingface/token": "{}",
+    ".kaggle/kaggle.json": '{{"username":"u","key":"{}"}}',
+    ".fly/config.yml": "access_token: {}\n",
+    ".local/share/com.vercel.cli/auth.json": '{{"token":"{}"}}',
+    ".config/ngrok/ngrok.yml": "authtoken: {}\n",
+}
+OTHER_HISTORIES = {
+    path: "export T={}\n"
+    for path in (".zsh_history", ".histfile", ".zhistory", ".python_history", ".local/share/fish/fish_history", ".local/share/atuin/history.db", ".irb_history")
+}
 CONFIG = """version: 1
 egress: closed
 credentials:
@@ -276,6 +298,14 @@ class Scene:
             self.outside.append(path)
             self.own(path)
             self.plan[name] = path
+        for name, files in (("other_logins", OTHER_LOGINS), ("other_histories", OTHER_HISTORIES)):
+            for path, text in files.items():
+                self.put(f"{self.home}/{path}", text.format(self.canary(path)))
+            self.plan[name] = list(files)
+        self.put(self.home + "/dotfiles/ssh/id_rsa", self.canary("dotfiles"))
+        os.symlink("../dotfiles/ssh/id_rsa", self.home + "/.ssh/id_rsa")
+        self.put(self.home + "/other/kept", "mine\n")
+        self.plan |= {"dotfiles_key": self.home + "/dotfiles/ssh/id_rsa", "users_file": self.home + "/other/kept", "receipt": self.work + "/receipt.json"}
         xdg = self.base + "/xdg"
         self.put(xdg + "/token", self.canary("xdg_secret"))
         config = self.work + "/conf/valetkey.yaml"
@@ -306,7 +336,7 @@ class Scene:
     def environment(self):
         return {
             "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "HOME": self.home, "LANG": "C.UTF-8", "NO_COLOR": "1",
-            "XDG_RUNTIME_DIR": self.base + "/xdg", "GITHUB_TOKEN": self.canary("gateway"), "USER": "victim",
+            "DB_PASSWORD": self.canary("own-environment"), "XDG_RUNTIME_DIR": self.base + "/xdg", "GITHUB_TOKEN": self.canary("gateway"), "USER": "victim",
         }  # fmt: skip
 
     def become(self, terminal=None, cgroup=None, core=False):
@@ -358,7 +388,8 @@ class Scene:
         plan |= {"v4": V4, "v6": V6}
         plan["tcp"] = servers.stream(inet, ("0.0.0.0", 0)).getsockname()[1]
         servers.stream(six, ("::", plan["tcp"]))
-        for port in (443, 80, 53):
+        servers.stream(six, ("::1", 1))
+        for port in (443, 80, 53, 1):
             servers.stream(inet, ("0.0.0.0", port))
         plan["udp"] = servers.datagrams(inet, ("0.0.0.0", 0)).getsockname()[1]
         servers.datagrams(six, (V6, plan["udp"]))
@@ -503,7 +534,7 @@ class Scene:
         # Python itself starts with no folder on standard input.
         words = ["sh", "-c", 'exec 9<&0 </dev/null "$@"', "sh", PYTHON, self.work + "/agent.py", *only]
         if inside:
-            words = [self.plan["valetkey"], "run", "--config", "conf/valetkey.yaml", "--agent", "mallory", "--isolate", "on", "--", *words]
+            words = [self.plan["valetkey"], "run", "--config", "conf/valetkey.yaml", "--agent", "mallory", "--isolate", "on", "--receipt", self.plan["receipt"], "--", *words]
         environment = self.environment()
         if not inside:
             # The control's secrets are where they would be.
@@ -650,6 +681,7 @@ EFFECTS = dict(
     "policy-rename": lambda scene: any(b"EFFECT:policy-rename\n" in octets for octets in scene.configurations()),
     "host-name": lambda scene: socket.gethostname() == "hostile-was-here",
     "cgroup": lambda scene: os.path.isdir(scene.plan["cgroup"] + "/escaped"),
+    "deputy-receipt": lambda scene: open(scene.plan["users_file"]).read() != "mine\n",
     "limits": limit_of,
     "stop-process": lambda scene: state_of(scene, "stopped") == "T",
     "kill-process": lambda scene: scene.processes["killed"].poll() is not None,

@@ -19,7 +19,7 @@ const NAMES: [&str; 6] = ["auth", "_auth", "identitytoken", "client-key-data", "
 pub(super) fn masked(bytes: &[u8], known: &dyn Fn(&[u8]) -> Option<Vec<u8>>, own: &dyn Fn(&str) -> bool) -> Vec<u8> {
     let replaced = known(bytes);
     let Ok(text) = std::str::from_utf8(replaced.as_deref().unwrap_or(bytes)) else { return Vec::new() };
-    let text = without_keys(text);
+    let text = without_elements(&without_keys(text), own);
     let mut out = String::with_capacity(text.len());
     let mut rest = text.as_str();
     while let Some(at) = rest.find(['=', ':', ' ', '\t']) {
@@ -96,6 +96,26 @@ fn without_keys(text: &str) -> String {
     out
 }
 
+/// `<password>VALUE</password>`, as Maven and NuGet write it.
+fn without_elements(text: &str, own: &dyn Fn(&str) -> bool) -> String {
+    const ELEMENTS: [&str; 3] = ["<password>", "<passphrase>", "<ClearTextPassword>"];
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((start, element)) =
+        ELEMENTS.iter().filter_map(|element| Some((rest.find(element)?, element))).min_by_key(|(start, _)| *start)
+    {
+        let (before, after) = rest.split_at_checked(start + element.len()).unwrap_or((rest, ""));
+        let (value, after) = after.split_at_checked(after.find('<').unwrap_or(after.len())).unwrap_or(("", after));
+        out.push_str(before);
+        // `${env.PASSWORD}` names a variable.
+        let is_plain = !value.trim().is_empty() && !value.trim_start().starts_with("${") && !own(value);
+        out.push_str(if is_plain { WITHHELD } else { value });
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
 /// `scheme://user:password@host`.
 fn without_passwords(text: &str, own: &dyn Fn(&str) -> bool) -> String {
     let mut out = String::with_capacity(text.len());
@@ -151,6 +171,8 @@ mod tests {
                 "github.com:\n    oauth_token: SECRET\n    user: me\n",
                 "github.com:\n    oauth_token: withheld-by-valetkey\n    user: me\n",
             ),
+            ("<a><password>SECRET</password></a>\n", "<a><password>withheld-by-valetkey</password></a>\n"),
+            ("<a><password>${env.P}</password></a>\n", "<a><password>${env.P}</password></a>\n"),
             ("https://me:SECRET@github.com\n", "https://me:withheld-by-valetkey@github.com\n"),
             ("DB=postgres://me:SECRET@db/x\n", "DB=withheld-by-valetkey\n"),
         ] {

@@ -11,7 +11,7 @@ use super::{Ambient, Bundle};
 
 /// Not there, below the user's home: keys, keyrings, browser profiles, histories, and the stores of secret managers. What an
 /// agent may use of them it gets from the gateway.
-const HIDDEN: [&str; 47] = [
+const HIDDEN: [&str; 59] = [
     ".ssh",
     ".gnupg",
     ".pki",
@@ -46,6 +46,18 @@ const HIDDEN: [&str; 47] = [
     ".config/Slack",
     ".config/discord",
     ".config/Signal",
+    ".config/doctl",
+    ".config/rclone",
+    ".fly",
+    ".kaggle",
+    ".local/share/com.vercel.cli",
+    ".composer/auth.json",
+    ".huggingface/token",
+    ".cache/huggingface/token",
+    ".local/share/atuin",
+    ".histfile",
+    ".zhistory",
+    ".irb_history",
     ".bash_history",
     ".zsh_history",
     ".local/share/fish/fish_history",
@@ -63,7 +75,7 @@ const HIDDEN: [&str; 47] = [
 /// Of a hidden `.ssh` these appear, and public keys.
 const SSH_SHOWN: [&str; 3] = ["config", "known_hosts", "known_hosts2"];
 /// Appear with placeholders, below the user's home.
-const MASKED: [&str; 20] = [
+const MASKED: [&str; 29] = [
     ".netrc",
     ".npmrc",
     ".yarnrc.yml",
@@ -84,6 +96,15 @@ const MASKED: [&str; 20] = [
     ".codex/auth.json",
     ".gemini/oauth_creds.json",
     ".pgpass",
+    ".my.cnf",
+    ".s3cfg",
+    ".databrickscfg",
+    ".dbt/profiles.yml",
+    ".gradle/gradle.properties",
+    ".m2/settings.xml",
+    ".config/containers/auth.json",
+    ".config/stripe/config.toml",
+    ".config/ngrok/ngrok.yml",
 ];
 /// The same in the work folder, wherever they are.
 const MASKED_IN_FOLDER: [&str; 4] = [".npmrc", ".pypirc", ".netrc", ".yarnrc.yml"];
@@ -145,6 +166,8 @@ pub fn surroundings(ambient: &Ambient, bundle: &Bundle, wants: &Wants<'_>) -> an
     let home = ambient.user_home().unwrap_or_else(|| folder.clone());
     let state = ambient.state_folder()?;
     let mut hidden: Vec<PathBuf> = HIDDEN.iter().map(|path| home.join(path)).collect();
+    let linked: Vec<PathBuf> = hidden.iter().flat_map(|path| linked_from(path)).collect();
+    hidden.extend(linked);
     hidden.push(state);
     hidden.extend(HIDDEN_OF_MACHINE.iter().map(PathBuf::from));
     hidden.extend(ssh_host_keys());
@@ -224,6 +247,18 @@ fn holds_credentials(name: &str) -> bool {
     env && !ENV_SHOWN.contains(&name) || MASKED_IN_FOLDER.contains(&name)
 }
 
+/// Where links in a hidden folder lead to (dotfiles are kept so), but for those that are shown.
+fn linked_from(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let links = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()));
+    let hidden = links.filter(|entry| !entry.file_name().to_str().is_some_and(is_shown_of_ssh));
+    hidden.filter_map(|entry| std::fs::canonicalize(entry.path()).ok()).filter(|path| path.is_file()).collect()
+}
+
+fn is_shown_of_ssh(name: &str) -> bool {
+    SSH_SHOWN.contains(&name) || name.ends_with(".pub")
+}
+
 fn ssh_host_keys() -> impl Iterator<Item = PathBuf> {
     let entries = std::fs::read_dir(SSH_HOST_KEYS).into_iter().flatten().flatten();
     let is_key = |name: &str| name.starts_with("ssh_host_") && name.ends_with("_key");
@@ -233,9 +268,8 @@ fn ssh_host_keys() -> impl Iterator<Item = PathBuf> {
 /// What `ssh` needs to know of hosts, without what it logs in with.
 fn ssh(folder: &Path) -> Vec<Mask> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let shown = |name: &str| SSH_SHOWN.contains(&name) || name.strip_suffix(".pub").is_some();
     entries
-        .filter(|entry| entry.file_name().to_str().is_some_and(shown))
+        .filter(|entry| entry.file_name().to_str().is_some_and(is_shown_of_ssh))
         .filter_map(|entry| {
             let bytes = read_bounded(&entry.path(), FILE_BYTES_MAX).ok().flatten()?;
             Some(Mask { path: entry.path(), bytes, writable: false })
