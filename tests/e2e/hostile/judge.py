@@ -275,8 +275,10 @@ class Scene:
             raise
 
     def canary(self, name):
-        # In the shape of a token, made here: no scanner finds one in the tree.
-        return self.canaries.setdefault(name, "gh" + "p_" + "".join(secrets.choice("abcdefghjkmnpqrstuvwxyz23456789ABCDEFGHJK") for _ in range(36)))
+        # Made here: no scanner finds one in the tree. One alone has the shape of a token that a service knows; the others
+        # are secrets by their places alone.
+        shape = "gh" + "p_" if name == "gateway" else ""
+        return self.canaries.setdefault(name, shape + "".join(secrets.choice("abcdefghjkmnpqrstuvwxyz23456789ABCDEFGHJK") for _ in range(36)))
 
     def put(self, path, text, mode=0o600):
         os.makedirs(os.path.dirname(path), exist_ok=True)

@@ -12,7 +12,12 @@ use super::discovery::looks;
 /// What stands for a secret that the agent gets no placeholder for.
 const WITHHELD: &str = "withheld-by-valetkey";
 /// Names beyond those of variables that hold a secret in some program's file.
-const NAMES: [&str; 6] = ["auth", "_auth", "identitytoken", "client-key-data", "token-data", "secret"];
+const NAMES: [&str; 9] =
+    ["auth", "_auth", "identitytoken", "client_key_data", "token_data", "secret", "pass", "pwd", "key"];
+/// Ends of names whose values are secrets however short they are.
+const ENDS: [&str; 3] = ["password", "passwd", "passphrase"];
+/// Values that stand for themselves.
+const WORDS: [&str; 6] = ["true", "false", "null", "none", "yes", "no"];
 
 /// The file as the agent sees it. `known` gives the text without values that are known, where it holds any; `own` says
 /// whether a value is a placeholder of the session.
@@ -68,7 +73,12 @@ fn value_of(text: &str) -> (&str, &str, &str) {
 
 fn is_secret(name: &str, value: &str) -> bool {
     let nowhere = Path::new("/nonexistent");
-    NAMES.contains(&name.to_ascii_lowercase().as_str()) || looks::like_a_secret(name, value, nowhere).is_some()
+    let name = name.replace(['-', '.'], "_").to_ascii_lowercase();
+    // `${PASSWORD}` names a variable, and a bracket opens more of the file.
+    let is_plain = !WORDS.contains(&value.to_ascii_lowercase().as_str())
+        && !["${", "{", "["].iter().any(|start| value.starts_with(start));
+    let named = NAMES.contains(&name.as_str()) || ENDS.iter().any(|end| name.ends_with(end));
+    is_plain && named || looks::like_a_secret(&name, value, nowhere).is_some()
 }
 
 /// Private keys lose what is between their lines.
@@ -171,6 +181,8 @@ mod tests {
                 "github.com:\n    oauth_token: SECRET\n    user: me\n",
                 "github.com:\n    oauth_token: withheld-by-valetkey\n    user: me\n",
             ),
+            ("api-key: SECRET\n", "api-key: withheld-by-valetkey\n"),
+            ("DB_PASSWORD=dog\nASK_PASSWORD=true\n", "DB_PASSWORD=withheld-by-valetkey\nASK_PASSWORD=true\n"),
             ("<a><password>SECRET</password></a>\n", "<a><password>withheld-by-valetkey</password></a>\n"),
             ("<a><password>${env.P}</password></a>\n", "<a><password>${env.P}</password></a>\n"),
             ("https://me:SECRET@github.com\n", "https://me:withheld-by-valetkey@github.com\n"),
