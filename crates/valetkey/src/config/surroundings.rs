@@ -256,7 +256,7 @@ fn linked_from(folder: &Path) -> Vec<PathBuf> {
 }
 
 fn is_shown_of_ssh(name: &str) -> bool {
-    SSH_SHOWN.contains(&name) || name.ends_with(".pub")
+    SSH_SHOWN.contains(&name) || name.strip_suffix(".pub").is_some()
 }
 
 fn ssh_host_keys() -> impl Iterator<Item = PathBuf> {
