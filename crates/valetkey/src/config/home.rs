@@ -43,6 +43,7 @@ impl Home {
                 state.uid()
             );
         }
+        super::ownership::refuse_foreign(&path)?;
         if state.mode() & 0o077 != 0 {
             fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).with_context(|| {
                 format!("others may enter the home `{}` and it cannot be closed; chmod 700 it", path.display())
@@ -93,19 +94,7 @@ impl Home {
     }
 
     fn bind(&self) -> anyhow::Result<UnixListener> {
-        let path = self.socket();
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("the socket `{}` cannot be replaced", path.display()));
-            }
-            _ => {}
-        }
-        let listener = UnixListener::bind(&path).with_context(|| {
-            format!("the socket `{}` cannot be made; its path may be at most 107 octets: set VALETKEY_HOME to a shorter one", path.display())
-        })?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
-        listener.set_nonblocking(true)?;
-        Ok(listener)
+        super::door::bind(&self.socket(), 0o600)
     }
 
     /// Removes the control socket.
@@ -149,6 +138,7 @@ impl Home {
                 path.display()
             );
         }
+        super::ownership::refuse_foreign(&path)?;
         let passphrase = without_line_end(bytes);
         if passphrase.is_empty() {
             bail!("the passphrase file `{}` is empty; write a passphrase into it", path.display());
