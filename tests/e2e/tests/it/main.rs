@@ -4,9 +4,12 @@
 mod attacks;
 mod clients;
 mod coverage;
+mod doctor;
 mod faults;
 mod guarded;
 mod names;
+mod own_user;
+mod packaging;
 mod placeholders;
 mod reliability;
 mod rows;
