@@ -12,13 +12,17 @@ use crate::shell;
 /// A program and the Debian package that brings it.
 const PROGRAMS: &[(&str, &str)] = &[
     ("curl", "curl"),
+    ("gh", "gh"),
     ("git", "git"),
     ("h2load", "nghttp2-client"),
+    ("java", "default-jdk-headless"),
     ("nginx", "nginx-light"),
     ("node", "nodejs"),
     ("npm", "npm"),
     ("openssl", "openssl"),
+    ("ruby", "ruby"),
     ("python3", "python3-venv"),
+    ("setpriv", "util-linux"),
     ("taskset", "util-linux"),
     ("wget", "wget"),
 ];

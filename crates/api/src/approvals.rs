@@ -71,7 +71,7 @@ pub(crate) async fn answer(
     let id = parse(&id)?;
     let Json(wanted) = wanted?;
     if wanted.decision == Decision::Approve && !caller.is_operator() {
-        let detail = "a yes needs an operator's token over TCP; on this socket the agent itself could be asking";
+        let detail = "a yes needs an operator's token; without one the agent itself could be asking on this socket";
         return Err(Problem::new(StatusCode::FORBIDDEN, "denied", detail));
     }
     if wanted.decision == Decision::Approve && !caller.may_approve() {

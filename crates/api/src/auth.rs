@@ -1,8 +1,12 @@
-//! Who may ask: the same user on the socket, an operator's token over TCP.
+//! Who may ask: the same user on the socket, an operator by his token, and another user of this machine at the door that
+//! was opened for him, who may begin and end sessions of his own and nothing else.
 
 use aws_lc_rs::digest::{SHA256, digest};
-use axum::http::{HeaderMap, StatusCode, header};
-use model::Digest;
+use axum::extract::Request;
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use model::{Digest, UserName};
 use subtle::ConstantTimeEq;
 
 use crate::{Api, Problem};
@@ -49,11 +53,22 @@ impl Operators {
     }
 }
 
+/// Another user of this machine, as the kernel names the peer of a socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalUser {
+    /// The number that the kernel says.
+    pub uid: u32,
+    /// The name of that number, or `uid-1001` where it has none.
+    pub name: UserName,
+}
+
 /// Who asks; put on each request by the listener, so that handlers cannot be reached without.
 #[derive(Clone, Debug)]
 pub(crate) enum Caller {
-    /// A process of the same user, over the socket. The agent itself could be one.
+    /// A process of the same user, or root's, over the socket: the number of its user. The agent itself could be one.
     SameUser(u32),
+    /// A process of another user, over the socket that was opened for others.
+    Local(LocalUser),
     /// An operator, by a token of his own.
     Operator {
         /// Who.
@@ -65,9 +80,9 @@ pub(crate) enum Caller {
 
 impl Api {
     /// Refuses to undo a stop for somebody without a token where operators have tokens: over the socket the agent that
-    /// was stopped could be asking, for it is the same user. Without operators the socket is all there is.
+    /// was stopped could be asking, for it is the same user. Without operators the socket is all there is, for the same user.
     pub(crate) fn may_undo(&self, caller: &Caller) -> Result<(), Problem> {
-        if caller.is_operator() || self.operators.0.is_empty() {
+        if caller.is_operator() || self.operators.0.is_empty() && caller.local().is_none() {
             return Ok(());
         }
         let detail = "undoing a stop needs an operator's token over TCP (`valetkey serve --api ADDRESS`); on this socket \
@@ -76,7 +91,42 @@ impl Api {
     }
 }
 
+/// What users other than ours may ask. What is not here is an operator's.
+fn is_for_all(method: &Method, path: &str) -> bool {
+    let parts: Vec<&str> = path.split('/').collect();
+    match parts.as_slice() {
+        ["", "v1", "health"] => method == Method::GET,
+        ["", "v1", "sessions"] => method == Method::POST,
+        ["", "v1", "sessions", id] => !id.is_empty() && (method == Method::GET || method == Method::DELETE),
+        _ => false,
+    }
+}
+
+/// Stands before every route: what a caller may not ask reaches no handler, and a new route is an operator's unless
+/// [`is_for_all`] names it.
+pub(crate) async fn gate(request: Request, next: Next) -> Response {
+    let allowed = match request.extensions().get::<Caller>() {
+        Some(Caller::Local(_)) => is_for_all(request.method(), request.uri().path()),
+        Some(Caller::SameUser(_) | Caller::Operator { .. }) => true,
+        None => false,
+    };
+    if allowed {
+        return next.run(request).await;
+    }
+    let detail = "users other than the gateway's own may begin, show and end sessions of theirs here; for all else send an \
+                  operator's token as Bearer";
+    Problem::new(StatusCode::FORBIDDEN, "denied", detail).into_response()
+}
+
 impl Caller {
+    /// The other user whose sessions alone this caller may see and end; none for those who may see all.
+    pub(crate) const fn local(&self) -> Option<&LocalUser> {
+        match self {
+            Self::Local(user) => Some(user),
+            _ => None,
+        }
+    }
+
     /// One who came with this operator's token.
     pub(crate) fn of(operator: &Operator) -> Self {
         Self::Operator { name: operator.name.clone(), approves: operator.may_approve() }
@@ -86,6 +136,7 @@ impl Caller {
     pub(crate) fn name(&self) -> String {
         match self {
             Self::SameUser(uid) => format!("uid {uid}"),
+            Self::Local(LocalUser { uid, name }) => format!("uid {uid} ({name})"),
             Self::Operator { name, .. } => name.clone(),
         }
     }

@@ -1,5 +1,6 @@
 //! The control plane: what operators and the command line ask of a running gateway, over a Unix socket whose peer must
-//! be the same user, and over TCP only on request and with an operator's token.
+//! be the same user; over another one, on request, which other users of the machine may reach to begin and end sessions of
+//! their own; and over TCP, on request and with an operator's token.
 //!
 //! It may accept a secret, never open one; it never imports the data plane (they meet in store, approval and the traits
 //! of [`wiring`]). Start reading at [`router`].
@@ -22,9 +23,9 @@ use axum::Router;
 use axum::routing::{get, post};
 use model::{Clock, Tenant};
 
-pub use auth::{Operator, Operators};
+pub use auth::{LocalUser, Operator, Operators};
 pub use problem::Problem;
-pub use serve::{serve_tcp, serve_unix};
+pub use serve::{Names, serve_tcp, serve_unix};
 pub use wiring::{Plane, StartSession, StartedSession};
 
 /// Octets of a request to the control plane; a secret is at most 64 KiB.
@@ -43,7 +44,7 @@ pub struct Api {
     pub plane: Arc<dyn Plane>,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// Who may ask over TCP.
+    /// Who may ask with a token.
     pub operators: Arc<Operators>,
 }
 
@@ -67,6 +68,7 @@ pub fn router(api: Api) -> Router {
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::not_allowed)
         .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(axum::middleware::from_fn(auth::gate))
         .with_state(api)
 }
 

@@ -1,4 +1,4 @@
-//! The two doors. Each puts the caller on the request, or answers by itself.
+//! The doors. Each puts the caller on the request, or answers by itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,32 +11,70 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use model::UserName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::sync::Semaphore;
 
-use crate::auth::{Caller, Operators};
+use crate::auth::{Caller, LocalUser, Operators};
 use crate::problem::Problem;
 
 /// Seconds for the head of a request.
 const HEAD_SECONDS_MAX: u64 = 10;
+/// Connections of users other than ours at once; one more is turned away, so that they cannot use up our descriptors.
+const LOCAL_CONNECTIONS_MAX: usize = 64;
 
-/// Serves the socket of a home. Only the user that owns this process may ask (and root, who needs no door).
-pub async fn serve_unix(router: Router, listener: UnixListener) {
+/// The name of a user of this machine by his number, where he has one.
+pub type Names = Arc<dyn Fn(u32) -> Option<UserName> + Send + Sync>;
+
+/// Serves a socket. The user that owns this process may ask (and root, who needs no door); other users only where `names`
+/// is given, and then only what [`crate::auth::gate`] leaves them. Whoever sends a token is the operator of that token.
+pub async fn serve_unix(router: Router, listener: UnixListener, operators: Arc<Operators>, names: Option<Names>) {
     let own = rustix::process::geteuid().as_raw();
+    let room = Arc::new(Semaphore::new(LOCAL_CONNECTIONS_MAX));
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let uid = stream.peer_cred().map(|peer| peer.uid());
-        if !uid.is_ok_and(|uid| uid == own || uid == 0) {
+        let Some(caller) = peer(&stream, own, names.as_ref()) else {
             tracing::warn!("another user tried the control socket");
             continue;
+        };
+        let place = caller.local().map(|_| Arc::clone(&room).try_acquire_owned());
+        if let Some(Err(_)) = place {
+            tracing::warn!(by = caller.name(), "too many connections of other users at once");
+            continue;
         }
-        let router = router.clone();
-        let caller = Caller::SameUser(own);
-        tokio::spawn(serve(stream, move |request| dispatch(router.clone(), Ok(caller.clone()), request)));
+        let (router, operators) = (router.clone(), Arc::clone(&operators));
+        tokio::spawn(async move {
+            let _place = place;
+            let asks = move |request: Request<Incoming>| {
+                let caller = known(&caller, &operators, &request);
+                dispatch(router.clone(), caller, request)
+            };
+            serve(stream, asks).await;
+        });
     }
+}
+
+/// Who is at the other end, by what the kernel says of it; nobody where that is no business of this socket.
+fn peer(stream: &UnixStream, own: u32, names: Option<&Names>) -> Option<Caller> {
+    let uid = stream.peer_cred().ok()?.uid();
+    if uid == own || uid == 0 {
+        return Some(Caller::SameUser(uid));
+    }
+    let name = names?(uid).or_else(|| UserName::new(&format!("uid-{uid}")).ok())?;
+    Some(Caller::Local(LocalUser { uid, name }))
+}
+
+/// The peer, or the operator whose token it sends. A token that nobody has is refused even where none is needed.
+fn known(peer: &Caller, operators: &Operators, request: &Request<Incoming>) -> Result<Caller, Problem> {
+    if !request.headers().contains_key(header::AUTHORIZATION) {
+        return Ok(peer.clone());
+    }
+    let unknown = || Problem::new(StatusCode::UNAUTHORIZED, "unidentified", "this is no operator's token");
+    Ok(Caller::of(operators.of(request.headers()).ok_or_else(unknown)?))
 }
 
 /// Serves TCP, which was asked for. A token is needed on every route, and the `Host` must be the address that was

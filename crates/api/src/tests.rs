@@ -5,13 +5,13 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
-use model::{AgentName, ApprovalId, Clock, Digest, Random, SessionId, Tenant, Timestamp};
+use model::{AgentName, ApprovalId, Clock, Digest, Random, Session, SessionId, Tenant, Timestamp, UserName};
 use store::{ApprovalRow, ApprovalState, Asked, Location, StopKind, StopRow, Store};
 use testkit::clock::FakeClock;
 
 use crate::auth::Caller;
 use crate::wiring::{Later, Plane, StartSession, StartedSession};
-use crate::{Api, Operator, Operators};
+use crate::{Api, LocalUser, Operator, Operators};
 
 struct Still;
 
@@ -27,6 +27,10 @@ impl Plane for Still {
             expires: Timestamp(1),
         };
         Box::pin(async { Ok(started) })
+    }
+
+    fn admits(&self, agent: &AgentName, user: &LocalUser) -> bool {
+        agent.as_str() == "bot" && user.uid == 1001
     }
 
     fn refresh(&self) -> Later<'_, ()> {
@@ -78,8 +82,12 @@ impl World {
     }
 
     async fn post(&self, caller: &Caller, path: &str, body: &str) -> StatusCode {
+        self.ask(caller, Method::POST, path, body).await
+    }
+
+    async fn ask(&self, caller: &Caller, method: Method, path: &str, body: &str) -> StatusCode {
         let mut request = Request::new(Body::from(body.to_owned()));
-        *request.method_mut() = Method::POST;
+        *request.method_mut() = method;
         *request.uri_mut() = path.parse().expect("a path");
         request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         request.extensions_mut().insert(caller.clone());
@@ -194,4 +202,101 @@ async fn without_operators_the_socket_is_all_there_is() {
     for wrong in [lift(r#"{"all":false}"#), lift("{}"), r#"{"agent":"bot"}"#.to_owned()] {
         assert!(world.post(&socket, "/v1/stop/lift", &wrong).await.is_client_error(), "{wrong}");
     }
+}
+
+fn local(uid: u32, name: &str) -> Caller {
+    Caller::Local(LocalUser { uid, name: UserName::new(name).expect("a name") })
+}
+
+fn session_of(world: &World, number: u128, user: &str) -> Session {
+    let now = world.api.clock.now();
+    Session {
+        id: SessionId::from_bits(number),
+        tenant: Tenant::local(),
+        agent: AgentName::new("bot").expect("a name"),
+        user: Some(UserName::new(user).expect("a name")),
+        roles: Vec::new(),
+        task: None,
+        started: now,
+        expires: now.plus_secs(60),
+        ended: None,
+    }
+}
+
+#[tokio::test]
+async fn other_users_begin_so_many_sessions_and_no_more() {
+    let world = World::with(Vec::new()).await;
+    let eve = local(1001, "eve");
+    for number in 0..257u128 {
+        let mut digest = Digest::ZERO;
+        digest.0[..16].copy_from_slice(&number.to_be_bytes());
+        let user = if number == 0 { "carl" } else { "eve" };
+        let session = session_of(&world, 1_000 + number, user);
+        if number == 256 {
+            assert_eq!(world.post(&eve, "/v1/sessions", r#"{"agent":"bot"}"#).await, StatusCode::CREATED);
+        }
+        world.api.store.sessions().insert(&session, &digest).await.expect("insert");
+    }
+    assert_eq!(world.post(&eve, "/v1/sessions", r#"{"agent":"bot"}"#).await, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(world.post(&Caller::SameUser(1000), "/v1/sessions", r#"{"agent":"bot"}"#).await, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn other_users_reach_no_call_of_operators() {
+    let world = World::with(vec![operator("ada", &["approver"])]).await;
+    let eve = local(1001, "eve");
+    let question = world.question(1, &[]).await;
+    for (method, path, body) in [
+        (Method::GET, "/v1/sessions", ""),
+        (Method::POST, "/v1/stop", r#"{"all":true}"#),
+        (Method::POST, "/v1/stop/lift", r#"{"stop":{"all":true}}"#),
+        (Method::GET, "/v1/stops", ""),
+        (Method::GET, "/v1/agents", ""),
+        (Method::POST, "/v1/agents/bot/enable", ""),
+        (Method::POST, "/v1/agents/bot/disable", ""),
+        (Method::GET, "/v1/approvals", ""),
+        (Method::GET, question.as_str(), ""),
+        (Method::POST, question.as_str(), YES),
+        (Method::POST, question.as_str(), NO),
+        (Method::GET, "/v1/credentials", ""),
+        (Method::POST, "/v1/credentials", r#"{"name":"x","value":"y"}"#),
+        (Method::POST, "/credentials", r#"{"name":"x","value":"y"}"#),
+        (Method::POST, "/v1/credentials/x/revoke", ""),
+        // What no route has, and other ways to write one.
+        (Method::GET, "/v1/of-a-later-version", ""),
+        (Method::GET, "/v1/sessions/", ""),
+        (Method::GET, "/v1/sessions/../approvals", ""),
+        (Method::GET, "//v1/approvals", ""),
+        (Method::PUT, "/v1/sessions", ""),
+    ] {
+        assert_eq!(world.ask(&eve, method.clone(), path, body).await, StatusCode::FORBIDDEN, "{method} {path}");
+    }
+    assert_eq!(world.ask(&eve, Method::GET, "/v1/health", "").await, StatusCode::OK);
+    assert!(world.api.store.stops().list(&Tenant::local()).await.expect("list").is_empty());
+}
+
+#[tokio::test]
+async fn other_users_begin_sessions_for_themselves_where_the_configuration_says_so() {
+    let world = World::with(Vec::new()).await;
+    let (eve, carl) = (local(1001, "eve"), local(1002, "carl"));
+    for (caller, body, status) in [
+        (&eve, r#"{"agent":"bot"}"#, StatusCode::CREATED),
+        (&eve, r#"{"agent":"bot","user":"eve"}"#, StatusCode::CREATED),
+        (&eve, r#"{"agent":"bot","user":"ada"}"#, StatusCode::FORBIDDEN),
+        (&eve, r#"{"agent":"other"}"#, StatusCode::FORBIDDEN),
+        (&carl, r#"{"agent":"bot"}"#, StatusCode::FORBIDDEN),
+    ] {
+        assert_eq!(world.post(caller, "/v1/sessions", body).await, status, "{body} by {}", caller.name());
+    }
+    let session = session_of(&world, 7, "eve");
+    world.api.store.sessions().insert(&session, &Digest::ZERO).await.expect("insert");
+    let path = format!("/v1/sessions/{}", session.id);
+    for method in [Method::GET, Method::DELETE] {
+        assert_eq!(world.ask(&carl, method, &path, "").await, StatusCode::NOT_FOUND, "of somebody else");
+    }
+    assert_eq!(world.ask(&eve, Method::GET, &path, "").await, StatusCode::OK);
+    assert_eq!(world.ask(&eve, Method::DELETE, &path, "").await, StatusCode::NO_CONTENT);
+    // A stop holds for them, whether operators have tokens or not.
+    assert_eq!(world.post(&Caller::SameUser(0), "/v1/stop", r#"{"agent":"bot"}"#).await, StatusCode::OK);
+    assert_eq!(world.post(&eve, "/v1/sessions", r#"{"agent":"bot"}"#).await, StatusCode::FORBIDDEN);
 }

@@ -7,6 +7,8 @@ use std::pin::Pin;
 use model::{AgentName, SessionId, Timestamp, UserName};
 use serde::{Deserialize, Serialize};
 
+use crate::auth::LocalUser;
+
 /// A future of a trait object.
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -46,6 +48,8 @@ pub struct StartedSession {
 pub trait Plane: Send + Sync {
     /// Begins a session, or says why not in one sentence.
     fn start(&self, wanted: StartSession) -> Later<'_, Result<StartedSession, String>>;
+    /// Whether the configuration lets this other user of the machine begin sessions for the agent.
+    fn admits(&self, agent: &AgentName, user: &LocalUser) -> bool;
     /// Takes in at once what the store now says of stops, sessions and approvals (other processes poll).
     fn refresh(&self) -> Later<'_, ()>;
     /// Records what an operator did.

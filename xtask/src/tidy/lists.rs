@@ -13,6 +13,7 @@ const FOLDERS: &[&str] = &[
     "proxy/src/identify",
     "store/src/engine",
     "valetkey/src/command",
+    "valetkey/src/wiring/doctor/probe",
     "vault/src/backend",
     "vault/src/kind",
 ];

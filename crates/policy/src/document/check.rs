@@ -1,10 +1,10 @@
 //! What can be found wrong without knowing any service: names, references, and what a later version implements.
 
 use model::canonical::parse_authority;
-use model::{AgentName, CredentialName, Digest};
+use model::{AgentName, CredentialName, Digest, UserName};
 
 use super::at::At;
-use super::schema::{Channel, CredentialEntry, Document, Permission};
+use super::schema::{Agent, Channel, CredentialEntry, Document, Permission};
 use super::{Diagnostic, Source, nearest};
 use crate::profile;
 
@@ -55,6 +55,7 @@ pub(super) fn check(document: &Document, source: &Source<'_>) -> Vec<Diagnostic>
         for permission in &agent.permissions {
             self::permission(&permission.value, document, &mut checker);
         }
+        local_users(agent, &mut checker);
     }
     for hash in document.operators.iter().filter_map(|operator| operator.value.token_hash.as_ref()) {
         if Digest::parse(&hash.value).is_none() {
@@ -139,6 +140,20 @@ fn shared(entry: &CredentialEntry, document: &Document, checker: &mut Checker<'_
     });
     if let Some((name, _)) = other {
         checker.say(from, format!("`{}` is already credential `{}` of another environment", from.value, name.value));
+    }
+}
+
+fn local_users(agent: &Agent, checker: &mut Checker<'_>) {
+    for user in &agent.local_users {
+        match user.value.strip_prefix("uid:").map(str::parse::<u32>) {
+            Some(Ok(_)) => {}
+            Some(Err(_)) => checker.say(user, "the number of a user is written `uid:1001`"),
+            None => {
+                if let Err(error) = UserName::new(&user.value) {
+                    checker.say(user, error.to_string());
+                }
+            }
+        }
     }
 }
 

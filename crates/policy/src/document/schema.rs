@@ -138,6 +138,8 @@ pub struct Agent {
     pub permissions: Vec<At<Permission>>,
     /// What it may never do, whatever its permissions say.
     pub denied_actions: Words,
+    /// Other users of the gateway's machine who may begin sessions for it (`serve --socket`): names, or `uid:1001`.
+    pub local_users: Words,
     #[serde(skip)]
     #[schemars(skip)]
     pub(crate) file: Arc<str>,

@@ -34,6 +34,7 @@ agents:
         actions: [git/push]
         resources: ["branch:myorg/myrepo@agent/*"]
     denied_actions: [repos/delete, effect:escalates]
+    local_users: [ada, "uid:1001"]
 channels:
   here: { terminal: {} }
 operators: [{ name: ada, token_hash: "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824", roles: [approver] }]
@@ -131,6 +132,8 @@ fn complaints_name_the_place_and_the_nearest_word() {
         ("agents:\n  a:\n    permissions:\n      - service: github\n        actions: [read]".into(), "f.yaml:4:9: permission names no resources; for all of them write `resources: [\"*\"]`"),
         ("agents:\n  a:\n    permissions:\n      - service: gitbuh\n        actions: [read]".into(), "f.yaml:4:18: unknown service `gitbuh`; did you mean `github`?"),
         ("agents:\n  a:\n    denied_actions: [delete_rep]".into(), "f.yaml:3:22: no service knows the action `delete_rep`; did you mean `delete_repo`?"),
+        ("agents:\n  a:\n    local_users: ['uid:x']".into(), "f.yaml:3:19: the number of a user is written `uid:1001`: `uid:x`"),
+        ("agents:\n  a:\n    local_users: ['a b']".into(), "f.yaml:3:19: `a b` is not a valid user name: only letters, digits, `-`, `_` and `.` may be used"),
         ("agents:\n  a b: {}".into(), "f.yaml:2:3: `a b` is not a valid agent name: only letters, digits, `-`, `_` and `.` may be used"),
         ("budgets: [{ agent: '*', per: day, money: { max: 20, currency: USD }, warn: [50] }]".into(), "f.yaml:1:11: `budgets` is not in this version; take it out"),
         ("redact: [{ service: crm, fields: [email] }]".into(), "f.yaml:1:10: `redact` is not in this version; take it out"),

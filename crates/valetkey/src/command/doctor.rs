@@ -1,12 +1,18 @@
-//! `doctor`: proves the swap for each runtime. The examination is in `wiring`.
+//! `doctor`: proves the swap for each runtime, and each credential. The examination is in `wiring`.
+
+use std::path::PathBuf;
 
 use super::usage;
 use crate::config::Ambient;
 use crate::output::{self, Paint};
+use crate::wiring::{Finding, Group, State};
 
-/// Prove the swap for each runtime on this machine
+/// Prove the swap for each runtime and each credential on this machine
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// The configuration whose credentials are tested [default: valetkey.yaml in this folder, if there is one]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Run the hostile agent against this machine (not in this version)
     #[arg(long, hide = true)]
     attack: bool,
@@ -20,22 +26,74 @@ impl Args {
         if self.attack {
             return Err(usage("`doctor --attack` is not in this version; `valetkey doctor` proves the swap"));
         }
-        let findings = crate::wiring::doctor(ambient).await?;
-        let well = findings.iter().all(|finding| finding.state != "failed");
+        let findings = crate::wiring::doctor(ambient, self.config.as_deref()).await?;
+        let well = findings.iter().all(|finding| finding.state != State::Failed);
         if self.json {
             output::json(&findings)?;
             return Ok(well);
         }
         let paint = Paint::of_stdout(ambient.wants_colour());
-        for finding in &findings {
-            let state = format!("{:7}", finding.state);
-            let state = match finding.state {
-                "ok" => paint.good(&state),
-                "failed" => paint.bad(&state),
-                _ => paint.faint(&state),
-            };
-            output::line(&format!("{state} {:10} {}", finding.subject, output::safe(&finding.detail)));
+        for (group, title) in GROUPS {
+            let of_group: Vec<&Finding> = findings.iter().filter(|finding| finding.group == group).collect();
+            if !of_group.is_empty() {
+                section(paint, title, &of_group);
+            }
         }
+        output::line(&summary(&findings));
         Ok(well)
     }
+}
+
+/// In the order in which they are printed.
+const GROUPS: [(Group, &str); 3] =
+    [(Group::Setting, "setting"), (Group::Runtime, "runtimes"), (Group::Credential, "credentials")];
+
+/// What a group found: one line each, and for what failed what was seen and the mend. What is absent is one line together.
+fn section(paint: Paint, title: &str, findings: &[&Finding]) {
+    output::line(&paint.strong(title));
+    let present = findings.iter().filter(|finding| finding.state != State::Absent);
+    let width = present.clone().map(|finding| finding.subject.chars().count()).max().unwrap_or(0);
+    for finding in present {
+        let state = format!("{:8}", finding.state.as_str());
+        let state = match finding.state {
+            State::Ok => paint.good(&state),
+            State::Failed => paint.bad(&state),
+            State::Absent | State::Untested => paint.faint(&state),
+        };
+        let subject = format!("{:width$}", finding.subject);
+        output::line(&format!("  {state} {subject}  {}", output::safe(&told(finding))));
+        if let Some(mend) = finding.mend.as_ref().filter(|_| finding.state == State::Failed) {
+            output::line(&format!("  {:8} {:width$}  mend: {}", "", "", output::safe(mend)));
+        }
+    }
+    let absent: Vec<&str> =
+        findings.iter().filter(|it| it.state == State::Absent).map(|it| it.subject.as_str()).collect();
+    if !absent.is_empty() {
+        output::line(&format!("  {} {}", paint.faint("absent  "), absent.join(", ")));
+    }
+}
+
+/// The proof in words, before what happened.
+fn told(finding: &Finding) -> String {
+    let word = |name: &str, proven: Option<bool>| match proven {
+        Some(true) => format!("{name} yes"),
+        Some(false) => format!("{name} no"),
+        None => format!("{name} -"),
+    };
+    let proof = finding.proof;
+    if finding.group != Group::Runtime {
+        return finding.detail.clone();
+    }
+    let words = [word("trust", proof.trust), word("proxy", proof.proxy), word("swap", proof.swap)].join(", ");
+    let version = finding.version.as_ref().map_or_else(String::new, |version| format!(" ({version})"));
+    match finding.state {
+        State::Failed => format!("{words}{version}; {}", finding.detail),
+        _ => format!("{words}{version}"),
+    }
+}
+
+fn summary(findings: &[Finding]) -> String {
+    let count = |state| findings.iter().filter(|finding| finding.state == state).count();
+    let (ok, failed, absent) = (count(State::Ok), count(State::Failed), count(State::Absent));
+    format!("{ok} ok, {failed} failed, {absent} absent, {} untested", count(State::Untested))
 }

@@ -18,6 +18,12 @@ pub struct Args {
     /// Where operators connect over TCP, with a token [default: the socket in the home alone]
     #[arg(long, value_name = "ADDRESS")]
     api: Option<SocketAddr>,
+    /// Where other users of this machine connect to begin sessions of their own: a socket, reachable by its group
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// The group that may connect there [default: the gateway's own]
+    #[arg(long, value_name = "GROUP", requires = "socket")]
+    socket_group: Option<String>,
     /// Believe the header X-Agent-ID: loopback only, for load tests and trials
     #[arg(long)]
     dev_identify_by_header: bool,
@@ -32,6 +38,7 @@ impl Args {
             config: self.config,
             listen: self.listen,
             api: self.api,
+            socket: self.socket.map(|path| (path, self.socket_group)),
             json: self.json,
             identify_by_header: self.dev_identify_by_header,
         };

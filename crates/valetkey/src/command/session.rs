@@ -1,5 +1,7 @@
 //! `session list|show|start|end`.
 
+use std::path::{Path, PathBuf};
+
 use clap::{Subcommand, ValueEnum};
 use model::event::Kind;
 use model::{AgentName, Session as Row, SessionId, Timestamp, UserName};
@@ -37,6 +39,9 @@ pub enum Session {
     End {
         /// Its id
         id: SessionId,
+        /// The socket of a gateway under another user [default: VALETKEY_SOCKET, else the home itself]
+        #[arg(long, value_name = "PATH")]
+        socket: Option<PathBuf>,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -73,6 +78,9 @@ pub struct StartArgs {
     /// How long it lives: `90s`, `30m`, `1h`, `2d` [default: 12h]
     #[arg(long, value_name = "SPAN", value_parser = span_seconds)]
     ttl: Option<u64>,
+    /// The socket of a gateway under another user [default: VALETKEY_SOCKET, else that of the home]
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
     /// How it is printed
     #[arg(long, value_enum, default_value = "sh", conflicts_with = "json")]
     format: Format,
@@ -83,9 +91,12 @@ pub struct StartArgs {
 
 impl StartArgs {
     async fn run(self, ambient: &Ambient) -> anyhow::Result<bool> {
-        let home = Home::open(ambient)?;
+        let socket = match control::named_socket(ambient, self.socket.as_deref()) {
+            Some(socket) => socket,
+            None => Home::open(ambient)?.socket(),
+        };
         let wanted = json!({ "agent": self.agent, "task": self.task, "user": self.user, "ttl_seconds": self.ttl });
-        let started = control::post(&home, "/v1/sessions", &wanted).await?;
+        let started = control::post(&socket, "/v1/sessions", &wanted).await?;
         if self.json || self.format == Format::Json {
             output::json(&started)?;
             return Ok(true);
@@ -137,7 +148,10 @@ impl Session {
             Self::List { all, json } => list(ambient, all, json).await,
             Self::Show { id, json } => show(ambient, id, json).await,
             Self::Start(args) => args.run(ambient).await,
-            Self::End { id, json } => end(ambient, id, json).await,
+            Self::End { id, socket, json } => match control::named_socket(ambient, socket.as_deref()) {
+                Some(socket) => end_elsewhere(&socket, id, json).await,
+                None => end(ambient, id, json).await,
+            },
         }
     }
 }
@@ -207,6 +221,17 @@ async fn show(ambient: &Ambient, id: SessionId, json: bool) -> anyhow::Result<bo
                 .map_or_else(|| if value.is_null() { "-".to_owned() } else { value.to_string() }, str::to_owned);
             output::line(&format!("{key:8} {}", output::safe(&text)));
         }
+    }
+    Ok(true)
+}
+
+/// Ends a session of a gateway under another user, by asking it.
+async fn end_elsewhere(socket: &Path, id: SessionId, json: bool) -> anyhow::Result<bool> {
+    control::delete(socket, &format!("/v1/sessions/{id}")).await?;
+    if json {
+        output::json(&json!({ "session": id, "ended": true }))?;
+    } else {
+        output::line(&format!("ended {id}"));
     }
     Ok(true)
 }

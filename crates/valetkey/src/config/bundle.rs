@@ -1,14 +1,17 @@
 //! The files by which clients trust the certificates of one gateway: the system's roots and ours, as PEM and as a Java store.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use model::Timestamp;
 use sandbox::{SessionDir, SessionFile};
 
 use super::private::read_bounded;
-use super::{Ambient, Home, keystore};
+use super::{Ambient, keystore};
 
 /// Where systems keep their roots as one file: Debian, Fedora, openSUSE, Alpine and macOS, older Red Hat.
 const SYSTEM: [&str; 5] = [
@@ -23,24 +26,33 @@ const NAMED: [&str; 5] =
     ["SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE"];
 /// All of the Mozilla roots are about 220 KiB.
 const ROOTS_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// A `wgetrc` with all its comments is 5 KiB.
+const SETTINGS_BYTES_MAX: usize = 256 * 1024;
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const END: &str = "-----END CERTIFICATE-----";
 
 /// The files of one session, in a folder of its own (0700) that is removed when this is dropped.
 #[derive(Debug)]
 pub struct Bundle {
-    _dir: SessionDir,
+    dir: SessionDir,
     pem: PathBuf,
     ours: PathBuf,
     java: PathBuf,
+    wget: PathBuf,
 }
 
 impl Bundle {
-    /// Writes them: `ca_pem` and `ca_der` are our own authority, `now` goes into the Java store.
+    /// Writes them into a new folder of `parent`: `ca_pem` and `ca_der` are our own authority, `now` goes into the Java store.
     ///
     /// # Errors
-    /// The home cannot be written.
-    pub fn write(home: &Home, ambient: &Ambient, ca_pem: &str, ca_der: &[u8], now: Timestamp) -> anyhow::Result<Self> {
+    /// `parent` cannot be written.
+    pub fn write(
+        parent: &Path,
+        ambient: &Ambient,
+        ca_pem: &str,
+        ca_der: &[u8],
+        now: Timestamp,
+    ) -> anyhow::Result<Self> {
         let mut roots = system_roots(ambient);
         let count = roots.len();
         roots.push(ca_der.to_vec());
@@ -49,12 +61,30 @@ impl Bundle {
             pem.push_str(&encode(der));
         }
         pem.push_str(ca_pem);
-        let dir = SessionDir::create(&home.sessions().join(format!("{}-{}", std::process::id(), now.0)))?;
+        let dir = SessionDir::create(&parent.join(format!("{}-{}", std::process::id(), now.0)))?;
         let write = |name: &str, bytes: Vec<u8>| dir.write(&SessionFile { path: name.into(), bytes });
         let bundle = write("ca-bundle.pem", pem.into_bytes())?;
         let ours = write("ca.pem", ca_pem.as_bytes().to_vec())?;
         let java = write("ca.jks", keystore::write(roots.iter().map(Vec::as_slice), now))?;
-        Ok(Self { _dir: dir, pem: bundle, ours, java })
+        // wget reads no variable for certificates, but one for the system's settings, which stay in force.
+        let mut settings = read_bounded(&wget_settings(ambient), SETTINGS_BYTES_MAX).ok().flatten().unwrap_or_default();
+        settings.extend_from_slice(b"\nca_certificate = ");
+        settings.extend_from_slice(bundle.as_os_str().as_encoded_bytes());
+        settings.push(b'\n');
+        let wget = write("wgetrc", settings)?;
+        Ok(Self { dir, pem: bundle, ours, java, wget })
+    }
+
+    /// Lets every user of this machine read them: certificates are public, and the home of a service is closed to others.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn publish(&self) -> anyhow::Result<()> {
+        let open = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
+        let files = [&self.pem, &self.ours, &self.java, &self.wget].into_iter().try_for_each(|file| open(file, 0o644));
+        files.and_then(|()| open(self.dir.path(), 0o755)).with_context(|| {
+            format!("`{}` cannot be opened to the users who need its certificates", self.dir.path().display())
+        })
     }
 
     /// System roots and ours, PEM.
@@ -65,6 +95,11 @@ impl Bundle {
     /// Ours alone, PEM, for clients that add to their own roots.
     pub fn ours(&self) -> &Path {
         &self.ours
+    }
+
+    /// The system's settings of wget, with the roots added.
+    pub fn wget(&self) -> &Path {
+        &self.wget
     }
 
     /// System roots and ours, as a Java store.
@@ -100,6 +135,10 @@ fn decode(pem: &str) -> Vec<Vec<u8>> {
     pem.split(BEGIN).skip(1).filter_map(body).collect()
 }
 
+fn wget_settings(ambient: &Ambient) -> PathBuf {
+    ambient.var_os("SYSTEM_WGETRC").map_or_else(|| PathBuf::from("/etc/wgetrc"), PathBuf::from)
+}
+
 fn system_roots(ambient: &Ambient) -> Vec<Vec<u8>> {
     let named = NAMED.iter().filter_map(|name| ambient.var_os(name)).map(PathBuf::from);
     let system = SYSTEM.iter().map(PathBuf::from).find(|path| path.is_file());
@@ -116,7 +155,7 @@ fn system_roots(ambient: &Ambient) -> Vec<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
+    use crate::config::Home;
 
     #[test]
     fn system_roots_and_ours_together() {
@@ -130,14 +169,20 @@ mod tests {
         let ambient = Ambient::of(vars, folder.path().to_owned());
         let home = Home::open(&ambient).expect("home");
         let now = Timestamp::from_secs(1);
-        let bundle = Bundle::write(&home, &ambient, &encode(b"ours"), b"ours", now).expect("written");
+        let bundle = Bundle::write(&home.sessions(), &ambient, &encode(b"ours"), b"ours", now).expect("written");
         let all = decode(&std::fs::read_to_string(bundle.pem()).expect("there"));
         assert_eq!(all.last().map(Vec::as_slice), Some(&b"ours"[..]));
         assert!(all.iter().any(|der| der == b"company"));
         assert_eq!(all.iter().filter(|der| *der == b"ours").count(), 1);
         assert_eq!(decode(&std::fs::read_to_string(bundle.ours()).expect("there")), [b"ours"]);
-        for path in [bundle.pem(), bundle.ours(), bundle.java()] {
+        let settings = std::fs::read_to_string(bundle.wget()).expect("there");
+        assert!(settings.ends_with(&format!("\nca_certificate = {}\n", bundle.pem().display())), "{settings}");
+        for path in [bundle.pem(), bundle.ours(), bundle.java(), bundle.wget()] {
             assert_eq!(std::fs::metadata(path).expect("there").permissions().mode() & 0o777, 0o600);
+        }
+        bundle.publish().expect("opened");
+        for path in [bundle.pem(), bundle.ours(), bundle.java(), bundle.wget()] {
+            assert_eq!(std::fs::metadata(path).expect("there").permissions().mode() & 0o777, 0o644);
         }
         let java = bundle.java().to_owned();
         drop(bundle);

@@ -72,6 +72,7 @@ pub fn child_environment(
     // Node adds to its own roots; since Node 24 the second lets `fetch` honour the proxy.
     set("NODE_EXTRA_CA_CERTS", bundle.pem().as_os_str());
     set("NODE_USE_ENV_PROXY", OsStr::new("1"));
+    set("SYSTEM_WGETRC", bundle.wget().as_os_str());
     set("JAVA_TOOL_OPTIONS", &java_options(ambient, bundle));
     for name in REMOVED {
         all.remove(OsStr::new(name));
@@ -143,7 +144,7 @@ mod tests {
         let ambient = Ambient::of(vars, folder.path().to_owned());
         let ambient = ambient.having(BTreeMap::new(), ["STRANGE_TOKEN".into()].into());
         let home = Home::open(&ambient).expect("home");
-        let bundle = Bundle::write(&home, &ambient, "", b"x", Timestamp::from_secs(1)).expect("written");
+        let bundle = Bundle::write(&home.sessions(), &ambient, "", b"x", Timestamp::from_secs(1)).expect("written");
         let placeholders = BTreeMap::from([("GITHUB_TOKEN".to_owned(), "ghp_place".to_owned())]);
         let all: BTreeMap<_, _> =
             child_environment(&ambient, &placeholders, "http://valetkey:t@127.0.0.1:1", &bundle).into_iter().collect();
@@ -153,6 +154,7 @@ mod tests {
         assert_eq!(get("NO_PROXY"), Some(""));
         assert_eq!(get("https_proxy"), Some("http://valetkey:t@127.0.0.1:1"));
         assert_eq!(get("SSL_CERT_FILE"), bundle.pem().to_str());
+        assert_eq!(get("SYSTEM_WGETRC"), bundle.wget().to_str());
         assert!(
             get("JAVA_TOOL_OPTIONS").is_some_and(|options| options.starts_with("-Xmx1g \"-Djavax.net.ssl.trustStore="))
         );

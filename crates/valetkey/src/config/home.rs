@@ -14,6 +14,9 @@ use secret::Secret;
 use super::Ambient;
 use super::private::{read_bounded, write_new};
 
+/// Rows of one home.
+const DATABASE: &str = "valetkey.db";
+
 /// The folder of our state: rows, audit log, control socket, session files. Any number of `run` and one `serve` may share it.
 #[derive(Clone, Debug)]
 pub struct Home {
@@ -43,7 +46,16 @@ impl Home {
                 state.uid()
             );
         }
+        super::ownership::refuse_foreign(&path)?;
         if state.mode() & 0o077 != 0 {
+            // A folder that others use is not ours to close: /tmp, or a home, named by mistake.
+            let is_ours = path.join(DATABASE).exists() || fs::read_dir(&path).is_ok_and(|mut all| all.next().is_none());
+            if !is_ours {
+                bail!(
+                    "others may enter the home `{}`, and it holds other things than ours; set VALETKEY_HOME to an empty folder",
+                    path.display()
+                );
+            }
             fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).with_context(|| {
                 format!("others may enter the home `{}` and it cannot be closed; chmod 700 it", path.display())
             })?;
@@ -54,7 +66,7 @@ impl Home {
 
     /// The database of one home.
     pub fn database(&self) -> PathBuf {
-        self.path.join("valetkey.db")
+        self.path.join(DATABASE)
     }
 
     /// The folder of the audit log.
@@ -93,19 +105,7 @@ impl Home {
     }
 
     fn bind(&self) -> anyhow::Result<UnixListener> {
-        let path = self.socket();
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("the socket `{}` cannot be replaced", path.display()));
-            }
-            _ => {}
-        }
-        let listener = UnixListener::bind(&path).with_context(|| {
-            format!("the socket `{}` cannot be made; its path may be at most 107 octets: set VALETKEY_HOME to a shorter one", path.display())
-        })?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
-        listener.set_nonblocking(true)?;
-        Ok(listener)
+        super::door::bind(&self.socket(), 0o600)
     }
 
     /// Removes the control socket.
@@ -149,6 +149,7 @@ impl Home {
                 path.display()
             );
         }
+        super::ownership::refuse_foreign(&path)?;
         let passphrase = without_line_end(bytes);
         if passphrase.is_empty() {
             bail!("the passphrase file `{}` is empty; write a passphrase into it", path.display());

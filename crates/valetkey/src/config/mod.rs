@@ -4,23 +4,31 @@
 //! Nothing here decides. Values of credentials are never printed, logged or returned by name: the vault reads them through
 //! [`Ambient::for_vault`]. Start reading at [`Ambient`], then [`Sources`], then [`Discovery`].
 
+mod accounts;
 mod ambient;
 mod bundle;
 mod discovery;
+mod door;
 mod environment;
 mod home;
 mod keystore;
 mod masking;
+mod notify;
+mod ownership;
 mod private;
 mod sources;
 mod surroundings;
 mod watch;
 
+pub use accounts::Accounts;
 pub use ambient::Ambient;
 pub use bundle::Bundle;
 pub use discovery::{Bind, Discovery, Flags, Found};
+pub use door::Door;
 pub use environment::{child_environment, remotes_over_https};
 pub use home::{Home, without_line_end};
+pub use notify::notify;
+pub use ownership::refuse_foreign;
 pub use private::{create_private, read_bounded, write_private};
 pub use sources::{Faults, Sources};
 pub use surroundings::{Wants, surroundings};

@@ -9,6 +9,7 @@ use model::bounds;
 use policy::document::{Diagnostic, Document, Note};
 
 use super::Ambient;
+use super::ownership::refuse_foreign;
 use super::private::read_bounded;
 
 /// The file that is read when none is named.
@@ -104,6 +105,26 @@ impl Sources {
             Some(path) => Ok(Self::read(path)?.with_services(self.services.clone())),
             None => Ok(self.clone()),
         }
+    }
+
+    /// Refuses a configuration that another user could change, with the service files and authorities that it names.
+    ///
+    /// # Errors
+    /// He could; a file cannot be looked at.
+    pub fn refuse_foreign(&self) -> anyhow::Result<()> {
+        let Some(origin) = &self.origin else { return Ok(()) };
+        if origin.is_dir() {
+            for file in folder_files(origin)? {
+                refuse_foreign(&file)?;
+            }
+        }
+        refuse_foreign(origin)?;
+        let (document, _) = self.document()?;
+        let authorities = document.upstreams.iter().filter_map(|(_, upstream)| upstream.ca.as_ref());
+        for named in document.services.iter().chain(authorities) {
+            refuse_foreign(&self.folder.join(&named.value))?;
+        }
+        Ok(())
     }
 
     /// The file or folder it was read from.

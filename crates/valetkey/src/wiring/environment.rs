@@ -22,7 +22,22 @@ impl Trust {
     /// # Errors
     /// The home cannot be written.
     pub fn write(home: &Home, ambient: &Ambient, authority: &Authority, now: Timestamp) -> anyhow::Result<Self> {
-        Ok(Self { bundle: Bundle::write(home, ambient, authority.ca_pem(), &der(authority)?, now)? })
+        Ok(Self { bundle: Bundle::write(&home.sessions(), ambient, authority.ca_pem(), &der(authority)?, now)? })
+    }
+
+    /// Writes them where every user of this machine may read them.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn write_for_all(
+        folder: &std::path::Path,
+        ambient: &Ambient,
+        authority: &Authority,
+        now: Timestamp,
+    ) -> anyhow::Result<Self> {
+        let bundle = Bundle::write(folder, ambient, authority.ca_pem(), &der(authority)?, now)?;
+        bundle.publish()?;
+        Ok(Self { bundle })
     }
 
     /// All of them.

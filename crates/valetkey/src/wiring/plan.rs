@@ -48,6 +48,8 @@ pub struct Plan {
     pub credentials: Vec<Held>,
     /// What each agent holds; an agent that is not named holds nothing.
     pub agents: BTreeMap<AgentName, Vec<CredentialName>>,
+    /// Other users of this machine who may begin sessions of an agent.
+    pub local_users: BTreeMap<AgentName, Vec<String>>,
     /// No configuration names agents: the guarded policy applies, and everybody holds what was found.
     pub guarded: bool,
     /// What is synced before forwarding.
@@ -100,6 +102,7 @@ impl Plan {
             rules,
             upstreams: upstreams(&document, sources)?,
             agents,
+            local_users: local_users(&document),
             credentials,
             guarded,
             sync: sync_of(&document),
@@ -119,7 +122,12 @@ impl Plan {
         if let Some(way_out) = self.way_out {
             dialer = dialer.way_out(way_out);
         }
-        let rest = Rest { credentials: self.credentials, agents: self.agents, guarded: self.guarded };
+        let rest = Rest {
+            credentials: self.credentials,
+            agents: self.agents,
+            local_users: self.local_users,
+            guarded: self.guarded,
+        };
         (Snapshot { rules: self.rules, catalog: self.catalog, dialer }, rest)
     }
 }
@@ -131,8 +139,18 @@ pub struct Rest {
     pub credentials: Vec<Held>,
     /// What each agent holds.
     pub agents: BTreeMap<AgentName, Vec<CredentialName>>,
+    /// Other users of this machine who may begin sessions of an agent: names, or `uid:1001`.
+    pub local_users: BTreeMap<AgentName, Vec<String>>,
     /// The guarded policy applies.
     pub guarded: bool,
+}
+
+fn local_users(document: &Document) -> BTreeMap<AgentName, Vec<String>> {
+    let all = document.agents.iter().filter_map(|(name, agent)| {
+        let users: Vec<String> = agent.local_users.iter().map(|user| user.value.clone()).collect();
+        Some((AgentName::new(&name.value).ok()?, users))
+    });
+    all.filter(|(_, users)| !users.is_empty()).collect()
 }
 
 fn declared(document: &Document, catalog: &Catalog) -> anyhow::Result<Vec<Held>> {
@@ -208,6 +226,13 @@ fn operators(document: &Document) -> anyhow::Result<Vec<api::Operator>> {
 }
 
 impl Rest {
+    /// Whether another user of this machine may begin sessions of an agent.
+    pub fn admits(&self, agent: &AgentName, user: &api::LocalUser) -> bool {
+        let number = format!("uid:{}", user.uid);
+        let users = self.local_users.get(agent).map_or(&[][..], Vec::as_slice);
+        users.iter().any(|known| *known == number || known == user.name.as_str())
+    }
+
     /// What an agent holds.
     pub fn held_by(&self, agent: &AgentName) -> Vec<&Held> {
         if self.guarded {

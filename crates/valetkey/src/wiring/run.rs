@@ -100,7 +100,7 @@ pub async fn run(ambient: &Ambient, wanted: Run) -> anyhow::Result<u8> {
         // Whoever is first on a home answers for all: what operators ask for goes through the store.
         let router = api::router(control.api(&operators));
         if let Ok(listener) = UnixListener::from_std(socket) {
-            tokio::spawn(api::serve_unix(router, listener));
+            tokio::spawn(api::serve_unix(router, listener, operators, None));
         }
     }
     let inside = match walls {
@@ -119,6 +119,7 @@ pub async fn run(ambient: &Ambient, wanted: Run) -> anyhow::Result<u8> {
 /// The plan of the configuration, or of what was found where there is none that names agents.
 fn plan_for(ambient: &Ambient, wanted: &Run) -> anyhow::Result<(Plan, Option<Sources>, Discovery)> {
     let sources = Sources::find(ambient, wanted.config.as_deref())?;
+    sources.refuse_foreign()?;
     let catalog = catalog::Catalog::with(sources.services()?)?;
     let discovery = Discovery::search(ambient, &catalog, &wanted.flags)?;
     discovery.report().iter().for_each(|line| note(line));

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
-use api::{Api, Operators, Plane, StartSession, StartedSession};
+use api::{Api, LocalUser, Operators, Plane, StartSession, StartedSession};
 use approval::{Channel, Desk, WaitingRoom};
+use model::AgentName;
 use model::event::Kind;
 use parking_lot::Mutex;
 use proxy::Gateway;
@@ -26,7 +27,7 @@ use super::walls::Doors;
 use super::watch;
 use super::way_out::way_out;
 use super::{note, warn};
-use crate::config::{Ambient, Sources, watch as watch_files};
+use crate::config::{Accounts, Ambient, Door, Sources, notify, watch as watch_files};
 use crate::output;
 
 /// What `serve` was asked.
@@ -37,6 +38,8 @@ pub struct Serve {
     pub listen: SocketAddr,
     /// Where operators come over TCP, if anywhere.
     pub api: Option<SocketAddr>,
+    /// Where other users of this machine come, if anywhere, and the group that may.
+    pub socket: Option<(PathBuf, Option<String>)>,
     /// One line of JSON when ready.
     pub json: bool,
     /// `--dev-identify-by-header`.
@@ -54,6 +57,7 @@ pub async fn serve(ambient: &Ambient, wanted: Serve) -> anyhow::Result<()> {
     );
     let opened = open::open(ambient).await?;
     let sources = Sources::find(ambient, Some(&wanted.config))?;
+    sources.refuse_foreign()?;
     let mut plan = Plan::make(&sources, &[])?;
     plan.way_out = way_out(ambient)?;
     plan.notes.iter().for_each(|text| note(text));
@@ -61,9 +65,15 @@ pub async fn serve(ambient: &Ambient, wanted: Serve) -> anyhow::Result<()> {
     let operators = Arc::new(Operators(plan.operators.clone()));
     let name = AuthorityName { name: "Valetkey gateway".to_owned(), domains: Vec::new() };
     let authority = Authority::fresh(&name, Arc::clone(&opened.clock), Arc::clone(&opened.random))?;
-    let trust = Arc::new(Trust::write(&opened.home, ambient, &authority, opened.clock.now())?);
-    // Over TCP an operator's own token answers; the socket alone is no channel, because the agent may be its peer.
-    let answerable = wanted.api.is_some() && operators.0.iter().any(api::Operator::may_approve);
+    let socket = wanted.socket.as_ref().map(|(path, group)| Door::open(path, group.as_deref())).transpose()?;
+    let (door, others) = socket.map_or((None, None), |(door, listener)| (Some(door), Some(listener)));
+    let now = opened.clock.now();
+    let trust = Arc::new(match &door {
+        Some(door) => Trust::write_for_all(door.folder(), ambient, &authority, now)?,
+        None => Trust::write(&opened.home, ambient, &authority, now)?,
+    });
+    // An operator's own token answers; the home's socket alone is no channel, because the agent may be its peer.
+    let answerable = (wanted.api.is_some() || door.is_some()) && operators.0.iter().any(api::Operator::may_approve);
     let channels: Vec<Arc<dyn Channel>> = if answerable { vec![Arc::new(Desk)] } else { Vec::new() };
     let room = WaitingRoom::new(opened.store.clone(), opened.clock.clone(), opened.random.clone(), channels);
     let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
@@ -82,7 +92,7 @@ pub async fn serve(ambient: &Ambient, wanted: Serve) -> anyhow::Result<()> {
     let serving = gateway::start(&opened, plan, log, options)?;
     watch::refresh(&opened, &serving.gateway).await?;
     let control = Control::new(ambient, &opened, &serving, trust, lane);
-    let shown = doors(&opened, &control, operators, wanted.api).await?;
+    let shown = doors(&opened, &control, operators, wanted.api, others).await?;
     tokio::spawn(watch::watch(Arc::clone(&opened), Arc::clone(&serving.gateway)));
     tokio::spawn(watch::checkpoints(Arc::clone(&serving.gateway)));
     tokio::spawn(reload(sources, Arc::clone(&control)));
@@ -91,16 +101,21 @@ pub async fn serve(ambient: &Ambient, wanted: Serve) -> anyhow::Result<()> {
         warn("--dev-identify-by-header: anybody who can reach this address is whichever agent he says he is");
     }
     if wanted.json {
-        output::line(&json!({ "ready": true, "proxy": proxy, "api": shown }).to_string());
+        let socket = door.as_ref().map(|door| door.path().display().to_string());
+        output::line(&json!({ "ready": true, "proxy": proxy, "api": shown, "socket": socket }).to_string());
     } else {
         output::line(&format!("Valetkey serves agents at {proxy} and operators at {shown}"));
     }
-    wait_and_drain(serving, &opened).await
+    notify(ambient, "READY=1");
+    let drained = wait_and_drain(serving, &opened, ambient).await;
+    drop(door);
+    drained
 }
 
-async fn wait_and_drain(serving: Serving, opened: &Opened) -> anyhow::Result<()> {
+async fn wait_and_drain(serving: Serving, opened: &Opened, ambient: &Ambient) -> anyhow::Result<()> {
     let mut stop = Stop::listen()?;
     stop.wait().await;
+    notify(ambient, "STOPPING=1");
     note("stopping: requests under way may finish; a second signal ends at once");
     let gateway = Arc::clone(&serving.gateway);
     tokio::select! {
@@ -113,16 +128,22 @@ async fn wait_and_drain(serving: Serving, opened: &Opened) -> anyhow::Result<()>
     Ok(())
 }
 
-/// Opens the control socket, and TCP where it was asked for. Gives what to print.
+/// Opens the control socket, the one for other users and TCP where they were asked for. Gives what to print.
 async fn doors(
     opened: &Arc<Opened>,
     control: &Arc<Control>,
     operators: Arc<Operators>,
     tcp: Option<SocketAddr>,
+    others: Option<std::os::unix::net::UnixListener>,
 ) -> anyhow::Result<String> {
     let router = api::router(control.api(&operators));
     let socket = opened.home.bind_socket()?;
-    tokio::spawn(api::serve_unix(router.clone(), UnixListener::from_std(socket)?));
+    tokio::spawn(api::serve_unix(router.clone(), UnixListener::from_std(socket)?, Arc::clone(&operators), None));
+    if let Some(others) = others {
+        let names: api::Names = Arc::new(|uid| Accounts::of_machine().user(uid));
+        let others = UnixListener::from_std(others)?;
+        tokio::spawn(api::serve_unix(router.clone(), others, Arc::clone(&operators), Some(names)));
+    }
     let Some(address) = tcp else { return Ok(opened.home.socket().display().to_string()) };
     let listener = TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on {address}: choose another address with --api, or stop what uses it")
@@ -136,7 +157,10 @@ async fn doors(
 pub async fn reload(sources: Sources, control: Arc<Control>) {
     let mut changes = watch_files(&sources);
     while let Some(changed) = changes.recv().await {
-        let planned = changed.and_then(|sources| Plan::make(&sources, &[]));
+        let planned = changed.and_then(|sources| {
+            sources.refuse_foreign()?;
+            Plan::make(&sources, &[])
+        });
         match planned {
             Ok(mut plan) => {
                 plan.way_out = way_out(&control.ambient).unwrap_or_default();
@@ -230,6 +254,10 @@ impl Control {
 impl Plane for Control {
     fn start(&self, wanted: StartSession) -> api::wiring::Later<'_, Result<StartedSession, String>> {
         Box::pin(self.begin(wanted))
+    }
+
+    fn admits(&self, agent: &AgentName, user: &LocalUser) -> bool {
+        self.maker.admits(agent, user)
     }
 
     fn refresh(&self) -> api::wiring::Later<'_, ()> {

@@ -66,6 +66,11 @@ impl Maker {
         *self.rest.write() = rest;
     }
 
+    /// Whether another user of this machine may begin sessions of an agent.
+    pub fn admits(&self, agent: &AgentName, user: &api::LocalUser) -> bool {
+        self.rest.read().admits(agent, user)
+    }
+
     /// Begins a session.
     ///
     /// # Errors

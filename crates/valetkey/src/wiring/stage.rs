@@ -24,6 +24,8 @@ pub struct Play<'a> {
     pub folder: &'a Path,
     /// The configuration, as a user would write it.
     pub config: &'a str,
+    /// Services that it needs besides those that are known.
+    pub services: Vec<catalog::ServiceFile>,
     /// The agent.
     pub agent: &'a str,
     /// Credentials: name, service, value.
@@ -61,7 +63,7 @@ pub async fn set(
         opened.vault.add(&new, Secret::new(value)).await?;
     }
     let config: PathBuf = play.folder.join("valetkey.yaml");
-    let sources = Sources::of_text(play.config, &config)?;
+    let sources = Sources::of_text(play.config, &config)?.with_services(play.services);
     let plan = Plan::make(&sources, &[])?;
     let name = AuthorityName { name: "Valetkey stage".to_owned(), domains: Vec::new() };
     let authority = Authority::fresh(&name, Arc::clone(&opened.clock), Arc::clone(&opened.random))?;

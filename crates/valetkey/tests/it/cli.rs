@@ -85,6 +85,13 @@ const ERRORS: &[(&str, i32, &str)] = &[
     ("serve --config none.yaml", 3, "does not exist"),
     ("serve --listen nowhere", 2, "invalid value 'nowhere'"),
     ("serve --config ok.yaml --listen 10.255.255.1:0 --dev-identify-by-header", 3, "works on a loopback address only"),
+    ("serve --config ok.yaml --socket none/x.sock", 3, "does not exist; make it, or let the service manager"),
+    (
+        "serve --config ok.yaml --socket x.sock --socket-group no-such-group",
+        3,
+        "no group is called `no-such-group`; make it",
+    ),
+    ("serve --config ok.yaml --socket-group users", 2, "--socket <PATH>"),
     ("explain GET", 2, "<URL>"),
     ("explain GET /user", 2, "`/user` is not an http or https URL; write it whole"),
     ("explain G@T https://api.github.com/user", 2, "`G@T` is not a method"),
@@ -110,6 +117,8 @@ const ERRORS: &[(&str, i32, &str)] = &[
     ("session show ses~00000000000000000000000000", 1, "`valetkey session list --all` shows those that are"),
     ("session end ses~00000000000000000000000000", 1, "there is no session"),
     ("session start --agent bot", 3, "no gateway answers at"),
+    ("session start --agent bot --socket none.sock", 3, "none.sock`; start one with `valetkey serve --config FILE`"),
+    ("session end ses~00000000000000000000000000 --socket none.sock", 3, "no gateway answers at"),
     ("credential add", 2, "<NAME>"),
     ("credential add a_b", 2, "is not a valid credential name"),
     ("credential add x --service nowhere", 2, "no service is called `nowhere`; known are"),
@@ -131,6 +140,7 @@ const ERRORS: &[(&str, i32, &str)] = &[
     ("audit evidence", 2, "`valetkey audit export` writes everything"),
     ("whose nothing", 1, "no placeholder of this home"),
     ("doctor --attack", 2, "not in this version"),
+    ("doctor --config none.yaml", 3, "none.yaml` does not exist; check the path given with --config"),
     ("completions nosuchshell", 2, "invalid value 'nosuchshell'"),
     ("grant list", 2, "`grant` is not in this version; write a permission with `expires`"),
     ("scan .", 2, "`scan` is not in this version"),
@@ -304,8 +314,42 @@ fn a_home_of_somebody_else_is_refused() {
     let mut command = Command::cargo_bin("valetkey").expect("built");
     let output = command.env_clear().env("VALETKEY_HOME", "/proc").arg("session").arg("list").output().expect("ran");
     assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+    // A folder with other people's things stays as open as it was.
+    let shared = home.path().join("shared");
+    std::fs::create_dir(&shared).expect("made");
+    std::fs::write(shared.join("notes"), "").expect("written");
+    std::fs::set_permissions(&shared, std::fs::Permissions::from_mode(0o755)).expect("set");
+    let mut command = Command::cargo_bin("valetkey").expect("built");
+    let output = command.env_clear().env("VALETKEY_HOME", &shared).arg("session").arg("list").output().expect("ran");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(3) && told.contains("set VALETKEY_HOME to an empty folder"), "{told}");
+    assert_eq!(std::fs::metadata(&shared).expect("there").permissions().mode() & 0o777, 0o755);
     let mut command = Command::cargo_bin("valetkey").expect("built");
     let output = command.env_clear().current_dir(home.path()).arg("session").arg("list").output().expect("ran");
     assert_eq!(output.status.code(), Some(3));
     assert!(String::from_utf8_lossy(&output.stderr).contains("set VALETKEY_HOME to a folder of yours"));
+}
+
+#[test]
+fn what_others_may_change_is_not_believed() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = Home::new();
+    home.write("ok.yaml", CONFIG);
+    let mode = |name: &str, bits: u32| {
+        std::fs::set_permissions(home.path().join(name), std::fs::Permissions::from_mode(bits)).expect("chmod");
+    };
+    mode("ok.yaml", 0o646);
+    for (line, code) in [("run --config ok.yaml --agent bot -- true", 125), ("serve --config ok.yaml", 3)] {
+        let said = home.says(line);
+        assert_eq!(said.code, code, "{}", said.err);
+        assert!(said.err.contains("ok.yaml` may be written by everybody (mode 646)"), "{}", said.err);
+        assert!(said.err.contains("`chmod go-w "), "{}", said.err);
+    }
+    // Only what is started believes it; checking may look at anything.
+    assert_eq!(home.says("policy check ok.yaml").code, 0);
+    mode("ok.yaml", 0o644);
+    assert_eq!(home.says("session list").code, 0);
+    mode("home", 0o777);
+    let said = home.says("session list");
+    assert!(said.code == 3 && said.err.contains("home` may be written by everybody (mode 777)"), "{}", said.err);
 }

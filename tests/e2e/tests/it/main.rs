@@ -4,10 +4,13 @@
 mod attacks;
 mod clients;
 mod coverage;
+mod doctor;
 mod faults;
 mod guarded;
 mod hostile;
 mod names;
+mod own_user;
+mod packaging;
 mod placeholders;
 mod reliability;
 mod rows;

@@ -22,7 +22,7 @@ use super::stage::{self, Play};
 use crate::clock::SystemRandom;
 use crate::config::Ambient;
 use crate::output::{self, Paint};
-pub use upstream::Upstream;
+pub use upstream::{Seen, Upstream};
 
 /// What the demo's agent may do, as a user would write it.
 const CONFIG: &str = r#"version: 1
@@ -64,14 +64,14 @@ pub async fn demo(ambient: &Ambient) -> anyhow::Result<bool> {
 }
 
 async fn play(ambient: &Ambient, folder: &std::path::Path) -> anyhow::Result<bool> {
-    let upstream = Upstream::start().await?;
+    let upstream = Upstream::start(&[agent::HOST], upstream::answer).await?;
     crate::config::write_private(&folder.join("upstream-ca.pem"), upstream.ca_pem.as_bytes())?;
     let mut noise = [0u8; 27];
     SystemRandom.fill(&mut noise);
     let real = format!("ghp_{}", URL_SAFE_NO_PAD.encode(noise).replace(['-', '_'], "x"));
     let config = CONFIG.replace("ADDRESS", &upstream.address.to_string());
     let credentials = vec![("github-token", "github", real.clone().into_bytes())];
-    let play = Play { folder, config: &config, agent: "demo-agent", credentials };
+    let play = Play { folder, config: &config, services: Vec::new(), agent: "demo-agent", credentials };
     let stage = stage::set(ambient, play, scripted_room).await?;
     let steps = run_agent(ambient, &stage.environment).await?;
     let saw = upstream.seen();

@@ -1,5 +1,5 @@
-//! The demo's upstream: a small stand-in for one API on loopback, with a certificate of its own. It keeps what it got,
-//! and echoes the credential, as careless APIs do.
+//! A small stand-in for APIs on loopback, with a certificate of its own. It keeps what it got; that of the demo echoes the
+//! credential, as careless APIs do.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -16,8 +16,6 @@ use rustls::pki_types::PrivateKeyDer;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use super::agent::HOST;
-
 /// One request as it came in.
 #[derive(Clone)]
 pub struct Seen {
@@ -25,6 +23,21 @@ pub struct Seen {
     pub path: String,
     pub authorization: String,
 }
+
+impl Seen {
+    /// What is kept of a request.
+    pub fn of(request: &Request<Incoming>) -> Self {
+        let authorization = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        Self {
+            method: request.method().to_string(),
+            path: request.uri().path().to_owned(),
+            authorization: authorization.unwrap_or_default().to_owned(),
+        }
+    }
+}
+
+/// What a stand-in answers, and keeps in its journal.
+pub type Answer = fn(&Request<Incoming>, &Mutex<Vec<Seen>>) -> Response<Full<Bytes>>;
 
 /// The running stand-in.
 pub struct Upstream {
@@ -34,10 +47,15 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Begins to listen on loopback.
-    pub async fn start() -> anyhow::Result<Self> {
+    /// Begins to listen on loopback, for these names.
+    ///
+    /// # Errors
+    /// No port can be had.
+    pub async fn start(names: &[&str], answer: Answer) -> anyhow::Result<Self> {
         let key = rcgen::KeyPair::generate()?;
-        let certificate = rcgen::CertificateParams::new(vec![HOST.to_owned()])?.self_signed(&key)?;
+        let certificate =
+            rcgen::CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())?
+                .self_signed(&key)?;
         let ca_pem = certificate.pem();
         let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
         let tls = rustls::ServerConfig::builder()
@@ -71,17 +89,13 @@ impl Upstream {
     }
 }
 
-fn answer(request: &Request<Incoming>, journal: &Mutex<Vec<Seen>>) -> Response<Full<Bytes>> {
-    let authorization = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let authorization = authorization.unwrap_or_default().to_owned();
-    let path = request.uri().path().to_owned();
+/// The demo's answers.
+pub fn answer(request: &Request<Incoming>, journal: &Mutex<Vec<Seen>>) -> Response<Full<Bytes>> {
+    let now = Seen::of(request);
+    let (path, authorization) = (now.path.clone(), now.authorization.clone());
     let pulls = journal.lock().map_or(0, |mut seen| {
         let before = seen.iter().filter(|seen| seen.path.ends_with("/pulls")).count();
-        seen.push(Seen {
-            method: request.method().to_string(),
-            path: path.clone(),
-            authorization: authorization.clone(),
-        });
+        seen.push(now);
         before
     });
     let (status, body) = match (request.method(), path.as_str()) {

@@ -1,0 +1,30 @@
+//! Each credential of the configuration, asked of its own service.
+
+use std::path::Path;
+
+use super::{Finding, Group, State};
+use crate::command::Usage;
+use crate::config::{Ambient, Sources};
+use crate::wiring::credential_test;
+use crate::wiring::plan::Plan;
+
+/// All of them, in the order in which they are written. A configuration that cannot be used was a finding already.
+pub(super) async fn examine(ambient: &Ambient, sources: &Sources, config: Option<&Path>) -> Vec<Finding> {
+    let Ok(plan) = Plan::make(sources, &[]) else { return Vec::new() };
+    let mut findings = Vec::new();
+    for held in &plan.credentials {
+        let tested = credential_test(ambient, &held.name, config).await;
+        let finding = |state, detail: String| Finding::new(Group::Credential, held.name.as_str(), state, detail);
+        findings.push(match tested {
+            Ok(None) => finding(State::Ok, "its service takes it".to_owned()),
+            Ok(Some(why)) => finding(State::Failed, why).with_mend(format!(
+                "replace it where it comes from; one of the vault with `valetkey credential add {} --replace`",
+                held.name
+            )),
+            Err(error) if error.downcast_ref::<Usage>().is_some() => finding(State::Untested, error.to_string()),
+            Err(error) => finding(State::Failed, format!("{error:#}"))
+                .with_mend(format!("`valetkey credential test {}` tries it alone", held.name)),
+        });
+    }
+    findings
+}
