@@ -1,6 +1,7 @@
 //! Transcripts of the command line: what is typed, what stands on which stream, and the exit code. Each has a home of its
 //! own and an environment of its own.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use assert_cmd::Command;
