@@ -10,11 +10,11 @@ use serde_json::Value;
 use testkit::process::finish;
 
 /// Two runs of more than a hundred attempts, a dozen of which wait for seconds.
-const PATIENCE: Duration = Duration::from_mins(8);
+const PATIENCE: Duration = Duration::from_mins(14);
 /// As many attempts there are at least, and as many are shown to succeed without walls.
 const ATTACKS_MIN: usize = 100;
 const SHOWN_MIN: usize = 90;
-/// What succeeds inside too. The judge and docs/threat-model.md give the reason of each; a longer list is a decision.
+/// What may succeed inside too. The judge and docs/threat-model.md give the reason of each; a longer list is a decision.
 const OPEN: [&str; 5] = ["save-anew", "unix-late", "policy-plant", "stay-git-config", "squat-service"];
 
 fn judged(extra: &[&str]) -> Vec<Value> {
@@ -31,7 +31,7 @@ fn assert_walls_hold(rows: &[Value]) {
     for row in rows {
         let name = row["attack"].as_str().unwrap();
         let (control, inside) = (row["control"].is_string(), row["inside"].is_string());
-        if row["ran"] != true || inside != OPEN.contains(&name) || !control && !row["no_control"].is_string() {
+        if row["ran"] != true || inside && !OPEN.contains(&name) || !control && !row["no_control"].is_string() {
             wrong.push(format!("{row:#}"));
         }
     }
