@@ -110,6 +110,28 @@ const MASKED: [&str; 29] = [
 const MASKED_IN_FOLDER: [&str; 4] = [".npmrc", ".pypirc", ".netrc", ".yarnrc.yml"];
 /// `.env` and its kin, but for these, which are written to be shown.
 const ENV_SHOWN: [&str; 5] = [".env.example", ".env.sample", ".env.template", ".env.dist", ".envrc.example"];
+/// What the user's next shell or log-in runs. Read-only also where the home is the work folder; what of it does not exist
+/// cannot be kept from being made.
+const KEPT_OF_HOME: [&str; 18] = [
+    ".bashrc",
+    ".bash_profile",
+    ".bash_login",
+    ".bash_aliases",
+    ".bash_logout",
+    ".profile",
+    ".zshrc",
+    ".zshenv",
+    ".zprofile",
+    ".zlogin",
+    ".config/fish",
+    ".config/autostart",
+    ".config/systemd",
+    ".config/environment.d",
+    ".gitconfig",
+    ".config/git/config",
+    ".local/bin",
+    "bin",
+];
 /// Secrets of the machine, which a user who is root could read as their owner.
 const HIDDEN_OF_MACHINE: [&str; 8] = [
     "/etc/shadow",
@@ -189,6 +211,9 @@ pub fn surroundings(ambient: &Ambient, bundle: &Bundle, wants: &Wants<'_>) -> an
     kept.extend(ambient.own_program());
     // What is put there runs outside at the user's next commit.
     kept.extend(tops.iter().map(|top| top.join(".git/hooks")));
+    if tops.iter().any(|top| home.starts_with(top)) {
+        kept.extend(KEPT_OF_HOME.iter().map(|path| home.join(path)));
+    }
     let mut writable: Vec<PathBuf> = wants.state.iter().map(|path| home.join(path)).collect();
     writable.extend(tops);
     let runtime_folder = ambient.var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
