@@ -5,6 +5,7 @@
 //! nothing lies over them. An agent that makes namespaces of its own gets copies whose mounts are locked to each other
 //! (mount_namespaces(7)), and cannot lift a mask to look beneath.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -70,11 +71,11 @@ pub(super) fn make(plan: &Surroundings, sockets: &[PathBuf]) -> Outcome {
         runtime(folder)?;
     }
     place(kept)?;
+    pin(plan)?;
     hide_sockets(sockets, plan, &mounts)?;
     let emptied = hide(plan, &mounts)?;
     put_masks(masks, plan, &mounts)?;
     for path in plan.kept.iter().filter_map(|path| fs::canonicalize(path).ok()) {
-        pin(&path, plan)?;
         let tree = clone(&path).during("keep", &path)?;
         kernel::make_read_only(&tree, Path::new(""), true).during("make read-only", &path)?;
         attach(&tree, &path).during("keep", &path)?;
@@ -96,16 +97,20 @@ fn runtime(folder: &Path) -> Outcome {
     }
 }
 
-/// Makes mounts of the folders between a kept file and the writable folder it lies in: a mount cannot be renamed, so that
-/// nothing else comes to stand in the file's place.
-fn pin(path: &Path, plan: &Surroundings) -> Outcome {
-    let writable: Vec<PathBuf> = plan.writable.iter().filter_map(|path| fs::canonicalize(path).ok()).collect();
+/// Makes mounts of the folders between a masked or kept file and the writable folder it lies in. A mount cannot be renamed: so
+/// nothing else comes to stand in a kept file's place, and no masked one is moved to where the next run does not look for it.
+fn pin(plan: &Surroundings) -> Outcome {
+    let real = |path: &PathBuf| fs::canonicalize(path).ok();
+    let writable: Vec<PathBuf> = plan.writable.iter().filter_map(real).collect();
     let is_inside = |folder: &Path| writable.iter().any(|top| folder.starts_with(top) && folder != top.as_path());
-    let mut between: Vec<&Path> = path.ancestors().skip(1).filter(|folder| is_inside(folder)).collect();
-    between.reverse();
-    for folder in between {
-        let tree = clone(folder).during("pin", folder)?;
-        attach(&tree, folder).during("pin", folder)?;
+    let mut folders = BTreeSet::new();
+    for path in plan.masks.iter().map(|mask| &mask.path).chain(&plan.kept).filter_map(real) {
+        folders.extend(path.ancestors().skip(1).filter(|folder| is_inside(folder)).map(Path::to_owned));
+    }
+    // In this order a folder comes before what is in it.
+    for folder in folders {
+        let tree = clone(&folder).during("pin", &folder)?;
+        attach(&tree, &folder).during("pin", &folder)?;
     }
     Ok(())
 }
