@@ -202,6 +202,13 @@ def unlink_mask():
     return each(lambda: os.unlink(path), lambda: read(path), lambda: held.read(BYTES_MAX).decode())
 
 
+@attack("next-run", "moves a masked file to where the next run does not look, and reads it then")
+def next_run():
+    away = P["work"] + "/node_modules/r6"
+    os.makedirs(os.path.dirname(away), exist_ok=True)
+    return each(lambda: os.rename(P["work"] + "/r6", away), lambda: read(away + "/.env"), lambda: read(P["work"] + "/r6/.env"))
+
+
 @attack("save-anew", "waits until the user's editor replaces a masked file")
 def save_anew():
     open(P["work"] + "/ask-save", "w").close()

@@ -292,7 +292,7 @@ class Scene:
         for name, (path, text) in FILES.items():
             self.put(f"{self.home}/{path}", text.format(self.canary(name)))
             self.plan[name] = f"{self.home}/{path}"
-        for number in range(1, 6):
+        for number in range(1, 7):
             self.put(f"{self.work}/r{number}/.env", f"SERVICE_TOKEN={self.canary(f'r{number}')}\n")
         self.put(self.home + "/repo/.git/HEAD", "ref: refs/heads/main\n")
         for folder in ("repo/.git/hooks", "repo/app/cores", ".config", ".local/bin", "other"):
@@ -762,6 +762,9 @@ def play(kind, options, base, uid):
             make_network()
             scene = Scene(options.binary, base, uid, options.as_root)
             try:
+                if kind == "inside":
+                    # What a run leaves in the work folder, the next one finds.
+                    scene.run(True, ["next-run"])
                 outcome = scene.run(kind == "inside", options.only)
                 said = {"outcome": outcome, "none": without_control(scene), "errors": scene.errors}
             finally:

@@ -97,14 +97,14 @@ fn runtime(folder: &Path) -> Outcome {
     }
 }
 
-/// Makes mounts of the folders between a masked or kept file and the writable folder it lies in. A mount cannot be renamed: so
+/// Makes mounts of the folders between a masked, hidden or kept file and the writable folder it lies in. A mount cannot be renamed: so
 /// nothing else comes to stand in a kept file's place, and no masked one is moved to where the next run does not look for it.
 fn pin(plan: &Surroundings) -> Outcome {
     let real = |path: &PathBuf| fs::canonicalize(path).ok();
     let writable: Vec<PathBuf> = plan.writable.iter().filter_map(real).collect();
     let is_inside = |folder: &Path| writable.iter().any(|top| folder.starts_with(top) && folder != top.as_path());
     let mut folders = BTreeSet::new();
-    for path in plan.masks.iter().map(|mask| &mask.path).chain(&plan.kept).filter_map(real) {
+    for path in plan.masks.iter().map(|mask| &mask.path).chain(&plan.kept).chain(&plan.hidden).filter_map(real) {
         folders.extend(path.ancestors().skip(1).filter(|folder| is_inside(folder)).map(Path::to_owned));
     }
     // In this order a folder comes before what is in it.
