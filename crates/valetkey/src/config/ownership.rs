@@ -5,10 +5,11 @@
 //! his. A group that has nobody else in it counts as the user himself.
 
 use std::fs::{self, Metadata};
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 
 use super::accounts::Accounts;
 
@@ -57,7 +58,10 @@ impl Eye {
 /// It can; the error says what to do. It does not exist or cannot be looked at.
 pub fn refuse_foreign(path: &Path) -> anyhow::Result<()> {
     let eye = Eye::open();
-    let real = fs::canonicalize(path).with_context(|| format!("`{}` cannot be looked at", path.display()))?;
+    let real = fs::canonicalize(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => anyhow!("`{}` does not exist; check the path", path.display()),
+        _ => anyhow!(error).context(format!("`{}` cannot be looked at", path.display())),
+    })?;
     let state = fs::metadata(&real).with_context(|| format!("`{}` cannot be looked at", path.display()))?;
     if let Some(objection) = eye.objection(&state) {
         let shown = path.display();
@@ -116,7 +120,7 @@ mod tests {
         mode(&inner, 0o1777);
         refuse_foreign(&file).expect("in a sticky folder nobody exchanges what is not his");
         let missing = refuse_foreign(&inner.join("none")).expect_err("missing").to_string();
-        assert!(missing.contains("none` cannot be looked at"), "{missing}");
+        assert!(missing.contains("none` does not exist; check the path"), "{missing}");
     }
 
     #[test]

@@ -38,7 +38,8 @@ const INSTALLED: [&str; 18] = [
     "gh",
 ];
 
-fn doctor(house: &House, path: &str, words: &[&str]) -> Finished {
+/// `doctor` with this PATH.
+pub fn doctor(house: &House, path: &str, words: &[&str]) -> Finished {
     let mut command = house.clean(binary());
     command.env("PATH", path).arg("doctor").args(words);
     finish(&mut command, PATIENCE)
@@ -113,7 +114,7 @@ fn the_published_matrix_is_what_is_seen() {
 }
 
 /// A folder of programs: `sh`, `curl`, and scripts that stand for clients.
-fn programs(house: &House, scripts: &[(&str, &str)]) -> PathBuf {
+pub fn programs(house: &House, scripts: &[(&str, &str)]) -> PathBuf {
     let folder = house.path("bin");
     std::fs::create_dir(&folder).unwrap();
     let real = |name: &str| ["/usr/bin", "/bin", "/usr/local/bin"].map(|at| Path::new(at).join(name));
