@@ -27,6 +27,7 @@ mod arm;
 mod forward;
 
 mod answer;
+mod capture;
 
 mod record;
 

@@ -52,8 +52,9 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// The configuration is wrong or the home cannot be used. Nothing was started then.
 pub async fn run(ambient: &Ambient, wanted: Run) -> anyhow::Result<u8> {
     let wanted = &wanted;
-    let (plan, sources, ambient) = plan_for(ambient, wanted)?;
+    let (mut plan, sources, ambient) = plan_for(ambient, wanted)?;
     let opened = open::open(&ambient).await?;
+    opened.tell_hollow(&mut plan.credentials).await?;
     opened.declare(&plan.credentials).await?;
     let now = opened.clock.now();
     let name = AuthorityName { name: "Valetkey session".to_owned(), domains: Vec::new() };
@@ -132,6 +133,8 @@ fn held(found: &Found) -> Held {
         kind: found.kind.clone(),
         always: found.always,
         variables: found.variables.clone(),
+        digest: found.digest,
+        hollow: false,
     }
 }
 
