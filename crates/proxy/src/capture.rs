@@ -33,7 +33,7 @@ use crate::respond::{self, Side};
 use crate::session::{Handed, HandedSet};
 
 /// How long an answer that is held may take to come whole.
-const READ_TIME_MAX: Duration = Duration::from_secs(60);
+const READ_TIME_MAX: Duration = Duration::from_mins(1);
 
 /// What the answer is expected to hand out, and whose it will be.
 pub(crate) struct Wanted {

@@ -15,7 +15,7 @@ use proxy::session::{Guarded, Handed, HandedSet, Holdings, Kept};
 use vault::{NewCredential, VaultError};
 
 use super::plan::{Held, LOGIN};
-use super::sessions::{Gathering, Maker, Whose, token_digest};
+use super::sessions::{Gathering, Maker, Whose, services_of, token_digest};
 
 /// Where one set of tokens belongs.
 struct Target {
@@ -69,7 +69,10 @@ pub async fn adopt(maker: &Maker, live: &Arc<LiveSession>, part: Part, text: &st
         let rest = maker.rest.read();
         let held = rest.held_by(&live.session.agent);
         let under = |held: &&&Held| row.credential == held.name || vault::is_under(&row.credential, &held.name);
-        let Some(own) = held.iter().filter(|held| held.is_login()).find(under) else { return };
+        // A log-in goes on in later sessions; what was minted belongs to the session that minted it, whose process may
+        // have been another.
+        let own = held.iter().find(under).filter(|held| held.is_login() || row.session == live.session.id);
+        let Some(own) = own else { return };
         (own.name.clone(), (row.credential != own.name).then(|| row.credential.clone()))
     };
     let _keeping = maker.keeping.lock().await;
@@ -154,9 +157,10 @@ async fn hold(maker: &Maker, live: &LiveSession, gathering: Gathering) -> Result
     maker.remember(&live.session, &entries).await.map_err(|error| unavailable(&error.to_string()))?;
     let Some(gateway) = maker.gateway.read().upgrade() else { return Err(unavailable("the gateway has stopped")) };
     let before = live.holdings();
+    let services = services_of(&entries, before.guarded.services.clone());
     let placeholders = gateway.index.extend(&before.placeholders, entries);
     let placeholders = placeholders.map_err(|error| unavailable(&error.to_string()))?;
-    let guarded = Guarded { services: before.guarded.services.clone(), needles: needles.build() };
+    let guarded = Guarded { services, needles: needles.build() };
     live.hold(Holdings { placeholders, known: known.build().map(Arc::new), guarded, logins: true });
     Ok(())
 }

@@ -109,7 +109,7 @@ impl Maker {
         self.opened.store.sessions().insert(&session, &digest).await?;
         self.opened.store.agents().seen(&session.tenant, &session.agent, now).await?;
         let (tenant, id) = (session.tenant.clone(), session.id);
-        let (live, placeholders) = match self.enliven(session, &token, &rest).await {
+        let (live, placeholders) = match self.enliven(session, (&token, false), &rest).await {
             Ok(alive) => alive,
             Err(error) => {
                 // Nobody will use it; it would be listed as live until its time is over.
@@ -123,18 +123,19 @@ impl Maker {
         Ok(Begun { live, token, placeholders })
     }
 
-    /// Makes a stored session serveable here: the same placeholders as in the process that began it.
+    /// Makes a stored session serveable here: the same placeholders as in the process that began it. One that was `found`
+    /// may have been given more there.
     async fn enliven(
         &self,
         session: Session,
-        token: &str,
+        (token, found): (&str, bool),
         rest: &Rest,
     ) -> anyhow::Result<(Arc<LiveSession>, BTreeMap<String, String>)> {
         let key = hmac::Key::new(hmac::HMAC_SHA256, token.as_bytes());
         let mut variables = BTreeMap::new();
         let mut gathering = Gathering::default();
         let held: Vec<&Held> = rest.held_by(&session.agent);
-        let mut logins = false;
+        let mut logins = found;
         for held in &held {
             if held.hollow {
                 logins = true;
@@ -158,8 +159,8 @@ impl Maker {
         let gateway = self.gateway.read().upgrade().context("the gateway has stopped")?;
         let Gathering { entries, known, needles } = gathering;
         self.remember(&session, &entries).await?;
+        let services = services_of(&entries, Vec::new());
         let placeholders = gateway.index.open(session.id, &session.agent, entries)?;
-        let services = held.iter().filter_map(|held| held.service.clone()).collect();
         let guarded = Guarded { services, needles: needles.build() };
         let holdings = Holdings { placeholders, known: known.build().map(Arc::new), guarded, logins };
         Ok((Arc::new(LiveSession::new(session, key, always, holdings)), variables))
@@ -216,7 +217,7 @@ impl Maker {
     async fn find(&self, token: &str) -> Option<Arc<LiveSession>> {
         let session = self.opened.store.sessions().by_token(&token_digest(token)).await.ok()??;
         let rest = self.rest.read().clone();
-        match self.enliven(session, token, &rest).await {
+        match self.enliven(session, (token, true), &rest).await {
             Ok((live, _)) => Some(live),
             Err(error) => {
                 tracing::warn!(%error, "a session of another process cannot be served here");
@@ -268,6 +269,16 @@ pub struct Gathering {
     pub known: KnownBuilder,
     /// The same, for answers.
     pub needles: NeedlesBuilder,
+}
+
+/// Services whose answers may show what the session holds.
+pub(super) fn services_of(entries: &[Entry], mut known: Vec<ServiceName>) -> Vec<ServiceName> {
+    for service in entries.iter().filter_map(|entry| entry.service.as_ref()) {
+        if !known.contains(service) {
+            known.push(service.clone());
+        }
+    }
+    known
 }
 
 /// SHA-256 of a token or a placeholder.

@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     const FILE: &str =
-        r##"{"z":1,"o":{"accessToken":"a-1","refreshToken":"r-1","expiresAt":1700000000000,"scopes":["x"]}}"##;
+        r#"{"z":1,"o":{"accessToken":"a-1","refreshToken":"r-1","expiresAt":1700000000000,"scopes":["x"]}}"#;
 
     fn place(path: &Path) -> Place {
         let text = format!(

@@ -334,6 +334,42 @@ impl Talk<'_> {
     }
 }
 
+/// A refresh token is good once. Eight at once, with the same placeholder, are eight refreshes one after the other; and
+/// what was handed out to a client that had gone away by then is not lost.
+#[test]
+fn refreshes_take_turns_and_none_is_lost() {
+    let oauth = OAuth::new(702, ANTHROPIC);
+    let (own, slow) = (oauth.clone(), std::sync::atomic::AtomicBool::new(true));
+    let late = move |seen: &Seen| {
+        let answer = own.answer(seen)?;
+        let first = seen.path().ends_with("/token") && slow.swap(false, std::sync::atomic::Ordering::SeqCst);
+        Some(if first { answer.after(std::time::Duration::from_secs(2)) } else { answer })
+    };
+    let upstream = Upstream::builder().handler(late).start();
+    let file = "login:creds.json#value=/access_token,refresh=/refresh_token";
+    let config = ONE_AGENT.replace("kind: oauth2 }", &format!("kind: oauth2, from: \"{file}\" }}"));
+    let entries = upstream.entry("api.anthropic.com") + &upstream.entry("console.anthropic.com");
+    let house = House::new(&format!("version: 1\n{config}upstreams:\n{entries}"), &[]);
+    std::fs::write(house.path("creds.json"), oauth.log_in().to_string()).unwrap();
+    let scene = Scene { oauth, upstream, house };
+    let script = r#"
+        refresh() { curl -sS "$@" -o answer-$$ -w 'refresh %{http_code}\n' https://console.anthropic.com/v1/oauth/token \
+            -d 'grant_type=refresh_token&refresh_token=vault://claude'; }
+        refresh --max-time 0.5 || true
+        for turn in 1 2 3 4 5 6 7 8; do refresh & done
+        wait
+        curl -sS -o /dev/null -w 'call %{http_code}\n' -H 'Authorization: Bearer vault://claude' https://api.anthropic.com/v1/models"#;
+    let (output, _) = scene.house.run("coder", &["sh", "-c", script]);
+    let text = output.expect_success("the program").stdout;
+    let mut wanted = vec!["200"; 8];
+    wanted.insert(0, "000");
+    assert_eq!((lines(&text, "refresh"), lines(&text, "call")), (wanted, vec!["200"]), "{text}");
+    assert_eq!((scene.oauth.refreshed(), scene.oauth.revoked()), (9, 0));
+    let held: Value = serde_json::from_str(&std::fs::read_to_string(scene.house.path("creds.json")).unwrap()).unwrap();
+    assert_eq!(held["access_token"], scene.oauth.issued()[18].value());
+    scene.assert_quiet(&[("output", &text)]);
+}
+
 /// Answers that hand something out, as odd as origins make them: captured where they can be read, else withheld.
 #[test]
 fn what_cannot_be_read_is_withheld() {

@@ -4,6 +4,7 @@
 //! What is found in a file is known to the gateway but not hidden from the agent, which can still read the file: masking
 //! comes with isolation. Each such find therefore comes with a sentence that says so.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use aws_lc_rs::digest::{SHA256, digest as sha};
@@ -57,7 +58,7 @@ impl Search<'_> {
             [("identity", &login.identity), ("expires_ms", &login.expires_ms), ("renewed", &login.renewed)]
         {
             if let Some(at) = at {
-                from += &format!(",{word}={at}");
+                let _ = write!(from, ",{word}={at}");
             }
         }
         let before = self.found.len();
