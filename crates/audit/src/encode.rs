@@ -236,6 +236,7 @@ fn cut(event: &Event, keep: &Keep) -> Event {
     }
     if let Some(response) = event.response.as_mut().filter(|_| !keep.facts) {
         response.made = None;
+        response.captured.truncate(keep.items);
     }
     if let Some(request) = &mut event.request {
         request.path = short(&request.path, keep.path).into();

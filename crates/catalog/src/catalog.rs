@@ -167,6 +167,7 @@ impl Catalog {
             service: None,
             calls: SmallVec::new(),
             needs_body: false,
+            hands_out: false,
             endpoint: Arc::clone(&path),
             path,
             bounds: ServiceBounds::default(),

@@ -10,7 +10,7 @@ use model::vocabulary::FactType;
 use model::{ActionId, Class, Effects, SchemeSpec, ServiceName};
 use serde::{Deserialize, Serialize};
 
-use crate::file::{Accepts, AnswerHint, FileHint, Holds, Protocol, ShapeMap};
+use crate::file::{Accepts, AnswerHint, CaptureMap, FileHint, Holds, Protocol, ShapeMap};
 
 /// One service.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -80,6 +80,8 @@ pub struct Action {
     pub sentence: Option<Box<str>>,
     pub made: Vec<(Box<str>, Box<str>)>,
     pub answer: AnswerHint,
+    /// What its answer hands out.
+    pub captures: Vec<CaptureMap>,
     /// A real secret in its body is replaced by its placeholder.
     pub model_request: bool,
 }

@@ -20,6 +20,6 @@ pub use cases::Outcome;
 pub use catalog::{Catalog, HostUse};
 pub use compiled::HostRule;
 pub use error::CatalogError;
-pub use file::{Accepts, AnswerHint, Case, FileHint, Protocol, ServiceFile, ShapeMap};
+pub use file::{Accepts, AnswerHint, CaptureMap, Case, FileHint, LoginHint, Protocol, ServiceFile, ShapeMap};
 pub use sentence::visible;
 pub use service::Service;

@@ -8,7 +8,7 @@ use model::vocabulary::{ActionWords, ServiceWords};
 use model::{ActionId, Call, SchemeSpec, ServiceName};
 
 use crate::compiled::{Action, Compiled, HostRule, Reading, Route};
-use crate::file::{AnswerHint, FileHint, ShapeMap};
+use crate::file::{AnswerHint, CaptureMap, FileHint, ShapeMap};
 use crate::sentence;
 
 /// One service. Getters say what the file says.
@@ -108,6 +108,16 @@ impl Service {
     pub fn made(&self, action: &str) -> impl Iterator<Item = (&str, &str)> {
         let made = self.action(action).map_or(&[][..], |action| &action.made);
         made.iter().map(|(name, pointer)| (&**name, &**pointer))
+    }
+
+    /// What the answer of an action hands out.
+    pub fn captures(&self, action: &str) -> &[CaptureMap] {
+        self.action(action).map_or(&[], |action| &action.captures)
+    }
+
+    /// Whether one can log in to it through Valetkey.
+    pub fn takes_logins(&self) -> bool {
+        self.tables.actions.iter().any(|action| action.captures.iter().any(|capture| capture.login))
     }
 
     /// What the answer of an action is like.

@@ -161,6 +161,8 @@ fn requests(bench: &mut Criterion) {
     let agent = AgentName::new("bot").expect("name");
     let service = ServiceName::new("github").expect("name");
     let own = |text: String, name: String| Entry {
+        part: model::Part::Value,
+        minted: None,
         text: text.into(),
         credential: CredentialName::new(&name).expect("name"),
         service: Some(service.clone()),

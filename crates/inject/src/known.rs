@@ -29,6 +29,12 @@ pub struct KnownBuilder {
 }
 
 impl KnownBuilder {
+    /// Goes on from what is known already; what was superseded stays known.
+    #[must_use]
+    pub fn of(known: &KnownSecrets) -> Self {
+        Self { forms: known.finder.forms().to_vec(), names: known.names.clone() }
+    }
+
     /// Adds the secrets of one credential. Those beyond the bound are left out; [`KnownSecrets::is_complete`] says so.
     pub fn add(&mut self, name: &CredentialName, material: &Material) {
         if self.names.len() < KNOWN_MAX {

@@ -7,6 +7,7 @@
 
 pub mod answer;
 mod arm;
+pub mod capture;
 mod known;
 pub mod placeholder;
 pub mod scheme;
@@ -14,6 +15,7 @@ pub mod scrub;
 
 pub use answer::{Answer, Undecodable};
 pub use arm::{Armed, ArmedParts, arm};
+pub use capture::Document;
 pub use known::{KnownBuilder, KnownScan, KnownSecrets};
 pub use placeholder::index::{Entry, Index, SessionPlaceholders};
 pub use placeholder::mint::{Minted, Noise, mint};

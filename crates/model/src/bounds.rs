@@ -39,6 +39,8 @@ pub const FACT_AUDIT_BYTES_MAX: usize = 256;
 pub const SESSION_PLACEHOLDERS_MAX: usize = 1_024;
 /// Needles under this length are not searched in answers: they would match by chance.
 pub const NEEDLE_BYTES_MIN: usize = 8;
+/// An answer that hands out a secret is held whole up to this size; token endpoints answer with 2 to 10 KiB.
+pub const CAPTURE_BYTES_MAX: usize = 256 * 1024;
 /// Output of one decompressed answer relative to its input (a bomb has 1,000:1).
 pub const DECOMPRESSION_RATIO_MAX: u64 = 200;
 /// Leaf certificates kept; at about 2 KiB each this is 4 MiB.

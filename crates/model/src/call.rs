@@ -34,6 +34,8 @@ pub struct Classification {
     pub calls: SmallVec<[Call; 1]>,
     /// The calls depend on the body, and it was not given: classify again with it before deciding.
     pub needs_body: bool,
+    /// Some call's answer hands out a secret that is captured, and the body is needed to put a refresh token on.
+    pub hands_out: bool,
     /// The path after the service's base path, for raw rules (`endpoints`); decoded, with its leading slash.
     pub endpoint: Arc<str>,
     /// The whole path, decoded; the same text where the service has no base path.

@@ -91,6 +91,9 @@ pub struct ResponseRecord {
     /// What the service says it created: `pr_number` to 42.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub made: Option<serde_json::Map<String, serde_json::Value>>,
+    /// What the answer handed out and the vault now holds: name and version. Never a value.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub captured: Vec<CredentialUse>,
     /// How many needles the scrubber masked.
     #[serde(skip_serializing_if = "is_zero", default)]
     pub scrubbed: u64,

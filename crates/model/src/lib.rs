@@ -32,7 +32,7 @@ pub use id::{ApprovalId, CredentialId, EventId, ExchangeId, GrantId, SessionId};
 pub use name::{ActionId, AgentName, CredentialName, ServiceName, Tenant, UserName};
 pub use refusal::{Code, Refusal};
 pub use resource::Resource;
-pub use scheme::SchemeSpec;
+pub use scheme::{Part, SchemeSpec};
 pub use sealed::Sealed;
 pub use session::Session;
 pub use sighting::Sighting;

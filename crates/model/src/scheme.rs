@@ -49,7 +49,35 @@ pub enum SchemeSpec {
     Body {
         /// `/auth/token` or `client_secret`.
         field: String,
+        /// What of the credential stands there.
+        #[serde(default)]
+        part: Part,
     },
+}
+
+impl SchemeSpec {
+    /// What of the credential stands in this slot.
+    #[must_use]
+    pub const fn part(&self) -> Part {
+        match self {
+            Self::Body { part, .. } => *part,
+            _ => Part::Value,
+        }
+    }
+}
+
+/// Parts of a credential that have placeholders of their own. One never stands in the slot of another: a refresh token
+/// that were put on an ordinary request would tell a resource server what only the token endpoint may know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
+    /// The token, key or password.
+    #[default]
+    Value,
+    /// A refresh token (RFC 6749 1.5).
+    Refresh,
+    /// An ID token (OpenID Connect Core 2): read by the agent, put on nothing.
+    Identity,
 }
 
 fn authorization() -> String {

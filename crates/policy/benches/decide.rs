@@ -72,6 +72,7 @@ fn bench(criterion: &mut Criterion) {
         }]
         .into(),
         needs_body: false,
+        hands_out: false,
         endpoint: Arc::from("/repos"),
         path: Arc::from("/repos"),
         bounds: ServiceBounds::default(),

@@ -33,7 +33,8 @@ pub(crate) fn answer(worker: &Arc<Worker>, answered: Answered) -> Result<Respons
     parts.extensions.clear();
     let mut hooks: SmallVec<[Box<dyn Hook>; 2]> = SmallVec::new();
     let mut masked = 0;
-    let guarded = &who.live.guarded;
+    let holdings = who.live.holdings();
+    let guarded = &holdings.guarded;
     let bound = judged.service.as_ref().is_some_and(|service| guarded.services.contains(service));
     // An answer to a bare request may show what an earlier one carried.
     let needles = needles.or_else(|| guarded.needles.clone().filter(|_| bound));

@@ -12,6 +12,7 @@ use policy::Permit;
 use tokio_util::sync::CancellationToken;
 
 use crate::accepted::Trip;
+use crate::capture::Wanted;
 use crate::classify::{Classified, JudgedBody, Who};
 use crate::exchange::Refused;
 use crate::gate::Gate;
@@ -41,11 +42,14 @@ pub(crate) struct Judged {
     pub(crate) bounds: ServiceBounds,
     pub(crate) service: Option<ServiceName>,
     pub(crate) made: Vec<(String, String)>,
+    /// The answer hands out what must be captured.
+    pub(crate) capture: Option<Box<Wanted>>,
 }
 
 /// Puts the credential on, or sends the request as it is.
 pub(crate) fn arm(worker: &Arc<Worker>, resolved: Resolved) -> Result<Ready, Box<Refused>> {
-    let Resolved { permitted, credential, cut } = resolved;
+    let Resolved { permitted, credential, cut, turn } = resolved;
+    let capture = Wanted::of(&permitted, turn);
     let gate = gate(worker, &permitted.classified);
     let Classified { request, body, upgrade, snapshot, classification, head, who, mut trip, .. } = permitted.classified;
     let judged = Judged {
@@ -54,6 +58,7 @@ pub(crate) fn arm(worker: &Arc<Worker>, resolved: Resolved) -> Result<Ready, Box
         bounds: classification.bounds,
         service: classification.service.clone(),
         made: made(&snapshot, &classification),
+        capture,
     };
     let (stream, whole) = match body {
         JudgedBody::Empty => (None, None),

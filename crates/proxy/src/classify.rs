@@ -1,10 +1,12 @@
 //! Stage 3: what it asks for, and which placeholders were seen where, before anything is decided.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256, digest as sha};
 use bytes::Bytes;
+use catalog::{CaptureMap, Service};
 use hyper::upgrade::OnUpgrade;
 use inject::Sightings;
 use model::call::BodyView;
@@ -37,6 +39,8 @@ pub(crate) struct Classified {
     pub(crate) classification: Classification,
     pub(crate) head: Digest,
     pub(crate) presented: Option<(usize, CredentialName)>,
+    /// What is opened in its place.
+    pub(crate) minted: Option<CredentialName>,
     pub(crate) who: Who,
     pub(crate) trip: Trip,
 }
@@ -120,7 +124,7 @@ pub(crate) async fn classify(
         Err(refusal) => return Err(trip.refuse(refusal)),
     };
     let (mut classification, mut body) = judged;
-    let search = |body: &JudgedBody| live.known.as_ref()?.find(&request, body.bytes().map(|bytes| &**bytes));
+    let search = |body: &JudgedBody| live.holdings().known.as_ref()?.find(&request, body.bytes().map(|bytes| &**bytes));
     let mut leak = search(&body);
     if leak.is_some()
         && let Some(clean) = rewrite::rewrite(&snapshot, (&live, &mut trip), &request, (&classification, &body))
@@ -128,8 +132,11 @@ pub(crate) async fn classify(
         (classification, body, leak) = (clean.classification, clean.body, None);
         trip.recorder.rewritten(clean.names);
     }
+    if live.holdings().logins {
+        adopt(worker, &snapshot, &live, &request, (&classification, body.bytes())).await;
+    }
     let sightings = sight(worker, &snapshot, &live, &request, (&classification, body.bytes()));
-    let Sightings { list, presented, refusal } = sightings;
+    let Sightings { list, presented, minted, refusal } = sightings;
     trip.recorder.classified(&classification, list);
     if leak.is_some() {
         trip.recorder.mask();
@@ -138,7 +145,7 @@ pub(crate) async fn classify(
         return Err(trip.refuse(refusal));
     }
     let who = Who { live, place };
-    Ok(Classified { request, body, upgrade, snapshot, subject, classification, head, presented, who, trip })
+    Ok(Classified { request, body, upgrade, snapshot, subject, classification, head, presented, minted, who, trip })
 }
 
 async fn judge(
@@ -150,11 +157,13 @@ async fn judge(
     let view = if matches!(body, JudgedBody::Empty) { BodyView::Empty } else { BodyView::NotRead };
     let first = snapshot.catalog.classify(request, view)?;
     let streamed = matches!(body, JudgedBody::Streamed);
-    let needed =
-        first.needs_body || snapshot.rules.needs_body(subject, &first) || needs_body_slot(snapshot, request.origin());
+    let needed = first.needs_body
+        || first.hands_out
+        || snapshot.rules.needs_body(subject, &first)
+        || needs_body_slot(snapshot, request.origin());
     // A body that is short is searched for real secrets before even its head leaves; a longer one while it passes.
     let short = matches!(request.length(), Length::Known(length) if length <= SEARCHED_FIRST_BYTES_MAX);
-    let needed = needed || live.known.is_some() && (short || is_conversation(snapshot, request, &first));
+    let needed = needed || live.holdings().known.is_some() && (short || is_conversation(snapshot, request, &first));
     if !streamed || !needed {
         return Ok((first, body));
     }
@@ -187,6 +196,53 @@ pub(crate) fn schemes<'a>(snapshot: &'a Snapshot, origin: &Origin) -> &'a [Schem
     found.map_or(&[], |found| found.service.schemes_at(found.host))
 }
 
+/// The slots of this request: the host's, and where its answer hands tokens out, the one that takes a refresh token.
+pub(crate) fn slots<'a>(
+    snapshot: &'a Snapshot,
+    origin: &Origin,
+    classification: &Classification,
+) -> Cow<'a, [SchemeSpec]> {
+    let own = schemes(snapshot, origin);
+    if !classification.hands_out {
+        return Cow::Borrowed(own);
+    }
+    let mut all = own.to_vec();
+    for capture in captures(snapshot, classification) {
+        all.extend(capture.slot());
+    }
+    Cow::Owned(all)
+}
+
+/// What the answer hands out.
+pub(crate) fn captures<'a>(snapshot: &'a Snapshot, classification: &'a Classification) -> Vec<&'a CaptureMap> {
+    let service = classification.service.as_ref().and_then(|name| snapshot.catalog.service(name.as_str()));
+    let all = |service: &'a Service| {
+        classification.calls.iter().flat_map(|call| service.captures(call.action.as_str())).collect()
+    };
+    service.map(all).unwrap_or_default()
+}
+
+/// A program keeps its log-in between its runs, and with it the placeholders of an earlier session. They mean the same
+/// log-in, which this session may use as well.
+async fn adopt(
+    worker: &Worker,
+    snapshot: &Snapshot,
+    live: &Arc<LiveSession>,
+    request: &CanonicalRequest,
+    (classification, body): (&Classification, Option<&Bytes>),
+) {
+    let strangers = worker.gateway.index.strangers(inject::Look {
+        request,
+        service: classification.service.as_ref(),
+        schemes: &slots(snapshot, request.origin(), classification),
+        session: &live.holdings().placeholders,
+        body: body.map(|bytes| &**bytes),
+    });
+    for (part, text) in strangers {
+        worker.gateway.source.adopt(live, part, &text).await;
+    }
+}
+
 fn sight(
     worker: &Worker,
     snapshot: &Snapshot,
@@ -197,8 +253,8 @@ fn sight(
     worker.gateway.index.sight(inject::Look {
         request,
         service: classification.service.as_ref(),
-        schemes: schemes(snapshot, request.origin()),
-        session: &live.placeholders,
+        schemes: &slots(snapshot, request.origin(), classification),
+        session: &live.holdings().placeholders,
         body: body.map(|bytes| &**bytes),
     })
 }

@@ -134,7 +134,7 @@ async fn ask(worker: &Arc<Worker>, classified: &mut Classified, need: ApprovalNe
     classified.body = body.gather(&mut classified.trip, live, bounds::APPROVAL_BODY_BYTES_MAX).await?;
     // Streams are searched while they pass; what is read whole for a person has to be searched before he sees it.
     let bytes = classified.body.bytes().filter(|_| unread).map(|bytes| &**bytes);
-    if let (Some(known), Some(bytes)) = (&live.known, bytes)
+    if let (Some(known), Some(bytes)) = (live.known(), bytes)
         && let Some(name) = known.find(&classified.request, Some(bytes))
     {
         classified.trip.recorder.mask();

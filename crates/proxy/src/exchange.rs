@@ -18,7 +18,7 @@ use crate::gateway::Worker;
 use crate::record::Recorder;
 use crate::respond::{self, Side};
 use crate::tunnel::Link;
-use crate::{answer, arm, classify, decide, forward, identify, resolve};
+use crate::{answer, arm, capture, classify, decide, forward, identify, resolve};
 
 /// Octets of a refused request's body that are still read.
 const RUN_OUT_BYTES_MAX: usize = 256 * 1024;
@@ -77,6 +77,9 @@ async fn travel(
     let permitted = decide::decide(worker, classified).await?;
     let resolved = resolve::resolve(worker, permitted).await?;
     let armed = arm::arm(worker, resolved)?;
+    if armed.judged.capture.is_some() {
+        return capture::travel(worker, armed).await;
+    }
     let answered = forward::forward(worker, armed).await?;
     answer::answer(worker, answered)
 }

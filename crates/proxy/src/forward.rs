@@ -97,7 +97,7 @@ fn request_of(
     let ArmedParts { method, target, mut headers, body, needles, .. } = armed.into_parts();
     let body = match passing {
         (Some(stream), judged, Some(fate)) => {
-            let scan = who.live.known.as_ref().map(inject::KnownSecrets::scan);
+            let scan = who.live.holdings().known.as_ref().map(inject::KnownSecrets::scan);
             OutBody::stream(stream, judged.bounds.body_bytes.unwrap_or(u64::MAX), scan, Arc::clone(fate))
         }
         _ => OutBody::whole(body),
@@ -106,7 +106,7 @@ fn request_of(
     if upgrade {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        if needles.is_some() || who.live.known.is_some() {
+        if needles.is_some() || who.live.holdings().known.is_some() {
             // Compressed messages could be neither scrubbed (row E62) nor searched; clients do without when none is agreed on.
             headers.remove(header::SEC_WEBSOCKET_EXTENSIONS);
         }

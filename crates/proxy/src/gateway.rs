@@ -9,8 +9,9 @@ use audit::{Lane, Log, SyncPolicy};
 use catalog::Catalog;
 use inject::{Index, NeedleCache};
 use model::{AgentName, Clock, CredentialName, Random, bounds};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use policy::Rules;
+use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
 
 use crate::body::{Budget, OutBody};
@@ -78,6 +79,8 @@ pub struct Gateway {
     pub identify_by_header: bool,
     /// Cancellation handles of live exchanges by credential.
     pub in_use: InUse,
+    /// Whose turn it is to renew which log-in.
+    pub turns: Turns,
     /// Memory for bodies that are judged.
     pub bodies: Budget,
     /// Open client connections.
@@ -125,6 +128,33 @@ impl InUse {
         if let Some(handle) = self.handles.write().remove(name) {
             handle.cancel();
         }
+    }
+}
+
+/// One at a time for each log-in: a refresh token is good once.
+#[derive(Default)]
+pub struct Turns {
+    places: Mutex<HashMap<CredentialName, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+/// The right to use a refresh token; given back when dropped.
+pub(crate) struct Turn {
+    _guard: OwnedMutexGuard<()>,
+}
+
+/// Log-ins being renewed at once beyond which those that are not are forgotten.
+const TURNS_KEPT_MAX: usize = 64;
+
+impl Turns {
+    pub(crate) async fn take(&self, name: &CredentialName) -> Turn {
+        let place = {
+            let mut places = self.places.lock();
+            if places.len() > TURNS_KEPT_MAX {
+                places.retain(|_, place| Arc::strong_count(place) > 1);
+            }
+            Arc::clone(places.entry(name.clone()).or_default())
+        };
+        Turn { _guard: place.lock_owned().await }
     }
 }
 

@@ -28,6 +28,7 @@ mod arm;
 mod forward;
 
 mod answer;
+mod capture;
 
 mod record;
 

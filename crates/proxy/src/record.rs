@@ -93,7 +93,7 @@ impl Recorder {
     /// could be searched.
     pub(crate) fn mask(&mut self) {
         self.said = None;
-        let Some(known) = self.session.as_ref().and_then(|live| live.known.clone()) else { return };
+        let Some(known) = self.session.as_ref().and_then(|live| live.known()) else { return };
         let masked = |text: &str| known.mask(text);
         if let Some(request) = &mut self.event.request {
             request.path = masked(&request.path).map_or_else(|| Arc::clone(&request.path), Arc::from);

@@ -1,16 +1,17 @@
 //! Stage 5: the permit opens the vault.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use model::{Code, CredentialName, Refusal, SchemeSpec};
-use secret::Credential;
+use model::{Code, CredentialName, Part, Refusal, SchemeSpec};
+use secret::{Credential, Field};
 use tokio_util::sync::CancellationToken;
 
 use crate::accepted::Leg;
-use crate::classify::schemes;
+use crate::classify::{schemes, slots};
 use crate::decide::Permitted;
 use crate::exchange::Refused;
-use crate::gateway::Worker;
+use crate::gateway::{Turn, Worker};
 
 /// A permitted request with its credential, and where that goes; none for a request that leaves bare.
 pub(crate) struct Resolved {
@@ -18,18 +19,25 @@ pub(crate) struct Resolved {
     pub(crate) credential: Option<(SchemeSpec, Credential)>,
     /// Cut when that credential is revoked. Taken before the vault is asked, so that no revocation falls between.
     pub(crate) cut: Option<CancellationToken>,
+    /// Held while a refresh token is away.
+    pub(crate) turn: Option<Turn>,
 }
 
 /// Fetches the credential that the permit names, where one is to be put on.
 pub(crate) async fn resolve(worker: &Arc<Worker>, mut permitted: Permitted) -> Result<Resolved, Box<Refused>> {
     let Some((name, scheme)) = wanted(&permitted) else {
-        return Ok(Resolved { permitted, credential: None, cut: None });
+        return Ok(Resolved { permitted, credential: None, cut: None, turn: None });
     };
     let cut = Some(worker.gateway.in_use.handle(&name));
+    let turn = match scheme.part() {
+        Part::Refresh => Some(turn(worker, &permitted, &name).await),
+        Part::Value | Part::Identity => None,
+    };
     match open(worker, &permitted, &name).await {
         Ok(credential) => {
             permitted.classified.trip.recorder.credential(credential.name(), credential.version());
-            Ok(Resolved { permitted, credential: Some((scheme, credential)), cut })
+            let credential = if turn.is_some() { credential.showing(Field::Refresh) } else { credential };
+            Ok(Resolved { permitted, credential: Some((scheme, credential)), cut, turn })
         }
         Err(refusal) => Err(permitted.classified.trip.refuse(refusal)),
     }
@@ -40,13 +48,24 @@ pub(crate) async fn resolve(worker: &Arc<Worker>, mut permitted: Permitted) -> R
 fn wanted(permitted: &Permitted) -> Option<(CredentialName, SchemeSpec)> {
     let name = permitted.permit.credential()?;
     let classified = &permitted.classified;
-    let schemes = schemes(&classified.snapshot, classified.request.origin());
-    let index = match &classified.presented {
-        Some((index, _)) => *index,
-        None if classified.trip.leg == Leg::Reverse || classified.who.live.always.contains(name) => 0,
+    let (snapshot, origin) = (&classified.snapshot, classified.request.origin());
+    let (all, index) = match &classified.presented {
+        Some((index, _)) => (slots(snapshot, origin, &classified.classification), *index),
+        None if classified.trip.leg == Leg::Reverse || classified.who.live.always.contains(name) => {
+            (Cow::Borrowed(schemes(snapshot, origin)), 0)
+        }
         None => return None,
     };
-    schemes.get(index).map(|scheme| (name.clone(), scheme.clone()))
+    all.get(index).map(|scheme| (name.clone(), scheme.clone()))
+}
+
+/// A refresh token that is used twice looks stolen, and its server takes everything back (RFC 9700 4.14.2). So there is one
+/// at a time, and it is read anew: the one before may have renewed it.
+async fn turn(worker: &Worker, permitted: &Permitted, name: &CredentialName) -> Turn {
+    let name = permitted.classified.minted.as_ref().unwrap_or(name);
+    let turn = worker.gateway.turns.take(name).await;
+    worker.gateway.vault.reread(&permitted.classified.subject.tenant, name);
+    turn
 }
 
 async fn open(worker: &Worker, permitted: &Permitted, name: &CredentialName) -> Result<Credential, Refusal> {
@@ -54,7 +73,12 @@ async fn open(worker: &Worker, permitted: &Permitted, name: &CredentialName) -> 
         return Err(Refusal::new(Code::CredentialRevoked, format!("The credential `{name}` was revoked or stopped"))
             .hint("ask the operator for another, or to lift the stop; the record says whose doing it was"));
     }
-    worker.gateway.vault.resolve(&permitted.permit).await.map_err(|error| {
+    let vault = &worker.gateway.vault;
+    let opened = match &permitted.classified.minted {
+        Some(minted) => vault.resolve_minted(&permitted.permit, minted).await,
+        None => vault.resolve(&permitted.permit).await,
+    };
+    opened.map_err(|error| {
         let code = error.code();
         let refusal = Refusal::new(code, format!("The credential `{name}` cannot be used now"));
         let refusal = refusal.internal(error.to_string());

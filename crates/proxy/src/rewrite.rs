@@ -64,12 +64,14 @@ pub(crate) fn rewrite(
     request: &CanonicalRequest,
     (classification, body): (&Classification, &JudgedBody),
 ) -> Option<Rewritten> {
-    let (known, came) = (live.known.as_ref()?, body.bytes()?);
+    let came = body.bytes()?;
     if !is_model_request(snapshot, request, classification) {
         return None;
     }
     trip.held.as_mut()?.grow(came.len().saturating_mul(COPIES)).ok()?;
-    let (made, names) = replaced(known, &live.placeholders, came)?;
+    let holdings = live.holdings();
+    let known = holdings.known.as_ref()?;
+    let (made, names) = replaced(known, &holdings.placeholders, came)?;
     if made.len() > read_bound(classification) {
         return None;
     }
@@ -113,6 +115,8 @@ mod tests {
             .map(|(named, value)| (name(named), Material::token(Secret::new(value.into()))));
         let (session, agent) = (SessionId::from_bits(7), AgentName::new("bot").expect("a name"));
         let entry = Entry {
+            part: model::Part::Value,
+            minted: None,
             text: PLACEHOLDER.into(),
             credential: name("github"),
             service: None,

@@ -6,8 +6,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
+use arc_swap::ArcSwap;
+use aws_lc_rs::hmac;
 use inject::{KnownSecrets, Needles, SessionPlaceholders};
-use model::{CredentialName, Digest, ServiceName, Session, SessionId, Timestamp, bounds};
+use model::event::CredentialUse;
+use model::{CredentialName, Digest, Part, Refusal, ServiceName, Session, SessionId, Timestamp, bounds};
 use parking_lot::{Mutex, RwLock};
 use tokio_util::sync::CancellationToken;
 
@@ -61,19 +64,28 @@ pub struct Guarded {
     pub needles: Option<Arc<Needles>>,
 }
 
-/// One session, alive in this process.
-pub struct LiveSession {
-    /// Who, for whom, on what.
-    pub session: Session,
+/// What a session holds. Never edited: what an answer hands out makes another one, swapped whole.
+pub struct Holdings {
     /// Its placeholders, searched in what it sends.
     pub placeholders: SessionPlaceholders,
-    /// Credentials that are put on without a placeholder (`inject: always`).
-    pub always: Vec<CredentialName>,
     /// Real secrets that must never be seen in what it sends.
     pub known: Option<Arc<KnownSecrets>>,
     /// Services that its credentials are bound to, and what must not come back from them: an API may show what it got
     /// with an earlier request.
     pub guarded: Guarded,
+    /// It has logged in somewhere, or an earlier session of its agent had.
+    pub logins: bool,
+}
+
+/// One session, alive in this process.
+pub struct LiveSession {
+    /// Who, for whom, on what.
+    pub session: Session,
+    /// Credentials that are put on without a placeholder (`inject: always`).
+    pub always: Vec<CredentialName>,
+    /// From which its placeholders follow.
+    pub key: hmac::Key,
+    holdings: ArcSwap<Holdings>,
     /// Counts.
     pub tally: Tally,
     /// Its share of the memory for bodies that are judged.
@@ -88,30 +100,42 @@ impl LiveSession {
     /// the text holds no secret that is known here.
     #[must_use]
     pub fn without_secrets(&self, text: &[u8]) -> Option<Vec<u8>> {
-        let placeholder = |name: &CredentialName| self.placeholders.of(name).map(|entry| &*entry.text);
-        Some(self.known.as_ref()?.replace_with_placeholder(text, &placeholder)?.0)
+        let holdings = self.holdings();
+        let placeholder = |name: &CredentialName| holdings.placeholders.of(name).map(|entry| &*entry.text);
+        Some(holdings.known.as_ref()?.replace_with_placeholder(text, &placeholder)?.0)
     }
 
     /// Begins to serve a session.
     #[must_use]
-    pub fn new(
-        session: Session,
-        placeholders: SessionPlaceholders,
-        always: Vec<CredentialName>,
-        (known, guarded): (Option<Arc<KnownSecrets>>, Guarded),
-    ) -> Self {
+    pub fn new(session: Session, key: hmac::Key, always: Vec<CredentialName>, holdings: Holdings) -> Self {
         Self {
             session,
-            placeholders,
             always,
-            known,
-            guarded,
+            key,
+            holdings: ArcSwap::from_pointee(holdings),
             tally: Tally::default(),
             bodies: Budget::of(bounds::BODIES_HELD_PER_SESSION_BYTES_MAX),
             ended: AtomicBool::new(false),
             open: AtomicUsize::new(0),
             cancel: CancellationToken::new(),
         }
+    }
+
+    /// What it holds now. To be dropped before anything is waited for.
+    #[must_use]
+    pub fn holdings(&self) -> arc_swap::Guard<Arc<Holdings>> {
+        self.holdings.load()
+    }
+
+    /// Holds something else from now on.
+    pub fn hold(&self, holdings: Holdings) {
+        self.holdings.store(Arc::new(holdings));
+    }
+
+    /// The real secrets that must never be seen in what it sends.
+    #[must_use]
+    pub fn known(&self) -> Option<Arc<KnownSecrets>> {
+        self.holdings.load().known.clone()
     }
 
     /// Whether anything may be done in its name now.
@@ -159,6 +183,46 @@ pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait SessionSource: Send + Sync {
     /// The live session of this token.
     fn load<'a>(&'a self, token: &'a str) -> Later<'a, Option<Arc<LiveSession>>>;
+
+    /// Takes in a placeholder that an earlier session of the same agent was given for a log-in that this one holds too;
+    /// anything else is left alone. `part` is what its slot takes.
+    fn adopt<'a>(&'a self, live: &'a Arc<LiveSession>, part: Part, text: &'a str) -> Later<'a, ()>;
+
+    /// Keeps what an answer handed out, and makes the session hold placeholders for it.
+    ///
+    /// # Errors
+    /// The refusal by which the answer is withheld.
+    fn keep<'a>(&'a self, live: &'a Arc<LiveSession>, handed: Handed) -> Later<'a, Result<Kept, Refusal>>;
+}
+
+/// What one answer handed out.
+pub struct Handed {
+    /// The service that did.
+    pub service: ServiceName,
+    /// The credential in force: the one whose refresh token was sent, or by which the rule let the request through.
+    pub credential: Option<CredentialName>,
+    /// The credential that was captured under it and whose refresh token was sent.
+    pub minted: Option<CredentialName>,
+    /// A refresh token was put on: what came back renews what it belongs to.
+    pub renews: bool,
+    /// In the order of the service file.
+    pub sets: Vec<HandedSet>,
+}
+
+/// One credential of an answer.
+pub struct HandedSet {
+    /// It is a log-in.
+    pub login: bool,
+    /// Its tokens.
+    pub tokens: vault::Tokens,
+}
+
+/// What stands for it.
+pub struct Kept {
+    /// Placeholders by part, for each set.
+    pub placeholders: Vec<Vec<(Part, Arc<str>)>>,
+    /// Names and versions, for the record.
+    pub captured: Vec<CredentialUse>,
 }
 
 /// Sessions alive in this process, by the digest of their token and by id.

@@ -51,7 +51,7 @@ pub(crate) fn switch(worker: &Arc<Worker>, answered: Answered) -> Result<Respons
     let joint = Joint {
         traffic: Traffic {
             scrubber: needles.map(FrameScrubber::new),
-            search: gate.live.known.clone().map(|known| FrameSearch::new(known, extended)),
+            search: gate.live.known().map(|known| FrameSearch::new(known, extended)),
             bytes: 0,
         },
         gate,
@@ -89,7 +89,8 @@ impl Joint {
         };
         let cut = between(TokioIo::new(client), TokioIo::new(upstream), &mut traffic, end).await;
         let scrubbed = traffic.scrubber.map_or(0, |scrubber| scrubber.hits());
-        recorder.outcome(ResponseRecord { status: 101, bytes: traffic.bytes, made: None, scrubbed }, cut);
+        recorder
+            .outcome(ResponseRecord { status: 101, bytes: traffic.bytes, scrubbed, ..ResponseRecord::default() }, cut);
     }
 }
 

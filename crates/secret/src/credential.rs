@@ -16,6 +16,8 @@ pub enum Field {
     Username,
     /// A refresh token.
     Refresh,
+    /// An ID token.
+    Identity,
     /// A session token that goes with a key pair.
     SessionToken,
 }
@@ -84,13 +86,26 @@ pub struct Credential {
     version: u64,
     material: Arc<Material>,
     lease: Lease,
+    shown: Field,
 }
 
 impl Credential {
     /// Joins the parts. The vault is the only caller; a test suite may be another.
     #[must_use]
     pub fn new(name: CredentialName, version: u64, material: Arc<Material>, lease: Lease) -> Self {
-        Self { name, version, material, lease }
+        Self { name, version, material, lease, shown: Field::Value }
+    }
+
+    /// The same for a slot that takes another of its parts: the refresh token at the token endpoint.
+    #[must_use]
+    pub fn showing(self, field: Field) -> Self {
+        Self { shown: field, ..self }
+    }
+
+    /// The part that a scheme writes where it writes one.
+    #[must_use]
+    pub fn shown(&self) -> Option<&Secret> {
+        self.material.field(self.shown)
     }
 
     /// Its name.

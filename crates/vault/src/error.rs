@@ -46,6 +46,22 @@ pub enum VaultError {
         /// The reference.
         reference: String,
     },
+    /// Tokens cannot be kept in it.
+    #[error("credential `{name}` is of kind `{kind}` and cannot hold a log-in; declare one with `kind: oauth2`")]
+    NoLogin {
+        /// The name.
+        name: CredentialName,
+        /// What it is.
+        kind: String,
+    },
+    /// Too much was captured under it.
+    #[error(
+        "no name is left for what was handed out under `{name}`; remove what is not used with `valetkey credential`"
+    )]
+    NoName {
+        /// The name.
+        name: CredentialName,
+    },
     /// The permit was given for a request that goes out bare.
     #[error("the permit names no credential")]
     NoCredential,
@@ -93,6 +109,12 @@ impl VaultError {
             Self::Stopped { .. } => Code::Denied,
             _ => Code::CredentialUnavailable,
         }
+    }
+
+    /// Whether there is nothing (yet), rather than something that cannot be had.
+    #[must_use]
+    pub const fn is_absent(&self) -> bool {
+        matches!(self, Self::NotFound { .. } | Self::Unavailable { error: BackendError::Missing { .. }, .. })
     }
 
     /// Whether the last good value may stand in for a while: the back end is away, rather than saying no.

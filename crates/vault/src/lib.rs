@@ -20,6 +20,7 @@
 mod ambient;
 mod backend;
 mod cache;
+mod capture;
 mod error;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
@@ -39,9 +40,11 @@ pub(crate) type Pending<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send
 
 pub use ambient::Ambient;
 pub use backend::BackendError;
+pub use capture::is_under;
 pub use error::VaultError;
 pub use keyring::{KeyringChoice, KeyringError};
 pub use kind::KindError;
+pub use kind::oauth2::Tokens;
 pub use manage::{Added, Declaration, NewCredential, Summary, VersionSummary};
 pub use reference::{Reference, ReferenceError, Scheme};
 pub use seal::SealError;

@@ -13,6 +13,8 @@ pub enum Scheme {
     File,
     /// The output of a program.
     Exec,
+    /// The file of a program that logs in.
+    Login,
     /// HashiCorp Vault or OpenBao.
     Hashicorp,
     /// AWS Secrets Manager.
@@ -31,11 +33,12 @@ pub enum Scheme {
 
 impl Scheme {
     /// Every one, with its word.
-    pub const ALL: [(&'static str, Self); 11] = [
+    pub const ALL: [(&'static str, Self); 12] = [
         ("built-in", Self::BuiltIn),
         ("env", Self::Env),
         ("file", Self::File),
         ("exec", Self::Exec),
+        ("login", Self::Login),
         ("hashicorp", Self::Hashicorp),
         ("aws-sm", Self::AwsSm),
         ("gcp-sm", Self::GcpSm),
@@ -54,7 +57,7 @@ impl Scheme {
     /// Whether this version can read from it.
     #[must_use]
     pub const fn is_supported(self) -> bool {
-        matches!(self, Self::BuiltIn | Self::Env | Self::File | Self::Exec)
+        matches!(self, Self::BuiltIn | Self::Env | Self::File | Self::Exec | Self::Login)
     }
 }
 
@@ -114,6 +117,7 @@ impl Reference {
             _ if rest.bytes().any(|byte| byte.is_ascii_control()) => Some("it holds a control character"),
             Scheme::Env if rest.contains('=') || rest.contains(' ') => Some("a variable's name has no `=` or blank"),
             Scheme::Exec => argv(rest).err(),
+            Scheme::Login => crate::backend::login::check(rest).err(),
             _ => None,
         };
         match why {
@@ -198,6 +202,7 @@ mod tests {
             ("file:./token", Scheme::File, true),
             ("exec:op read op://vault/item", Scheme::Exec, true),
             ("built-in", Scheme::BuiltIn, true),
+            ("login:/home/me/.x.json#value=/a,refresh=/b", Scheme::Login, true),
             ("hashicorp:secret/data/x#key", Scheme::Hashicorp, false),
             ("aws-sm:name", Scheme::AwsSm, false),
             ("gcp-sm:name", Scheme::GcpSm, false),
@@ -211,9 +216,19 @@ mod tests {
             assert_eq!(reference.as_str(), text);
             assert_eq!(reference.usable().is_ok(), usable, "{text}");
         }
-        for bad in
-            ["", "GITHUB_TOKEN", "evn:X", "env:", "env:A=B", "file:a\nb", "exec:", "exec:'a", "exec:[1]", "built-in:x"]
-        {
+        for bad in [
+            "",
+            "GITHUB_TOKEN",
+            "evn:X",
+            "env:",
+            "env:A=B",
+            "file:a\nb",
+            "exec:",
+            "exec:'a",
+            "exec:[1]",
+            "built-in:x",
+            "login:x",
+        ] {
             assert!(Reference::parse(bad).is_err(), "{bad}");
         }
         let said = Reference::parse("aws-sm:x").and_then(|it| it.usable()).expect_err("later").to_string();

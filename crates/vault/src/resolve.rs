@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use model::{CredentialName, Tenant, Timestamp};
 use policy::{Permit, Upkeep};
-use secret::{Credential, Material};
+use secret::{Credential, Lease, Material};
 
 use crate::backend::{BackendError, Fetched, Wanted};
 use crate::cache::Live;
+use crate::capture::is_under;
 use crate::vault::Inner;
 use crate::{Reference, Vault, VaultError, kind};
 
@@ -17,9 +18,25 @@ impl Vault {
     /// # Errors
     /// [`VaultError::code`] says what the agent is told.
     pub async fn resolve(&self, permit: &Permit) -> Result<Credential, VaultError> {
+        let name = permit.credential().ok_or(VaultError::NoCredential)?;
+        self.open_for(permit, name).await
+    }
+
+    /// The credential that was captured under the one that a permit opens; it is stored as [`Vault::under`] names it.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`]; [`VaultError::NoCredential`] for one that lies elsewhere.
+    pub async fn resolve_minted(&self, permit: &Permit, minted: &CredentialName) -> Result<Credential, VaultError> {
+        let name = permit.credential().filter(|name| is_under(minted, name)).ok_or(VaultError::NoCredential)?;
+        let bearer = permit.bearer();
+        // Revoking what minted it ends it too.
+        self.inner.revoked.load().check(&bearer.tenant, name, None)?;
+        self.open_for(permit, minted).await
+    }
+
+    async fn open_for(&self, permit: &Permit, name: &CredentialName) -> Result<Credential, VaultError> {
         let inner = &self.inner;
         let bearer = permit.bearer();
-        let name = permit.credential().ok_or(VaultError::NoCredential)?;
         let now = inner.clock.now();
         let revoked = inner.revoked.load();
         revoked.check_bearer(bearer)?;
@@ -75,14 +92,15 @@ impl Vault {
 
 impl Inner {
     /// Reads a credential from its back end.
-    async fn fetch(&self, tenant: &Tenant, name: &CredentialName, now: Timestamp) -> Result<Live, VaultError> {
+    pub async fn fetch(&self, tenant: &Tenant, name: &CredentialName, now: Timestamp) -> Result<Live, VaultError> {
         let (reference, kind) = self.whereabouts(tenant, name).await?;
         reference.usable()?;
         let backend = self.backend(reference.scheme()).ok_or_else(|| VaultError::NotFound { name: name.clone() })?;
         let wanted = Wanted { tenant, name, reference: &reference, now };
         let Fetched { version, value, lease } =
             backend.fetch(wanted).await.map_err(|error| unavailable(name, error))?;
-        let material = kind::material(&kind, value)?;
+        let expires = lease.expires.or_else(|| kind::expires(&kind, &value));
+        let (material, lease) = (kind::material(&kind, value)?, Lease { expires, ..lease });
         Ok(Live::new(version, material, lease, now))
     }
 

@@ -111,7 +111,7 @@ pub fn event(kind: Kind, number: u64) -> Event {
     });
     if kind == Kind::Outcome {
         let made = serde_json::json!({"pr_number": number}).as_object().cloned();
-        event.response = Some(ResponseRecord { status: 201, bytes: 900, made, scrubbed: 0 });
+        event.response = Some(ResponseRecord { status: 201, bytes: 900, made, ..ResponseRecord::default() });
         event.duration_us = Some(12_600);
     }
     event

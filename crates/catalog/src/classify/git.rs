@@ -29,7 +29,7 @@ pub(super) fn classify(view: View<'_>) -> Result<Option<Found>, Refusal> {
         },
     };
     let call = Call { action: id, class, effects, resource, facts: Facts::default() };
-    Ok(Some(Found { call, needs_body }))
+    Ok(Some(Found { call, needs_body, hands_out: false }))
 }
 
 /// The action, how many segments name the repository, and whether the body must say more.

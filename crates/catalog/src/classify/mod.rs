@@ -27,6 +27,8 @@ pub(crate) struct Found {
     pub call: Call,
     /// The call depends on the body, which has not been read; it is the most that it could be.
     pub needs_body: bool,
+    /// The answer hands out a secret that is captured.
+    pub hands_out: bool,
 }
 
 /// Everything a classifier may look at.
@@ -88,6 +90,7 @@ pub(crate) fn classify(
         service: Some(at.service.name().clone()),
         calls: smallvec![found.call],
         needs_body: found.needs_body || unsure,
+        hands_out: found.hands_out,
         path: if view.skip == 0 { Arc::clone(&after) } else { endpoint(request.path(), 0) },
         endpoint: after,
         bounds: at.service.bounds(),
@@ -114,7 +117,7 @@ pub(crate) fn unknown(view: View<'_>, resource: Option<Resource>) -> Result<Foun
         resource,
         facts: Facts::default(),
     };
-    Ok(Found { call, needs_body: false })
+    Ok(Found { call, needs_body: false, hands_out: false })
 }
 
 /// The path after the base path, decoded, with its leading slash. A slash inside a segment stays `%2F`, so that the

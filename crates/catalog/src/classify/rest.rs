@@ -220,7 +220,8 @@ impl<'a> Search<'a> {
         let resource = resource.unwrap_or_else(|| self.pathly());
         let text = |source: &Source| self.text(source, captures);
         let facts = fact::facts(reading, self.view, &values, &text);
-        Ok(Found { call: Call { action: action.id.clone(), class, effects, resource, facts }, needs_body })
+        let hands_out = !action.captures.is_empty();
+        Ok(Found { call: Call { action: action.id.clone(), class, effects, resource, facts }, needs_body, hands_out })
     }
 
     /// The resource of what no template names.

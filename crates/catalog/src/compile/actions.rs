@@ -7,7 +7,7 @@ use model::{Class, Effects};
 
 use super::{Wrong, covers};
 use crate::file::pattern::Pattern;
-use crate::file::{ActionEntry, AnswerHint, Holds, ServiceFile, WhenEntry};
+use crate::file::{ActionEntry, AnswerHint, CaptureMap, Holds, ServiceFile, WhenEntry};
 
 /// One action, complete.
 #[derive(Debug)]
@@ -22,6 +22,7 @@ pub(crate) struct Draft {
     pub sentence: Option<String>,
     pub made: BTreeMap<String, String>,
     pub answer: AnswerHint,
+    pub captures: Vec<CaptureMap>,
     pub model_request: bool,
 }
 
@@ -63,6 +64,7 @@ pub(super) fn drafts(written: &ServiceFile) -> Result<Vec<Draft>, Wrong> {
         }
     }
     check_groups(written, &drafts)?;
+    check_captures(written)?;
     for draft in &mut drafts {
         draft.fill(written, entries.get(draft.id.as_str()).copied());
     }
@@ -75,6 +77,17 @@ fn check_groups(written: &ServiceFile, drafts: &[Draft]) -> Result<(), Wrong> {
             let near = super::nearest(glob, drafts.iter().map(|draft| draft.id.as_str()));
             let hint = near.map(|word| format!("; did you mean `{word}`?")).unwrap_or_default();
             return Err(Wrong::new(glob, format!("no action `{glob}`{hint}")));
+        }
+    }
+    Ok(())
+}
+
+fn check_captures(written: &ServiceFile) -> Result<(), Wrong> {
+    for place in written.actions.iter().flat_map(|entry| &entry.captures.0).flat_map(CaptureMap::places) {
+        if !place.starts_with('/') || place.len() < 2 {
+            let message =
+                format!("`{place}` is no place in an answer; write `oauth`, `refresh`, or a pointer: `/token`");
+            return Err(Wrong::new(place, message));
         }
     }
     Ok(())
@@ -93,6 +106,7 @@ impl Draft {
             sentence: None,
             made: BTreeMap::new(),
             answer: AnswerHint::Plain,
+            captures: Vec::new(),
             model_request: false,
         }
     }
@@ -129,7 +143,8 @@ impl Draft {
         self.when.clone_from(&entry.when);
         self.sentence.clone_from(&entry.sentence);
         self.made.clone_from(&entry.made);
-        self.answer = entry.answer;
+        self.captures.clone_from(&entry.captures.0);
+        self.answer = if entry.captures.0.is_empty() { entry.answer } else { AnswerHint::Secret };
         self.model_request |= entry.model_request;
     }
 }

@@ -152,6 +152,7 @@ impl<'a> Tables<'a> {
             sentence: draft.sentence.as_deref().map(Into::into),
             made: draft.made.iter().map(|(name, at)| (name.as_str().into(), at.as_str().into())).collect(),
             answer: draft.answer,
+            captures: draft.captures.clone(),
             model_request: draft.model_request,
         });
         Ok(())

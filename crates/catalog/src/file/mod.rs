@@ -1,5 +1,6 @@
 //! The service file as people write it. `services/README.md` explains it by example; unknown keys are errors.
 
+mod captures;
 mod parse;
 pub(crate) mod pattern;
 mod word;
@@ -11,6 +12,7 @@ use model::vocabulary::FactType;
 use model::{Class, Effects, SchemeSpec};
 use serde::{Deserialize, Serialize};
 
+pub use captures::{CaptureMap, Captures, LoginHint};
 pub use word::{OneOrMany, Word};
 
 /// One service: hosts, actions, resources, facts, and how credentials are put on. One file and nothing else.
@@ -155,6 +157,9 @@ pub struct FileHint {
     /// Where inside: a JSON pointer (RFC 6901), `*` for any key; empty for formats that say it themselves.
     #[serde(default)]
     pub key: String,
+    /// The file is a program's log-in: what stands beside the token. JSON alone, so that it can be renewed in place.
+    #[serde(default)]
+    pub login: Option<LoginHint>,
 }
 
 /// What a secret looks like; a prefix alone, or a map with more.
@@ -297,6 +302,9 @@ pub struct ActionEntry {
     /// What its answer is like.
     #[serde(default)]
     pub answer: AnswerHint,
+    /// What its answer hands out: kept in the vault, with placeholders in the agent's copy.
+    #[serde(default)]
+    pub captures: Captures,
     /// Its body is a conversation with a model, which may quote anything: a real secret in it is replaced by its
     /// placeholder, where any other request is refused.
     #[serde(default)]

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use model::bounds::DECOMPRESSION_RATIO_MAX;
 use smallvec::SmallVec;
+use zeroize::Zeroizing;
 
 use crate::scrub::{Frames, Needles, Scrubber};
 use codec::{Coding, Decoder};
@@ -57,6 +58,27 @@ impl Answer {
             }
         }
         Ok(Self { layers, scrubber: Scrubber::new(needles), read: 0, given: 0 })
+    }
+
+    /// A whole body without its coding, not longer than `max` octets.
+    ///
+    /// # Errors
+    /// As for a stream; [`Undecodable::Bomb`] where it is longer.
+    pub fn decode(headers: &HeaderMap, body: &[u8], max: usize) -> Result<Zeroizing<Vec<u8>>, Undecodable> {
+        let mut layers: SmallVec<[Decoder; 1]> = SmallVec::new();
+        for coding in codings(headers)?.into_iter().rev() {
+            layers.push(Decoder::new(coding)?);
+        }
+        let mut out = Zeroizing::new(Vec::with_capacity(max.min(body.len().saturating_mul(8))));
+        run(&mut layers, body, &mut |plain| {
+            if out.len() + plain.len() > max {
+                return Err(Undecodable::Bomb);
+            }
+            out.extend_from_slice(plain);
+            Ok(())
+        })?;
+        layers.iter().try_for_each(Decoder::finish)?;
+        Ok(out)
     }
 
     /// Whether the body leaves in another coding than it came.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use model::bounds::SESSION_PLACEHOLDERS_MAX;
-use model::{AgentName, CredentialName, ServiceName, SessionId};
+use model::{AgentName, CredentialName, Part, ServiceName, SessionId};
 use parking_lot::RwLock;
 use subtle::ConstantTimeEq;
 
@@ -36,6 +36,11 @@ pub struct Entry {
     pub session: SessionId,
     /// The agent it was made for.
     pub agent: AgentName,
+    /// Which part of the credential.
+    pub part: Part,
+    /// What is opened instead: a credential that an answer handed out while `credential` was in force, which alone
+    /// policy knows.
+    pub minted: Option<CredentialName>,
 }
 
 /// An entry and whether its session goes on.
@@ -126,6 +131,41 @@ impl Index {
         }
         order.live += entries.len();
         drop(order);
+        Ok(SessionPlaceholders::new(session, agent.clone(), self.add(entries)))
+    }
+
+    /// The same session with what it was given since: what it held stays live, texts that it holds already are not
+    /// added again.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; `before` stays as it is then.
+    pub fn extend(
+        &self,
+        before: &SessionPlaceholders,
+        entries: Vec<Entry>,
+    ) -> Result<SessionPlaceholders, InjectError> {
+        let mut fresh: Vec<Entry> = Vec::new();
+        for entry in entries {
+            let known = before.entries().chain(&fresh).any(|known| known.text == entry.text);
+            if !known {
+                fresh.push(entry);
+            }
+        }
+        let mut order = self.order.write();
+        if before.own.len() + fresh.len() > SESSION_PLACEHOLDERS_MAX {
+            return Err(InjectError::TooMany { bound: SESSION_PLACEHOLDERS_MAX });
+        }
+        if order.live + fresh.len() > PLACEHOLDERS_MAX {
+            return Err(InjectError::TooMany { bound: PLACEHOLDERS_MAX });
+        }
+        order.live += fresh.len();
+        drop(order);
+        let mut own = before.own.clone();
+        own.extend(self.add(fresh));
+        Ok(SessionPlaceholders::new(before.session, before.agent.clone(), own))
+    }
+
+    fn add(&self, entries: Vec<Entry>) -> Vec<Arc<Held>> {
         let held: Vec<Arc<Held>> =
             entries.into_iter().map(|entry| Arc::new(Held { entry, live: AtomicBool::new(true) })).collect();
         for one in &held {
@@ -134,7 +174,7 @@ impl Index {
                 shard.write().entry(key).or_default().push(Arc::clone(one));
             }
         }
-        Ok(SessionPlaceholders::new(session, agent.clone(), held))
+        held
     }
 
     /// The session is over: its placeholders are dead, recognised for a while, then forgotten.
@@ -170,7 +210,8 @@ impl Index {
         let key = self.hasher.hash_one(text);
         let map = self.shard(key)?.read();
         let same = |held: &&Arc<Held>| bool::from(held.entry.text.as_bytes().ct_eq(text));
-        map.get(&key)?.iter().find(same).cloned()
+        // A dead one may have been adopted by a later session.
+        map.get(&key)?.iter().filter(same).max_by_key(|held| held.is_live()).cloned()
     }
 }
 
@@ -208,7 +249,14 @@ impl SessionPlaceholders {
     /// The placeholder of one credential.
     #[must_use]
     pub fn of(&self, credential: &CredentialName) -> Option<&Entry> {
-        self.entries().find(|entry| entry.credential == *credential)
+        self.part_of(credential, Part::Value)
+    }
+
+    /// The newest placeholder of one part of a credential.
+    #[must_use]
+    pub fn part_of(&self, credential: &CredentialName, part: Part) -> Option<&Entry> {
+        let own = |entry: &&Entry| entry.part == part && entry.minted.is_none() && entry.credential == *credential;
+        self.own.iter().rev().map(|held| &held.entry).find(own)
     }
 
     /// Numbers of the own placeholders in `text`, in any form, each as often as it is there.

@@ -4,15 +4,19 @@
 //! |---|---|---|
 //! | whole value of the declared slot, own service, TLS | presented | `placeholder_foreign` |
 //! | the same in clear text | `placeholder_misplaced` | `placeholder_foreign` |
+//! | whole value of the slot of another part (a refresh token in `Authorization`) | `placeholder_misplaced` | `placeholder_foreign` |
 //! | part of the value of the declared slot | `placeholder_misplaced` | inert |
 //! | any authentication slot, another service | `placeholder_foreign` | `placeholder_foreign` |
 //! | anywhere else | inert, recorded | inert |
+//!
+//! A refresh token that is no placeholder at all is refused as foreign too: what comes back for it would be kept as the
+//! tokens of this session's log-in, and they would be somebody else's.
 
 use http::header::HeaderName;
 use model::canonical::Scheme as OriginScheme;
 use model::scheme::SchemeSpec;
 use model::sighting::{Holder, Place};
-use model::{CanonicalRequest, Code, CredentialName, Refusal, ServiceName, Sighting};
+use model::{CanonicalRequest, Code, CredentialName, Part, Refusal, ServiceName, Sighting};
 
 use super::index::{Entry, Index, SessionPlaceholders};
 use crate::scheme::{self, Slot, crumbs};
@@ -45,6 +49,8 @@ pub struct Sightings {
     pub list: Vec<Sighting>,
     /// Which of the service's schemes carries a placeholder that will be substituted, and for which credential.
     pub presented: Option<(usize, CredentialName)>,
+    /// What is opened in that credential's place; see [`Entry::minted`].
+    pub minted: Option<CredentialName>,
     /// Why the request must not leave.
     pub refusal: Option<Refusal>,
 }
@@ -65,6 +71,25 @@ impl Index {
         }
         sight.out
     }
+
+    /// Whole values of declared slots that stand for nothing now, with the part that each slot takes: they may be
+    /// placeholders of an earlier session, which a program has kept with its log-in.
+    #[must_use]
+    pub fn strangers(&self, look: Look<'_>) -> Vec<(Part, String)> {
+        let mut all = Vec::new();
+        for spec in look.schemes {
+            let value = scheme::of(spec).as_dyn().slot_value(look.request, look.body);
+            for whole in value.whole {
+                let strange = whole.len() >= model::bounds::NEEDLE_BYTES_MIN
+                    && reference(&whole).is_none()
+                    && self.held(whole.as_bytes()).is_none_or(|held| !held.is_live());
+                if strange {
+                    all.push((spec.part(), whole.into_owned()));
+                }
+            }
+        }
+        all
+    }
 }
 
 struct Sight<'a> {
@@ -84,8 +109,16 @@ impl<'a> Sight<'a> {
         }
         let mut rest: Vec<&[u8]> = value.part.iter().map(|part| &**part).collect();
         for whole in &value.whole {
-            if !self.whole(number, whole) {
-                rest.push(whole.as_bytes());
+            if self.whole(number, whole) {
+                continue;
+            }
+            rest.push(whole.as_bytes());
+            if spec.part() == Part::Refresh && !whole.is_empty() {
+                self.refuse(
+                    Code::PlaceholderForeign,
+                    "The refresh token is none that this session was given".to_owned(),
+                    "log in again through Valetkey, and refresh with what that gives",
+                );
             }
         }
         // Another scheme may read the same header whole; then this one's view of it says nothing.
@@ -108,7 +141,8 @@ impl<'a> Sight<'a> {
     /// A whole value of a declared slot; whether it is a placeholder or a reference.
     fn whole(&mut self, number: usize, text: &str) -> bool {
         if let Some(credential) = reference(text) {
-            let known = self.look.session.of(&credential).cloned();
+            let part = self.look.schemes.get(number).map_or(Part::Value, SchemeSpec::part);
+            let known = self.look.session.part_of(&credential, part).cloned();
             match known {
                 Some(entry) => self.own_in_slot(number, &entry),
                 None => self.refuse(
@@ -133,6 +167,14 @@ impl<'a> Sight<'a> {
             self.note(entry, Holder::Own, Place::ForeignSlot);
             return self.foreign(entry);
         }
+        if self.look.schemes.get(number).is_none_or(|spec| spec.part() != entry.part) {
+            self.note(entry, Holder::Own, Place::ForeignSlot);
+            return self.refuse(
+                Code::PlaceholderMisplaced,
+                format!("This placeholder of `{}` stands for another part of it than the slot takes", entry.credential),
+                "an access token authorises requests; a refresh token goes to the token endpoint alone",
+            );
+        }
         self.note(entry, Holder::Own, Place::Slot);
         if self.look.request.origin().scheme != OriginScheme::Https {
             return self.refuse(
@@ -143,6 +185,7 @@ impl<'a> Sight<'a> {
         }
         if self.out.presented.is_none() {
             self.out.presented = Some((number, entry.credential.clone()));
+            self.out.minted.clone_from(&entry.minted);
         }
     }
 
@@ -353,7 +396,7 @@ fn slot_of(spec: &SchemeSpec) -> Slot<'_> {
         SchemeSpec::Basic { .. } => Slot::Header("authorization"),
         SchemeSpec::Query { name } => Slot::Query(name),
         SchemeSpec::Cookie { name } => Slot::Cookie(name),
-        SchemeSpec::Body { field } => Slot::Body(field),
+        SchemeSpec::Body { field, .. } => Slot::Body(field),
     }
 }
 

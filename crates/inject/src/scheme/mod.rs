@@ -21,7 +21,7 @@ use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 use model::canonical::CanonicalRequest;
 use model::scheme::SchemeSpec;
-use secret::{Credential, Field, Material, Secret};
+use secret::{Credential, Material, Secret};
 use smallvec::SmallVec;
 use zeroize::Zeroizing;
 
@@ -112,12 +112,12 @@ list! {
         basic::Basic { username: username.as_deref(), value_as_username: *value_as_username };
     Query(query::Query) from SchemeSpec::Query { name } => query::Query { name };
     Cookie(cookie::Cookie) from SchemeSpec::Cookie { name } => cookie::Cookie { name };
-    Body(body::Field) from SchemeSpec::Body { field } => body::Field { field };
+    Body(body::Field) from SchemeSpec::Body { field, .. } => body::Field { field };
 }
 
 /// The value of a credential, checked: what would break the line it stands on is refused, never left out (row C37).
 fn printable(credential: &Credential) -> Result<&[u8], InjectError> {
-    let value = credential.material().field(Field::Value).map(Secret::expose).unwrap_or_default();
+    let value = credential.shown().map(Secret::expose).unwrap_or_default();
     if value.is_empty() {
         return Err(InjectError::Empty { name: credential.name().clone() });
     }
@@ -168,6 +168,11 @@ fn values<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = Result
 /// A query with one parameter's value replaced by the credential's name, for records.
 pub(crate) fn redact_query(text: &str, name: &str, credential: &str) -> String {
     query::put(text, name, credential.as_bytes()).to_string()
+}
+
+/// A text as it stands in a query or a form.
+pub(crate) fn escaped(text: &[u8]) -> Zeroizing<String> {
+    query::escape(text)
 }
 
 /// User and password of the coded part of a Basic header.

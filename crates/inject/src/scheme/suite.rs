@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 use model::CredentialName;
 use model::canonical::{CanonicalRequest, Host, Length, Origin, Scheme as Transport, clean};
-use model::scheme::SchemeSpec;
+use model::scheme::{Part, SchemeSpec};
 use secret::{Credential, Field, Lease, Material, Secret};
 
 use super::*;
@@ -56,7 +56,7 @@ fn cases(holder: &str) -> Vec<Case> {
     let case = |spec, target: &str, headers, body| Case { spec, target: target.to_owned(), headers, body };
     let form = || vec![("content-type", "application/x-www-form-urlencoded; charset=utf-8".to_owned())];
     let json = || vec![("content-type", "application/json".to_owned())];
-    let field = |field: &str| SchemeSpec::Body { field: field.to_owned() };
+    let field = |field: &str| SchemeSpec::Body { field: field.to_owned(), part: Part::Value };
     let basic = |username: Option<&str>, value_as_username| SchemeSpec::Basic {
         username: username.map(str::to_owned),
         value_as_username,
@@ -264,7 +264,7 @@ fn the_account_is_never_the_agents() {
 
 #[test]
 fn a_body_that_two_readers_would_read_differently_is_refused() {
-    let spec = SchemeSpec::Body { field: "/k".into() };
+    let spec = SchemeSpec::Body { field: "/k".into(), part: Part::Value };
     let headers = || vec![("content-type", "application/json".to_owned())];
     for bad in [r#"{"k":"a","k":"b"}"#, r#"{"k":"a"} {}"#, r#"{"j":1}"#, "", r#"["k"]"#, r#"{"k":"a","\u006b":"b"}"#] {
         let case = Case { spec: spec.clone(), target: "/".into(), headers: headers(), body: Some(bad.to_owned()) };

@@ -135,6 +135,11 @@ impl Finder {
         self.reach
     }
 
+    /// All forms.
+    pub fn forms(&self) -> &[Form] {
+        &self.forms
+    }
+
     /// One form.
     pub fn form(&self, index: u32) -> Option<&Form> {
         self.forms.get(index as usize)

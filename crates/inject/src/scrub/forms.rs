@@ -35,6 +35,7 @@ pub enum Encoding {
 }
 
 /// One string to search for.
+#[derive(Clone)]
 pub(crate) struct Form {
     /// The octets.
     pub bytes: Zeroizing<Box<[u8]>>,

@@ -99,11 +99,17 @@ pub(crate) fn add_material(material: &Material, tag: u32, forms: &mut Vec<Form>)
     }
 }
 
-/// The header segment of a JWT is the same for everybody whom its issuer knows; only what follows is searched.
+/// Header and claims of a JWT stand in its placeholder too, where programs read them; without its signature it opens
+/// nothing. So the signature alone is searched, where there is one that cannot be guessed.
 fn private_part(secret: &[u8]) -> &[u8] {
     let mut dots = memchr::memchr_iter(b'.', secret);
     match (secret.starts_with(b"eyJ"), dots.next(), dots.next(), dots.next()) {
-        (true, Some(first), Some(_), None) => secret.get(first + 1..).unwrap_or(secret),
+        (true, Some(first), Some(second), None) => {
+            let after = |dot: usize| secret.get(dot + 1..).unwrap_or(secret);
+            // Base64 of the least that a placeholder is made for.
+            let signed = after(second).len() >= (shape::SHAPED_BYTES_MIN * 4).div_ceil(3);
+            if signed { after(second) } else { after(first) }
+        }
         _ => secret,
     }
 }
@@ -149,6 +155,12 @@ pub struct NeedlesBuilder {
 }
 
 impl NeedlesBuilder {
+    /// Goes on from these.
+    #[must_use]
+    pub fn of(needles: &Needles) -> Self {
+        Self { forms: needles.finder.forms().to_vec() }
+    }
+
     /// Takes one credential's secrets.
     pub fn add(&mut self, material: &Material) {
         let mut own = Vec::new();

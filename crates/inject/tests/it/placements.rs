@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use inject::{Entry, Index, Look, SessionPlaceholders, Sightings};
 use model::canonical::Scheme;
 use model::sighting::{Holder, Place};
-use model::{AgentName, Code, CredentialName, SchemeSpec, ServiceName, SessionId};
+use model::{AgentName, Code, CredentialName, Part, SchemeSpec, ServiceName, SessionId};
 
 use crate::{bearer, noise, request};
 
@@ -26,6 +26,8 @@ fn entry(text: &str, name: &str, service: &str, session: u128, agent: &str) -> E
         service: Some(ServiceName::new(service).expect("name")),
         session: SessionId::from_bits(session),
         agent: AgentName::new(agent).expect("name"),
+        part: Part::Value,
+        minted: None,
     }
 }
 
@@ -111,14 +113,14 @@ fn in_its_slot_it_is_presented() {
         (0, SchemeSpec::Query { name: "k".into() }, &*format!("/?k=%67{}", &OWN[1..]), vec![], ""),
         (
             0,
-            SchemeSpec::Body { field: "k".into() },
+            SchemeSpec::Body { field: "k".into(), part: Part::Value },
             "/",
             vec![("content-type", "application/x-www-form-urlencoded")],
             &*format!("k={OWN}"),
         ),
         (
             0,
-            SchemeSpec::Body { field: "/k".into() },
+            SchemeSpec::Body { field: "/k".into(), part: Part::Value },
             "/",
             vec![("content-type", "application/json")],
             &*format!("{{\"k\":\"{OWN}\"}}"),
@@ -323,4 +325,48 @@ fn the_index_is_bounded() {
     assert!(index.find(b"00000002-00000001-abcdefgh").is_none(), "the oldest dead are forgotten");
     assert!(index.find(b"00000021-00000001-abcdefgh").is_some());
     assert!(index.open(SessionId::from_bits(900), &agent, many(1_000, 900)).is_ok());
+}
+
+#[test]
+fn each_part_of_a_log_in_has_a_slot_of_its_own() {
+    const ACCESS: &str = "sk-ant-oat01-aaaaBBBBccccDDDDeeeeFFFF";
+    const REFRESH: &str = "sk-ant-ort01-aaaaBBBBccccDDDDeeeeFFFF";
+    const MINTED: &str = "sk-ant-api03-aaaaBBBBccccDDDDeeeeFFFF";
+    let index = Index::new();
+    let bot = AgentName::new("bot").expect("name");
+    let of = |text, part| Entry { part, ..entry(text, "claude", "anthropic", 1, "bot") };
+    let first = index.open(SessionId::from_bits(1), &bot, vec![of(ACCESS, Part::Value)]).expect("room");
+    let minted = CredentialName::new("claude.1").expect("name");
+    let more = vec![
+        of(ACCESS, Part::Value),
+        of(REFRESH, Part::Refresh),
+        Entry { minted: Some(minted.clone()), ..of(MINTED, Part::Value) },
+    ];
+    let own = index.extend(&first, more).expect("room");
+    assert_eq!(own.entries().count(), 3, "a text that was there already is not added");
+    let world = World { index, own };
+    let slots = [bearer(), SchemeSpec::Body { field: "refresh_token".into(), part: Part::Refresh }];
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    let grant = |token: &str| format!("grant_type=refresh_token&refresh_token={token}");
+    let bare = |token: &str| format!("Bearer {token}");
+    for (authorization, body, presented, refused) in [
+        (bare(ACCESS), String::new(), Some(0), None),
+        (String::new(), grant(REFRESH), Some(1), None),
+        (String::new(), grant("vault://claude"), Some(1), None),
+        (bare(REFRESH), String::new(), None, Some(Code::PlaceholderMisplaced)),
+        (String::new(), grant(ACCESS), None, Some(Code::PlaceholderMisplaced)),
+        (String::new(), grant("somebody-elses-token"), None, Some(Code::PlaceholderForeign)),
+        (String::new(), grant(&format!("x{REFRESH}")), None, Some(Code::PlaceholderForeign)),
+        (bare(ACCESS), grant(REFRESH), Some(0), None),
+    ] {
+        let headers = [("authorization", authorization.as_str()), form];
+        let headers = if authorization.is_empty() { &headers[1..] } else { &headers[..] };
+        let seen = world.see(Scheme::Https, "/v1/oauth/token", headers, &body, ("anthropic", &slots));
+        let at = seen.presented.as_ref().map(|(at, _)| *at);
+        assert_eq!((at, code(&seen)), (presented, refused), "{authorization} {body}");
+    }
+    let headers = [("authorization", "Bearer sk-ant-api03-aaaaBBBBccccDDDDeeeeFFFF")];
+    let seen = world.see(Scheme::Https, "/v1/models", &headers, "", ("anthropic", &slots));
+    assert_eq!(seen.presented.map(|(_, name)| name.to_string()).as_deref(), Some("claude"));
+    assert_eq!(seen.minted, Some(minted));
 }

@@ -73,6 +73,9 @@ fn facts(rules: &[Rule]) -> AgentFacts {
 }
 
 /// Services and credentials as the decision needs them.
+/// The kind of credentials that log-ins fill.
+const LOGIN: &str = "oauth2";
+
 pub(crate) fn services(
     document: &Document,
     words: &Vocabulary,
@@ -89,7 +92,10 @@ pub(crate) fn services(
         if let Some(at) = &entry.service {
             match services.get_mut(&at.value) {
                 Some(service) => {
-                    service.credentials.push(name.clone());
+                    // Nobody chooses a log-in but its placeholder: there may be none yet.
+                    if entry.kind.as_ref().is_none_or(|kind| kind.value != LOGIN) {
+                        service.credentials.push(name.clone());
+                    }
                     facts.service = ServiceName::new(&at.value).ok();
                 }
                 None => problems.push(unknown(&entry.file, at, "service", words.services.keys())),

@@ -9,13 +9,13 @@ use super::{Diagnostic, Source, nearest};
 use crate::profile;
 
 /// Back ends that this version reads.
-const BACK_ENDS: [&str; 4] = ["builtin", "env", "file", "exec"];
+const BACK_ENDS: [&str; 5] = ["builtin", "env", "file", "exec", "login"];
 /// Back ends of a later version.
 const BACK_ENDS_LATER: [&str; 7] = ["hashicorp", "aws-sm", "gcp-sm", "azure-kv", "op", "keyring", "k8s"];
 /// Kinds of credential that this version knows.
-const KINDS: [&str; 2] = ["token", "basic"];
+const KINDS: [&str; 3] = ["token", "basic", "oauth2"];
 /// Kinds of a later version.
-const KINDS_LATER: [&str; 8] = ["oauth2", "github-app", "aws", "gcp", "azure", "mtls", "database", "ssh"];
+const KINDS_LATER: [&str; 7] = ["github-app", "aws", "gcp", "azure", "mtls", "database", "ssh"];
 
 struct Checker<'a> {
     source: &'a Source<'a>,
@@ -106,7 +106,7 @@ fn credential(entry: &CredentialEntry, document: &Document, checker: &mut Checke
     }
     if let Some(kind) = &entry.kind {
         if KINDS_LATER.contains(&kind.value.as_str()) {
-            checker.say(kind, format!("kind `{}` is not in this version; use token or basic", kind.value));
+            checker.say(kind, format!("kind `{}` is not in this version; use token, basic or oauth2", kind.value));
         } else if !KINDS.contains(&kind.value.as_str()) {
             checker.unknown(kind, "kind of credential", KINDS);
         }

@@ -63,10 +63,11 @@ impl Document {
     }
 
     /// Adds a credential that was found and not written, for its service. One of that name that was written stays.
-    pub fn add_credential(&mut self, name: &model::CredentialName, service: Option<&model::ServiceName>) {
+    pub fn add_credential(&mut self, name: &model::CredentialName, service: Option<&model::ServiceName>, kind: &str) {
         if self.credentials.get(name.as_str()).is_none() {
             let service = service.map(|service| At::nowhere(service.as_str().to_owned()));
-            let entry = CredentialEntry { service, ..CredentialEntry::default() };
+            let kind = Some(At::nowhere(kind.to_owned()));
+            let entry = CredentialEntry { service, kind, ..CredentialEntry::default() };
             self.credentials.0.push((At::nowhere(name.as_str().to_owned()), entry));
         }
     }

@@ -369,6 +369,7 @@ mod tests {
                 service: Some(name.clone()),
                 calls: smallvec::smallvec![call.clone()],
                 needs_body: false,
+                hands_out: false,
                 endpoint: Arc::from("/"),
                 path: Arc::from("/"),
                 bounds: model::call::ServiceBounds::default(),

@@ -173,6 +173,7 @@ pub fn asking(agent: &str, service: Option<&str>, calls: Vec<Call>) -> Asking {
             service: service.map(|name| ServiceName::new(name).expect("a name")),
             calls: calls.into(),
             needs_body: false,
+            hands_out: false,
             endpoint: Arc::from("/"),
             path: Arc::from("/"),
             bounds: ServiceBounds::default(),

@@ -171,7 +171,10 @@ impl Live {
         }
         let made = self.hooks.iter_mut().find_map(|hook| hook.made());
         let scrubbed = self.masked + self.hooks.iter().map(|hook| hook.masked()).sum::<u64>();
-        recorder.outcome(ResponseRecord { status: self.status, bytes: self.bytes, made, scrubbed }, cut);
+        recorder.outcome(
+            ResponseRecord { status: self.status, bytes: self.bytes, made, scrubbed, ..ResponseRecord::default() },
+            cut,
+        );
     }
 
     /// Whether authority ended; registers for waking only where the upstream keeps us waiting.

@@ -61,6 +61,8 @@ pub async fn credential_test(
         kind: summary.kind,
         always: true,
         variables: Vec::new(),
+        digest: None,
+        hollow: false,
     };
     let mut plan = Plan::make(&narrow, &[])?;
     plan.credentials = vec![held];

@@ -10,13 +10,13 @@ use anyhow::Context;
 use approval::WaitingRoom;
 use arc_swap::ArcSwap;
 use audit::Log;
-use model::bounds;
-use proxy::gateway::{InUse, Stopped};
+use model::{Part, Refusal, bounds};
+use proxy::gateway::{InUse, Stopped, Turns};
 use proxy::net::address::Own;
 use proxy::net::leaf::Authority;
 use proxy::net::pool::Pool;
 use proxy::net::tls::Trust;
-use proxy::session::{Later, SessionSource, Sessions};
+use proxy::session::{Handed, Kept, Later, SessionSource, Sessions};
 use proxy::{Gateway, LiveSession, Worker, listen};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -90,6 +90,7 @@ pub fn start(opened: &Arc<Opened>, plan: Plan, log: Log, options: Options) -> an
         drain: CancellationToken::new(),
         identify_by_header: options.identify_by_header,
         in_use: InUse::default(),
+        turns: Turns::default(),
         bodies: proxy::Budget::of(bounds::BODIES_HELD_BYTES_MAX),
         connections: AtomicUsize::new(0),
     });
@@ -106,6 +107,14 @@ struct Source(Arc<Maker>);
 impl SessionSource for Source {
     fn load<'a>(&'a self, token: &'a str) -> Later<'a, Option<Arc<LiveSession>>> {
         self.0.load(token)
+    }
+
+    fn adopt<'a>(&'a self, live: &'a Arc<LiveSession>, part: Part, text: &'a str) -> Later<'a, ()> {
+        self.0.adopt(live, part, text)
+    }
+
+    fn keep<'a>(&'a self, live: &'a Arc<LiveSession>, handed: Handed) -> Later<'a, Result<Kept, Refusal>> {
+        self.0.keep(live, handed)
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Start reading at [`run`] for one agent, [`serve`] for many.
 
+mod captured;
 mod client;
 mod credential_test;
 mod demo;

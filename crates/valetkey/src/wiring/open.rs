@@ -57,6 +57,23 @@ impl Opened {
             .context("the audit log cannot be opened")
     }
 
+    /// Marks log-ins whose file holds what some session was given instead of tokens.
+    ///
+    /// # Errors
+    /// The store.
+    pub async fn tell_hollow(&self, credentials: &mut [Held]) -> anyhow::Result<()> {
+        for held in credentials {
+            let Some(digest) = &held.digest else { continue };
+            if self.store.placeholders().find(&self.tenant, digest).await?.is_some() {
+                // What it stands for lies in the built-in vault, under this name or beneath it.
+                held.from = None;
+                let row = self.store.credentials().get(&self.tenant, &held.name).await?;
+                held.hollow = row.is_some_and(|row| row.source.is_some());
+            }
+        }
+        Ok(())
+    }
+
     /// Tells the vault of credentials that a configuration or the environment names; values stay where they are.
     ///
     /// # Errors

@@ -34,7 +34,21 @@ pub struct Held {
     pub always: bool,
     /// Variables of the agent's environment that hold its placeholder.
     pub variables: Vec<String>,
+    /// SHA-256 of what its file holds, where that is a log-in.
+    pub digest: Option<Digest>,
+    /// Its file holds placeholders: the agent logged in behind us and wrote them there itself.
+    pub hollow: bool,
 }
+
+impl Held {
+    /// Whether it is the tokens of a log-in, which may not have happened yet.
+    pub fn is_login(&self) -> bool {
+        self.kind == LOGIN
+    }
+}
+
+/// The kind of credentials that log-ins fill.
+pub const LOGIN: &str = "oauth2";
 
 /// Everything that one configuration says, ready to run.
 pub struct Plan {
@@ -91,8 +105,11 @@ impl Plan {
                 credentials.push(held.clone());
             }
         }
+        if guarded {
+            logins(&catalog, &mut credentials);
+        }
         for held in &credentials {
-            document.add_credential(&held.name, held.service.as_ref());
+            document.add_credential(&held.name, held.service.as_ref(), &held.kind);
         }
         let rules = Rules::compile(&document, &words).map_err(Faults)?;
         let names = document.agents.iter().filter_map(|(name, _)| AgentName::new(&name.value).ok());
@@ -170,9 +187,33 @@ fn declared(document: &Document, catalog: &Catalog) -> anyhow::Result<Vec<Held>>
             kind: entry.kind.as_ref().map_or_else(|| "token".to_owned(), |kind| kind.value.clone()),
             always: entry.inject.as_ref().is_some_and(|inject| inject.value == Inject::Always),
             variables,
+            digest: None,
+            hollow: false,
         });
     }
     Ok(all)
+}
+
+/// Where nobody declares credentials, every service that one can log in to has one that a log-in fills.
+fn logins(catalog: &Catalog, credentials: &mut Vec<Held>) {
+    for service in catalog.services().filter(|service| service.takes_logins()) {
+        let own = |held: &Held| held.is_login() && held.service.as_ref() == Some(service.name());
+        let name = CredentialName::new(&format!("{}-login", service.name()));
+        let Some(name) = name.ok().filter(|name| !credentials.iter().any(|held| own(held) || held.name == *name))
+        else {
+            continue;
+        };
+        credentials.push(Held {
+            name,
+            service: Some(service.name().clone()),
+            from: None,
+            kind: LOGIN.to_owned(),
+            always: false,
+            variables: Vec::new(),
+            digest: None,
+            hollow: false,
+        });
+    }
 }
 
 fn upstreams(document: &Document, sources: &Sources) -> anyhow::Result<Vec<(Host, u16, Upstream)>> {

@@ -59,7 +59,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// The configuration is wrong or the home cannot be used. Nothing was started then.
 pub async fn run(ambient: &Ambient, wanted: Run) -> anyhow::Result<u8> {
     let wanted = &wanted;
-    let (plan, sources, discovery) = plan_for(ambient, wanted)?;
+    let (mut plan, sources, discovery) = plan_for(ambient, wanted)?;
     let ambient = discovery.ambient.clone();
     let terminal = Terminal::of_process();
     let raised = walls::raise(&ambient, (wanted.isolate, &wanted.reach), (terminal.is_some(), ports(&plan)))?;
@@ -69,6 +69,7 @@ pub async fn run(ambient: &Ambient, wanted: Run) -> anyhow::Result<u8> {
     let (walls, doors) = raised.map_or_else(|| (None, Doors::default()), |(walls, doors)| (Some(walls), doors));
     let said = said(&plan, sources.as_ref());
     let opened = open::open(&ambient).await?;
+    opened.tell_hollow(&mut plan.credentials).await?;
     opened.declare(&plan.credentials).await?;
     let now = opened.clock.now();
     let name = AuthorityName { name: "Valetkey session".to_owned(), domains: Vec::new() };
@@ -153,6 +154,8 @@ fn held(found: &Found) -> Held {
         kind: found.kind.clone(),
         always: found.always,
         variables: found.variables.clone(),
+        digest: found.digest,
+        hollow: false,
     }
 }
 

@@ -11,11 +11,14 @@ use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use inject::{Entry, KnownBuilder, NeedlesBuilder};
-use model::{AgentName, CredentialName, Digest, Session, SessionId, Tenant, UserName, bounds};
+use model::{
+    AgentName, CredentialName, Digest, Part, Refusal, ServiceName, Session, SessionId, Tenant, UserName, bounds,
+};
 use parking_lot::RwLock;
 use policy::Upkeep;
-use proxy::session::{Guarded, Later, SessionSource};
+use proxy::session::{Guarded, Handed, Holdings, Kept, Later, SessionSource};
 use proxy::{Gateway, LiveSession};
+use secret::Field;
 
 use super::open::Opened;
 use super::plan::{Held, Rest};
@@ -45,15 +48,22 @@ pub struct Begun {
 
 /// Begins sessions, and finds those that other processes began.
 pub struct Maker {
-    opened: Arc<Opened>,
-    rest: RwLock<Rest>,
-    gateway: RwLock<Weak<Gateway>>,
+    pub(super) opened: Arc<Opened>,
+    pub(super) rest: RwLock<Rest>,
+    pub(super) gateway: RwLock<Weak<Gateway>>,
+    /// Held while something is captured: holdings are read, added to and swapped.
+    pub(super) keeping: tokio::sync::Mutex<()>,
 }
 
 impl Maker {
     /// For one home and one configuration.
     pub fn new(opened: Arc<Opened>, rest: Rest) -> Arc<Self> {
-        Arc::new(Self { opened, rest: RwLock::new(rest), gateway: RwLock::new(Weak::new()) })
+        Arc::new(Self {
+            opened,
+            rest: RwLock::new(rest),
+            gateway: RwLock::new(Weak::new()),
+            keeping: tokio::sync::Mutex::default(),
+        })
     }
 
     /// The gateway whose index learns the placeholders.
@@ -104,7 +114,7 @@ impl Maker {
         self.opened.store.sessions().insert(&session, &digest).await?;
         self.opened.store.agents().seen(&session.tenant, &session.agent, now).await?;
         let (tenant, id) = (session.tenant.clone(), session.id);
-        let (live, placeholders) = match self.enliven(session, &token, &rest).await {
+        let (live, placeholders) = match self.enliven(session, (&token, false), &rest).await {
             Ok(alive) => alive,
             Err(error) => {
                 // Nobody will use it; it would be listed as live until its time is over.
@@ -118,73 +128,101 @@ impl Maker {
         Ok(Begun { live, token, placeholders })
     }
 
-    /// Makes a stored session serveable here: the same placeholders as in the process that began it.
+    /// Makes a stored session serveable here: the same placeholders as in the process that began it. One that was `found`
+    /// may have been given more there.
     async fn enliven(
         &self,
         session: Session,
-        token: &str,
+        (token, found): (&str, bool),
         rest: &Rest,
     ) -> anyhow::Result<(Arc<LiveSession>, BTreeMap<String, String>)> {
-        let upkeep = Upkeep::of(session.tenant.clone(), "session start");
-        let mut entries = Vec::new();
+        let key = hmac::Key::new(hmac::HMAC_SHA256, token.as_bytes());
         let mut variables = BTreeMap::new();
-        let mut known = KnownBuilder::default();
-        let mut needles = NeedlesBuilder::default();
+        let mut gathering = Gathering::default();
         let held: Vec<&Held> = rest.held_by(&session.agent);
+        let mut logins = found;
         for held in &held {
-            let key = hmac::Key::new(hmac::HMAC_SHA256, token.as_bytes());
-            let mut made = None;
-            let (agent, name) = (session.agent.clone(), held.name.clone());
-            self.opened
-                .vault
-                .with_material(&upkeep, &held.name, &mut |_, _, material| {
-                    known.add(&name, material);
-                    needles.add(material);
-                    made = placeholder(&key, &agent, &name, material);
-                })
-                .await
-                .map_err(|error| anyhow::anyhow!("credential `{}` cannot be used: {error}", held.name))?;
-            let Some(text) = made else { anyhow::bail!("credential `{}` has no value", held.name) };
-            for variable in &held.variables {
-                variables.insert(variable.clone(), text.clone());
+            if held.hollow {
+                logins = true;
+                continue;
             }
-            self.remember(&session, held, &text).await?;
-            entries.push(Entry {
-                text: text.as_str().into(),
-                credential: held.name.clone(),
-                service: held.service.clone(),
-                session: session.id,
-                agent: session.agent.clone(),
-            });
+            let whose = Whose { session: &session, key: &key, credential: &held.name, minted: None };
+            let made = match self.gather(&whose, held.service.as_ref(), &mut gathering).await {
+                Ok(made) => made,
+                // Nobody has logged in yet; the first log-in fills it.
+                Err(error) if held.is_login() && error.is_absent() => continue,
+                Err(error) => anyhow::bail!("credential `{}` cannot be used: {error}", held.name),
+            };
+            logins |= held.is_login();
+            let value = made.iter().find(|(part, _)| *part == Part::Value);
+            let Some((_, text)) = value else { anyhow::bail!("credential `{}` has no value", held.name) };
+            for variable in &held.variables {
+                variables.insert(variable.clone(), text.to_string());
+            }
         }
         let always = held.iter().filter(|held| held.always).map(|held| held.name.clone()).collect();
         let gateway = self.gateway.read().upgrade().context("the gateway has stopped")?;
+        let Gathering { entries, known, needles } = gathering;
+        self.remember(&session, &entries).await?;
+        let services = services_of(&entries, Vec::new());
         let placeholders = gateway.index.open(session.id, &session.agent, entries)?;
-        let services = held.iter().filter_map(|held| held.service.clone()).collect();
         let guarded = Guarded { services, needles: needles.build() };
-        let known = known.build().map(Arc::new);
-        Ok((Arc::new(LiveSession::new(session, placeholders, always, (known, guarded))), variables))
+        let holdings = Holdings { placeholders, known: known.build().map(Arc::new), guarded, logins };
+        Ok((Arc::new(LiveSession::new(session, key, always, holdings)), variables))
+    }
+
+    /// Reads one credential and makes the placeholders of all its parts.
+    pub(super) async fn gather(
+        &self,
+        whose: &Whose<'_>,
+        service: Option<&ServiceName>,
+        into: &mut Gathering,
+    ) -> Result<Vec<(Part, Arc<str>)>, vault::VaultError> {
+        let Whose { session, key, credential, minted } = *whose;
+        let name = minted.unwrap_or(credential);
+        let upkeep = Upkeep::of(session.tenant.clone(), "placeholders of a session");
+        let mut made: Vec<(Part, Arc<str>)> = Vec::new();
+        let Gathering { entries, known, needles } = into;
+        let mut look = |_: &CredentialName, _, material: &secret::Material| {
+            known.add(name, material);
+            needles.add(material);
+            for (part, field, words) in PARTS {
+                let text = material.field(field).map(|value| placeholder(key, (words, &session.agent, name), value));
+                made.extend(text.map(|text| (part, Arc::from(text))));
+            }
+        };
+        self.opened.vault.with_material(&upkeep, name, &mut look).await?;
+        entries.extend(made.iter().map(|(part, text)| Entry {
+            text: Arc::clone(text),
+            credential: credential.clone(),
+            service: service.cloned(),
+            session: session.id,
+            agent: session.agent.clone(),
+            part: *part,
+            minted: minted.cloned(),
+        }));
+        Ok(made)
     }
 
     /// For `whose`: only the digest of a placeholder is kept.
-    async fn remember(&self, session: &Session, held: &Held, text: &str) -> anyhow::Result<()> {
-        let row = store::PlaceholderRow {
+    pub(super) async fn remember(&self, session: &Session, entries: &[Entry]) -> Result<(), store::StoreError> {
+        let row = |entry: &Entry| store::PlaceholderRow {
             tenant: session.tenant.clone(),
-            digest: token_digest(text),
+            digest: token_digest(&entry.text),
             session: session.id,
             agent: session.agent.clone(),
-            credential: held.name.clone(),
-            service: held.service.clone(),
+            credential: entry.minted.as_ref().unwrap_or(&entry.credential).clone(),
+            service: entry.service.clone(),
             issued: session.started,
         };
-        self.opened.store.placeholders().insert(&[row]).await?;
-        Ok(())
+        let rows: Vec<_> = entries.iter().map(row).collect();
+        self.opened.store.placeholders().insert(&rows).await
     }
 
     async fn find(&self, token: &str) -> Option<Arc<LiveSession>> {
         let session = self.opened.store.sessions().by_token(&token_digest(token)).await.ok()??;
         let rest = self.rest.read().clone();
-        match self.enliven(session, token, &rest).await {
+        match self.enliven(session, (token, true), &rest).await {
             Ok((live, _)) => Some(live),
             Err(error) => {
                 tracing::warn!(%error, "a session of another process cannot be served here");
@@ -198,6 +236,54 @@ impl SessionSource for Maker {
     fn load<'a>(&'a self, token: &'a str) -> Later<'a, Option<Arc<LiveSession>>> {
         Box::pin(self.find(token))
     }
+
+    fn adopt<'a>(&'a self, live: &'a Arc<LiveSession>, part: Part, text: &'a str) -> Later<'a, ()> {
+        Box::pin(super::captured::adopt(self, live, part, text))
+    }
+
+    fn keep<'a>(&'a self, live: &'a Arc<LiveSession>, handed: Handed) -> Later<'a, Result<Kept, Refusal>> {
+        Box::pin(super::captured::keep(self, live, handed))
+    }
+}
+
+/// Parts of a credential, and the word that tells their placeholders apart.
+const PARTS: [(Part, Field, &str); 3] = [
+    (Part::Value, Field::Value, "placeholder"),
+    (Part::Refresh, Field::Refresh, "placeholder of a refresh token"),
+    (Part::Identity, Field::Identity, "placeholder of an ID token"),
+];
+
+/// For whom placeholders are made, and of what.
+pub struct Whose<'a> {
+    /// The session.
+    pub session: &'a Session,
+    /// From which they follow.
+    pub key: &'a hmac::Key,
+    /// The credential that policy knows.
+    pub credential: &'a CredentialName,
+    /// What was captured under it.
+    pub minted: Option<&'a CredentialName>,
+}
+
+/// What becomes a session's holdings.
+#[derive(Default)]
+pub struct Gathering {
+    /// Placeholders.
+    pub entries: Vec<Entry>,
+    /// Real secrets.
+    pub known: KnownBuilder,
+    /// The same, for answers.
+    pub needles: NeedlesBuilder,
+}
+
+/// Services whose answers may show what the session holds.
+pub(super) fn services_of(entries: &[Entry], mut known: Vec<ServiceName>) -> Vec<ServiceName> {
+    for service in entries.iter().filter_map(|entry| entry.service.as_ref()) {
+        if !known.contains(service) {
+            known.push(service.clone());
+        }
+    }
+    known
 }
 
 /// SHA-256 of a token or a placeholder.
@@ -211,15 +297,15 @@ pub fn token_digest(text: &str) -> Digest {
 /// programs remember approved keys by their end.
 fn placeholder(
     key: &hmac::Key,
-    agent: &AgentName,
-    name: &CredentialName,
-    material: &secret::Material,
-) -> Option<String> {
-    let value = material.field(secret::Field::Value)?;
+    (words, agent, name): (&'static str, &AgentName, &CredentialName),
+    value: &secret::Secret,
+) -> String {
     let suffix = hmac::Key::new(hmac::HMAC_SHA256, b"valetkey placeholder suffix");
-    let mut noise = stream(key, ["placeholder", name.as_str()]);
-    let mut suffix = stream(&suffix, [agent.as_str(), name.as_str()]);
-    Some(inject::mint(value, &mut noise, &mut suffix).text)
+    let mut noise = stream(key, [words, name.as_str()]);
+    // What ends alike would be told apart by its beginning alone.
+    let whose = if words == PARTS[0].2 { name.as_str().to_owned() } else { format!("{name} {words}") };
+    let mut suffix = stream(&suffix, [agent.as_str(), &whose]);
+    inject::mint(value, &mut noise, &mut suffix).text
 }
 
 /// An endless stream of octets from a key and two words: HMAC-SHA-256 in counter mode (NIST SP 800-108r1 4.1).

@@ -186,7 +186,7 @@ impl Walls {
             kept: said.kept,
             sockets: self.sockets,
             known: &|text| live.without_secrets(text),
-            own: &|value| live.placeholders.entries().any(|entry| *entry.text == *value),
+            own: &|value| live.holdings().placeholders.entries().any(|entry| *entry.text == *value),
         };
         Ok((self.isolated, surroundings(ambient, trust.bundle(), &wants)?))
     }

@@ -62,7 +62,7 @@ pub async fn watch(opened: Arc<Opened>, gateway: Arc<Gateway>) {
 /// Ends sessions; their placeholders are dead from now on.
 fn end_sessions(gateway: &Gateway, which: impl Fn(&LiveSession) -> bool) {
     for live in gateway.sessions.end(gateway.clock.now(), which) {
-        gateway.index.close(&live.placeholders);
+        gateway.index.close(&live.holdings().placeholders);
     }
 }
 

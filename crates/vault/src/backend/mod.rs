@@ -6,6 +6,7 @@ mod built_in;
 mod env;
 mod exec;
 mod file;
+pub(crate) mod login;
 
 use std::sync::Arc;
 
@@ -104,6 +105,7 @@ pub(crate) fn backends(ground: &Ground) -> Vec<Box<dyn Backend>> {
         Box::new(env::Env::new(ground)),
         Box::new(file::File::new(ground)),
         Box::new(exec::Exec::new(ground)),
+        Box::new(login::Login::new(ground)),
     ]
 }
 

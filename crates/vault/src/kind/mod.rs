@@ -7,28 +7,29 @@
 )]
 
 mod basic;
+pub(crate) mod oauth2;
 mod token;
 
-use model::bounds;
+use model::{Timestamp, bounds};
 use secret::{Material, Secret};
 
 /// Every kind.
-const KINDS: &[&dyn Kind] = &[&token::Token, &basic::Basic];
+const KINDS: &[&dyn Kind] = &[&token::Token, &basic::Basic, &oauth2::OAuth2];
 
 /// Kinds of the glossary that come later.
-const LATER: [&str; 8] = ["oauth2", "github-app", "aws", "gcp", "azure", "mtls", "database", "ssh"];
+const LATER: [&str; 7] = ["github-app", "aws", "gcp", "azure", "mtls", "database", "ssh"];
 
 /// Why a value cannot be a credential.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KindError {
     /// No such kind.
-    #[error("`{kind}` is not a kind of credential; use `token` or `basic`")]
+    #[error("`{kind}` is not a kind of credential; use `token`, `basic` or `oauth2`")]
     Unknown {
         /// As written.
         kind: String,
     },
     /// A kind of a later version.
-    #[error("the kind `{kind}` is not in this version; use `token` or `basic`")]
+    #[error("the kind `{kind}` is not in this version; use `token`, `basic` or `oauth2`")]
     NotYet {
         /// As written.
         kind: String,
@@ -64,6 +65,11 @@ pub(crate) trait Kind: Send + Sync {
 
     /// The parts of a value.
     fn material(&self, value: Secret) -> Result<Material, KindError>;
+
+    /// When a value ends, where it says so itself.
+    fn expires(&self, _value: &Secret) -> Option<Timestamp> {
+        None
+    }
 }
 
 /// The kind of this name.
@@ -78,6 +84,11 @@ pub(crate) fn named(kind: &str) -> Result<&'static dyn Kind, KindError> {
 pub(crate) fn material(kind: &str, value: Secret) -> Result<Material, KindError> {
     check(&value)?;
     named(kind)?.material(value)
+}
+
+/// When a value ends, where its kind says so.
+pub(crate) fn expires(kind: &str, value: &Secret) -> Option<Timestamp> {
+    named(kind).ok()?.expires(value)
 }
 
 /// What no kind allows.
@@ -129,6 +140,8 @@ mod tests {
             ("basic", b"ada:", true),
             ("basic", b"no colon", false),
             ("oauth2", b"x", false),
+            ("oauth2", b"{\"access_token\":\"x\"}", true),
+            ("aws", b"x", false),
             ("tokn", b"x", false),
         ] {
             assert_eq!(material(kind, Secret::new(value.to_vec())).is_ok(), good, "{kind} {}", value.len());

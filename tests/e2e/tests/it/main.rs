@@ -8,6 +8,7 @@ mod doctor;
 mod faults;
 mod guarded;
 mod hostile;
+mod logins;
 mod names;
 mod own_user;
 mod packaging;

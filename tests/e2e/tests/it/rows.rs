@@ -315,29 +315,70 @@ fn no_rule_but_its_own_reaches_what_mints() {
     }
 }
 
-/// Row E67: an SDK that refreshes with the placeholder refreshes nothing: the placeholder is text, the secret stays, and the
-/// record says where it was seen.
+/// Row E67: a refresh with anything but a refresh token that this session was given never leaves; the record says why.
 #[test]
-fn a_refresh_with_a_placeholder_is_inert_and_recorded() {
+fn a_refresh_with_a_foreign_placeholder_gets_nothing() {
     let upstream = minting(&Canary::new(603, "glpat-", 20));
-    let entry = "      - { service: gitlab, credential: gitlab-token, actions: [tokens/oauth], resources: [\"*\"], conditions: { approval: none } }\n";
-    let (house, token) = gitlab(&upstream, entry);
-    let form = "grant_type=refresh_token&refresh_token=$GITLAB_TOKEN";
-    let (status, _, _) = ask_gitlab(&house, ("/oauth/token", "application/x-www-form-urlencoded", form), false);
-    let arrived = upstream.journal().take();
-    assert_eq!((status, arrived.len(), arrived[0].count(&token.value())), (200, 1, 0));
-    let text = String::from_utf8_lossy(&arrived[0].body);
-    let placeholder = text.strip_prefix("grant_type=refresh_token&refresh_token=").unwrap();
-    assert!(placeholder.starts_with("glpat-"), "{text}");
+    let entry = "      - { service: gitlab, credential: gitlab-token, actions: [oauth/refresh], resources: [\"*\"] }\n";
+    let (house, _) = gitlab(&upstream, entry);
+    let form = "application/x-www-form-urlencoded";
+    for (kind, body, code) in [
+        (form, "grant_type=refresh_token&refresh_token=$GITLAB_TOKEN", "placeholder_misplaced"),
+        (form, "grant_type=refresh_token&refresh_token=glrt-0123456789abcdef", "placeholder_foreign"),
+        (form, "grant_type=refresh_token&refresh_token=vault://gitlab-token", "placeholder_foreign"),
+        (form, "refresh_token=glrt-0123456789abcdef&grant_type=refresh_token&refresh_token=x", "placeholder_foreign"),
+        ("text/plain", "grant_type=refresh_token&refresh_token=glrt-0123456789abcdef", "malformed"),
+    ] {
+        let (status, problem, _) = ask_gitlab(&house, ("/oauth/token", kind, body), false);
+        assert!((400..500).contains(&status) && problem["code"] == code, "{body}: {status} {problem}");
+    }
+    assert!(upstream.journal().is_empty(), "{:?}", upstream.journal().all());
     let events = records(&house);
-    let attempt = events.iter().find(|event| event["kind"] == "attempt").unwrap();
-    let sighting = &attempt["sightings"][0];
-    assert_eq!((sighting["place"].as_str(), sighting["holder"].as_str()), (Some("body"), Some("own")), "{attempt}");
-    assert_eq!(attempt["calls"][0]["action"], "tokens/oauth", "{attempt}");
-    assert!(attempt["credential"].is_null(), "{attempt}");
-    // No kind of this version refreshes by itself, and none says that it does.
-    let told = add(&gitlab(&upstream, entry).0, "refreshing", b"tok_abcdefgh", "--service gitlab --kind oauth2");
-    assert_ne!(told.code(), Some(0));
-    assert!(told.stderr.contains("not in this version"), "{}", told.stderr);
+    let first = events.iter().find(|event| event["kind"] == "refusal").unwrap();
+    let sighting = &first["sightings"][0];
+    assert_eq!(
+        (sighting["place"].as_str(), sighting["holder"].as_str()),
+        (Some("foreign_slot"), Some("own")),
+        "{first}"
+    );
+    assert_eq!(first["calls"][0]["action"], "oauth/refresh", "{first}");
+    house.assert_audit();
+}
+
+/// Row E66: what an allowed action mints goes into the vault; the agent gets a placeholder, which works like the real one
+/// for this session and is worthless elsewhere.
+#[test]
+fn what_is_minted_is_captured() {
+    let minted = Canary::new(604, "glpat-", 20);
+    let upstream = minting(&minted);
+    let entry = "      - { service: gitlab, credential: gitlab-token, actions: [read, tokens/create], resources: [\"*\"], conditions: { approval: none } }\n";
+    let (house, token) = gitlab(&upstream, entry);
+    let script = r#"set -e
+        curl -sS -X POST -H "PRIVATE-TOKEN: $GITLAB_TOKEN" -H 'Content-Type: application/json' --data-binary '{"name":"n"}' \
+            https://gitlab.com/api/v4/user/personal_access_tokens > minted
+        cat minted; echo
+        new=$(sed 's/.*"token":"\([^"]*\)".*/\1/' minted)
+        curl -sS -o /dev/null -w '%{http_code}\n' -H "PRIVATE-TOKEN: $new" https://gitlab.com/api/v4/user
+        curl -sS -o /dev/null -w '%{http_code}\n' -X POST -H "PRIVATE-TOKEN: $new" https://gitlab.com/api/v4/projects/1/issues"#;
+    let (output, _) = house.run("tester", &["sh", "-c", script]);
+    let output = output.expect_success("the agent");
+    let lines: Vec<&str> = output.stdout.lines().collect();
+    // The same rules hold for it as for what it was minted with.
+    assert_eq!(lines[1..], ["200", "403"], "{}", output.stdout);
+    let answer: Value = serde_json::from_str(lines[0]).unwrap();
+    let placeholder = answer["token"].as_str().unwrap();
+    assert!(placeholder.starts_with("glpat-") && placeholder.len() == minted.value().len(), "{answer}");
+    // The same value under other names is no way around.
+    minted.assert_absent("the agent's output", output.stdout.as_bytes());
+    let arrived = upstream.journal().take();
+    assert_eq!(arrived.len(), 2);
+    assert_eq!((arrived[0].count(&token.value()), arrived[0].count(&minted.value())), (1, 0));
+    assert_eq!((arrived[1].count(&token.value()), arrived[1].count(&minted.value())), (0, 1));
+    let events = records(&house);
+    let captured: Vec<&Value> =
+        events.iter().map(|event| &event["response"]["captured"][0]).filter(|it| !it.is_null()).collect();
+    assert_eq!(captured, [&json!({"name": "gitlab-token.1", "version": 1})]);
+    let log: String = events.iter().map(Value::to_string).collect();
+    minted.assert_absent("the audit log", log.as_bytes());
     house.assert_audit();
 }

@@ -4,10 +4,14 @@
 //! What is found in a file is masked in isolation, and open to the agent without it. Each such find therefore comes with a
 //! sentence that says so, for runs without walls.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use catalog::FileHint;
+use aws_lc_rs::digest::{SHA256, digest as sha};
+use catalog::{FileHint, LoginHint};
+use model::Digest;
 use model::canonical::{Host, Scheme};
+use serde_json::Value;
 
 use super::{Candidate, Search, formats, kind_of, looks};
 use crate::config::read_bounded;
@@ -18,11 +22,7 @@ const FILE_BYTES_MAX: usize = 1024 * 1024;
 impl Search<'_> {
     /// The file's text, where it is there and can be read.
     pub(super) fn text(&mut self, path: &str) -> Option<String> {
-        let place = match path.strip_prefix("~/") {
-            Some(rest) => self.ambient.user_home()?.join(rest),
-            None => self.ambient.folder().join(path),
-        };
-        match read_bounded(&self.moved(path).unwrap_or(place), FILE_BYTES_MAX) {
+        match read_bounded(&self.place(path)?, FILE_BYTES_MAX) {
             Ok(bytes) => String::from_utf8(bytes?).ok(),
             Err(error) => {
                 self.notes.push(format!("{error}; what it holds is not known to Valetkey"));
@@ -36,6 +36,52 @@ impl Search<'_> {
         let rest = path.strip_prefix("~/.config/")?;
         let base = PathBuf::from(self.ambient.var_os("XDG_CONFIG_HOME")?);
         base.is_absolute().then(|| base.join(rest))
+    }
+
+    fn place(&self, path: &str) -> Option<PathBuf> {
+        let place = match path.strip_prefix("~/") {
+            Some(rest) => self.ambient.user_home()?.join(rest),
+            None => self.ambient.folder().join(path),
+        };
+        Some(self.moved(path).unwrap_or(place))
+    }
+
+    /// Adds the log-in of a program. Its value stays in the file, where what is renewed is written back to.
+    fn login(&mut self, service: &str, hint: &FileHint, login: &LoginHint, text: &str) {
+        let (Some(service), Some(place)) = (self.catalog.service(service), self.place(&hint.path)) else { return };
+        let service = service.name().clone();
+        let tree = formats::tree(text).unwrap_or_default();
+        let value = tree.pointer(&hint.key).and_then(Value::as_str).filter(|value| !value.is_empty());
+        let (Some(value), Some(path)) = (value, place.to_str()) else { return };
+        let mut from = format!("login:{path}#value={},refresh={}", hint.key, login.refresh);
+        for (word, at) in
+            [("identity", &login.identity), ("expires_ms", &login.expires_ms), ("renewed", &login.renewed)]
+        {
+            if let Some(at) = at {
+                let _ = write!(from, ",{word}={at}");
+            }
+        }
+        let before = self.found.len();
+        self.add(Candidate {
+            name: &format!("{service}-login"),
+            service,
+            kind: "oauth2".to_owned(),
+            from,
+            value: value.into(),
+            place: hint.path.clone(),
+            variable: None,
+        });
+        if self.found.len() > before {
+            if let Some(found) = self.found.last_mut() {
+                let mut digest = [0u8; 32];
+                digest.copy_from_slice(sha(&SHA256, value.as_bytes()).as_ref());
+                found.digest = Some(Digest(digest));
+            }
+            self.notes.push(format!(
+                "{} holds a log-in and the agent can read it; log in again behind Valetkey, or start the agent where the file is not",
+                hint.path
+            ));
+        }
     }
 
     /// The service of a host.
@@ -94,6 +140,10 @@ fn hinted(search: &mut Search<'_>, service: &str, hint: &FileHint) {
         return;
     }
     let Some(text) = search.text(&hint.path) else { return };
+    if let Some(login) = &hint.login {
+        search.login(service, hint, login, &text);
+        return;
+    }
     let values: Vec<String> = match hint.format.as_str() {
         "json" | "yaml" => formats::tree(&text)
             .map(|tree| formats::at_path(&tree, &hint.key))
@@ -119,9 +169,9 @@ fn hinted(search: &mut Search<'_>, service: &str, hint: &FileHint) {
     }
 }
 
-/// Whether a dotted key is the one of a pattern with `*`.
+/// Whether a dotted key is the one of a pattern with `*`. Dots of a key's own are not told from others.
 fn fits(key: &str, pattern: &str) -> bool {
-    let (mut key, mut pattern) = (key.split('.'), pattern.split('.'));
+    let (mut key, mut pattern) = (key.split('.'), formats::steps(pattern));
     loop {
         match (key.next(), pattern.next()) {
             (None, None) => return true,

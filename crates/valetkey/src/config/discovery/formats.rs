@@ -86,10 +86,16 @@ pub(super) fn tree(text: &str) -> Option<Value> {
     serde_json::from_str(text).ok().or_else(|| serde_saphyr::from_str(text).ok())
 }
 
-/// Texts at a dotted path, where `*` stands for any key or element. The place of each is given with the path walked.
+/// The steps of a dotted path, or of a JSON pointer as service files write them (a host's name has dots of its own).
+pub(super) fn steps(path: &str) -> impl Iterator<Item = &str> {
+    let mark = if path.starts_with('/') { '/' } else { '.' };
+    path.split(mark).filter(|step| !step.is_empty())
+}
+
+/// Texts at such a path, where `*` stands for any key or element. The place of each is given with the path walked.
 pub(super) fn at_path(tree: &Value, path: &str) -> Vec<(String, String)> {
     let mut level: Vec<(String, &Value)> = vec![(String::new(), tree)];
-    for step in path.split('.').filter(|step| !step.is_empty()) {
+    for step in steps(path) {
         let mut next = Vec::new();
         for (walked, value) in level {
             let join = |key: &str| if walked.is_empty() { key.to_owned() } else { format!("{walked}.{key}") };
@@ -127,6 +133,8 @@ mod tests {
         assert_eq!(ini("[default]\naws_key = v\n; c = d\n"), pairs(&[("default.aws_key", "v")]));
         let hosts = tree("github.com:\n  oauth_token: gho_x\n  user: me\n").expect("yaml");
         assert_eq!(at_path(&hosts, "*.oauth_token"), pairs(&[("github.com.oauth_token", "gho_x")]));
+        let found = vec![("github.com.oauth_token".to_owned(), "gho_x".to_owned())];
+        assert_eq!(at_path(&hosts, "/github.com/oauth_token"), found);
         assert!(at_path(&hosts, "nowhere.*").is_empty());
         assert!(tree("[").is_none());
     }

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 
 use catalog::{Catalog, Service, ServiceFile};
-use model::{CredentialName, ServiceName};
+use model::{CredentialName, Digest, ServiceName};
 
 use super::Ambient;
 
@@ -46,6 +46,8 @@ pub struct Found {
     pub variables: Vec<String>,
     /// Where, for people: `GITHUB_TOKEN`, `~/.netrc`.
     pub place: String,
+    /// SHA-256 of a log-in's token: it may be a placeholder of ours.
+    pub digest: Option<Digest>,
 }
 
 /// A variable that the agent does not get.
@@ -224,7 +226,7 @@ impl Search<'_> {
         let Some(name) = self.free_name(name) else { return };
         self.values.push((value, self.found.len()));
         let variables = variable.map(str::to_owned).into_iter().collect();
-        self.found.push(Found { name, service, from, kind, always: false, variables, place });
+        self.found.push(Found { name, service, from, kind, always: false, variables, place, digest: None });
     }
 
     /// Keeps a value that was read from a file where the vault finds it; the reference to it.

@@ -116,3 +116,41 @@ fn files_are_found_and_their_values_stay_out_of_everything_said() {
     assert!(discovery.found.iter().all(|found| found.variables.is_empty()), "no variable is set that was not");
     assert!(discovery.found.iter().any(|found| found.place == "~/.netrc" && found.always));
 }
+
+#[test]
+fn log_ins_of_agents_stay_in_their_files() {
+    let room = Room::new();
+    room.write(
+        "home/.claude/.credentials.json",
+        r#"{"claudeAiOauth":{"accessToken":"sk-ant-oat01-0123456789abcdef","refreshToken":"sk-ant-ort01-0123456789abcdef"}}"#,
+    )
+    .write(
+        "home/.codex/auth.json",
+        r#"{"OPENAI_API_KEY":null,"tokens":{"access_token":"aaaa.bbbb.cccc","refresh_token":"rt_0123456789abcdef"}}"#,
+    )
+    .write("home/.config/gh/hosts.yml", &format!("github.com:\n    oauth_token: {GITHUB}\n    user: ada\n"));
+    let discovery = room.search(&[], &Flags::default()).expect("searched");
+    let home = room.folder.path().join("home");
+    for (service, file, places) in [
+        (
+            "anthropic",
+            ".claude/.credentials.json",
+            "value=/claudeAiOauth/accessToken,refresh=/claudeAiOauth/refreshToken,expires_ms=/claudeAiOauth/expiresAt",
+        ),
+        (
+            "openai",
+            ".codex/auth.json",
+            "value=/tokens/access_token,refresh=/tokens/refresh_token,identity=/tokens/id_token,renewed=/last_refresh",
+        ),
+    ] {
+        let found = by_service(&discovery, service);
+        assert_eq!(found.len(), 1, "{:?}", discovery.report());
+        assert_eq!((found[0].name.as_str(), found[0].kind.as_str()), (&*format!("{service}-login"), "oauth2"));
+        assert_eq!(found[0].from, format!("login:{}#{places}", home.join(file).display()));
+        assert!(vault::Reference::parse(&found[0].from).is_ok() && found[0].digest.is_some());
+    }
+    // GitHub's tokens do not end; the file is read once, as ever.
+    assert!(by_service(&discovery, "github").first().is_some_and(|found| found.from.starts_with("env:found/")));
+    let report = discovery.report().join("\n");
+    assert!(report.contains("log in again behind Valetkey") && !report.contains("0123456789abcdef"), "{report}");
+}
