@@ -1,5 +1,5 @@
-//! Every placeholder of the process, live or dead for a short time, by its text; and the own ones of a session, searched
-//! in what it sends.
+//! Every placeholder of the process, live or dead for a short time, by its text; and the own ones of a session. What
+//! searches them in what is sent is in [`super::watch`].
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use model::bounds::SESSION_PLACEHOLDERS_MAX;
 use model::{AgentName, CredentialName, ServiceName, SessionId};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use subtle::ConstantTimeEq;
 
+use super::watch::{Searched, SightScan, Watch};
 use crate::InjectError;
-use crate::known::finder_of;
-use crate::scrub::finder::{Finder, Hits};
+use crate::scrub::finder::Hits;
 
 /// Placeholders of all sessions at once: a thousand sessions with as many credentials as one may hold would not fit, a
 /// thousand with a hundred do. About 300 octets each.
@@ -81,6 +81,9 @@ pub struct Index {
     hasher: RandomState,
     shards: Vec<Shard>,
     order: RwLock<Order>,
+    watch: RwLock<Arc<Watch>>,
+    /// Held while the watch is made anew, so that two sessions that begin at once do not lose each other.
+    watching: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -100,7 +103,13 @@ impl Index {
     #[must_use]
     pub fn new() -> Self {
         let shards = (0..SHARDS).map(|_| RwLock::default()).collect();
-        Self { hasher: RandomState::new(), shards, order: RwLock::default() }
+        Self {
+            hasher: RandomState::new(),
+            shards,
+            order: RwLock::default(),
+            watch: RwLock::default(),
+            watching: Mutex::default(),
+        }
     }
 
     fn shard(&self, key: u64) -> Option<&Shard> {
@@ -134,13 +143,30 @@ impl Index {
                 shard.write().entry(key).or_default().push(Arc::clone(one));
             }
         }
-        Ok(SessionPlaceholders::new(session, agent.clone(), held))
+        let own = Arc::new(Searched::new(held));
+        if !own.is_empty() {
+            let _alone = self.watching.lock();
+            // Made outside of the lock that every request takes.
+            let next = self.watch().with(Arc::clone(&own));
+            *self.watch.write() = Arc::new(next);
+        }
+        Ok(SessionPlaceholders { session, agent: agent.clone(), own })
+    }
+
+    pub(crate) fn watch(&self) -> Arc<Watch> {
+        Arc::clone(&self.watch.read())
+    }
+
+    /// Begins to look for placeholders in a body that passes as it comes.
+    #[must_use]
+    pub fn sight_stream(&self, session: &SessionPlaceholders) -> SightScan {
+        SightScan::new(session, &self.watch())
     }
 
     /// The session is over: its placeholders are dead, recognised for a while, then forgotten.
     pub fn close(&self, session: &SessionPlaceholders) {
         let mut order = self.order.write();
-        for one in &session.own {
+        for one in session.own.held() {
             if one.live.swap(false, Relaxed) {
                 order.live = order.live.saturating_sub(1);
                 order.dead.push_back(Arc::clone(one));
@@ -178,16 +204,10 @@ impl Index {
 pub struct SessionPlaceholders {
     session: SessionId,
     agent: AgentName,
-    own: Vec<Arc<Held>>,
-    finder: Finder,
+    own: Arc<Searched>,
 }
 
 impl SessionPlaceholders {
-    fn new(session: SessionId, agent: AgentName, own: Vec<Arc<Held>>) -> Self {
-        let finder = finder_of((0u32..).zip(own.iter().map(|held| &*held.entry.text)));
-        Self { session, agent, own, finder }
-    }
-
     /// The session.
     #[must_use]
     pub const fn session(&self) -> SessionId {
@@ -202,7 +222,7 @@ impl SessionPlaceholders {
 
     /// What it holds.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.own.iter().map(|held| &held.entry)
+        self.own.held().iter().map(|held| &held.entry)
     }
 
     /// The placeholder of one credential.
@@ -211,15 +231,12 @@ impl SessionPlaceholders {
         self.entries().find(|entry| entry.credential == *credential)
     }
 
-    /// Numbers of the own placeholders in `text`, in any form, each as often as it is there.
+    pub(crate) const fn own(&self) -> &Arc<Searched> {
+        &self.own
+    }
+
+    /// The own placeholders in `text`, in any form, each as often as it is there.
     pub(crate) fn search(&self, text: &[u8], hits: &mut Hits, mut seen: impl FnMut(&Entry)) {
-        hits.clear();
-        self.finder.scan(text, hits);
-        for hit in hits.iter() {
-            let number = self.finder.form(hit.form).map_or(usize::MAX, |form| form.tag as usize);
-            if let Some(held) = self.own.get(number) {
-                seen(&held.entry);
-            }
-        }
+        self.own.search(text, hits, |held, _| seen(&held.entry));
     }
 }

@@ -15,6 +15,7 @@ mod echo;
 mod known;
 mod minting;
 mod placements;
+mod tripwires;
 
 use std::sync::Arc;
 
