@@ -13,4 +13,5 @@ mod rows;
 mod setting;
 mod sharing;
 mod talk;
+mod tripwires;
 mod tunnels;
