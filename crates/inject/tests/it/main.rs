@@ -12,6 +12,7 @@
 
 mod answers;
 mod echo;
+mod echo_oracle;
 mod known;
 mod minting;
 mod placements;
