@@ -6,6 +6,7 @@ mod clients;
 mod coverage;
 mod faults;
 mod guarded;
+mod hardening;
 mod names;
 mod placeholders;
 mod reliability;
