@@ -98,7 +98,7 @@ fn conditions() -> Vec<String> {
 
 /// What is wrong with the entries of `alerts:`.
 pub(crate) fn check(document: &Document, say: &mut dyn FnMut(&At<String>, String, Option<String>)) {
-    for entry in document.alerts.iter() {
+    for entry in &document.alerts {
         let (condition, action) = (&entry.value.condition, &entry.value.action);
         if rank(&condition.value).is_none() {
             let known = conditions();

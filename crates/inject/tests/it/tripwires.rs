@@ -97,7 +97,7 @@ fn every_encoding_in_every_place_is_ranked() {
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~%=".contains(&byte);
             let form =
                 form.bytes().map(|byte| if plain(byte) { char::from(byte).into() } else { format!("%{byte:02X}") });
-            let form = form.collect::<String>();
+            let form = form.collect::<Vec<String>>().concat();
             let query = world.see(&format!("/?q={form}"), &[], b"");
             assert_eq!(told(&query), [(*holder, &Place::Query, rank(&Place::Query))], "{holder:?} {name} {form}");
             count += 2;
@@ -117,7 +117,7 @@ fn on_a_door_it_is_refused_in_any_encoding() {
     let world = world();
     for (holder, text) in &world.all[1..] {
         let base64 = STANDARD.encode(format!("x-access-token:{text}"));
-        let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let hex = text.bytes().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
         for value in
             [format!("Bearer {text}"), format!("Basic {base64}"), format!("Bearer x{text}y"), format!("Bearer {hex}")]
         {
@@ -255,7 +255,9 @@ fn guesses_take_the_same_time() {
         let mut all: Vec<f64> = samples.concat();
         all.sort_by(f64::total_cmp);
         let most = all[all.len() * 8 / 10];
-        samples.iter_mut().for_each(|class| class.retain(|it| *it <= most));
+        for class in &mut samples {
+            class.retain(|it| *it <= most);
+        }
         worst.push(welch(&samples).abs());
         if worst.last().is_some_and(|t| *t < 4.5) {
             println!("80,000 guesses: t = {worst:.2?}");

@@ -135,7 +135,7 @@ fn secret_sentence(names: &[CredentialName]) -> String {
 }
 
 /// Ends the session here at once, and in the store as soon as may be.
-fn stop_session(gateway: &std::sync::Arc<Gateway>, live: &LiveSession) -> Refusal {
+fn stop_session(gateway: &Gateway, live: &LiveSession) -> Refusal {
     let (now, tenant, id) = (gateway.clock.now(), live.session.tenant.clone(), live.session.id);
     end(gateway, |known| known.session.id == id);
     live.end();
@@ -150,7 +150,7 @@ fn stop_session(gateway: &std::sync::Arc<Gateway>, live: &LiveSession) -> Refusa
 }
 
 /// Stops the agent here at once, and in the store as soon as may be; an operator lifts that.
-fn disable_agent(gateway: &std::sync::Arc<Gateway>, live: &LiveSession) -> Refusal {
+fn disable_agent(gateway: &Gateway, live: &LiveSession) -> Refusal {
     let (now, tenant, agent) = (gateway.clock.now(), live.session.tenant.clone(), live.session.agent.clone());
     gateway.stopped.rcu(|known| {
         let mut agents = known.agents.clone();

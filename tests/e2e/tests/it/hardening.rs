@@ -271,7 +271,7 @@ fn secrets_that_agents_send_are_in_no_record() {
     let secret = stage.house.secrets().next().unwrap().to_owned();
     let session = stage.house.session("a");
     let driver = Agent::of(&stage.gateway, &session);
-    let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let hex = secret.bytes().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
     for text in [&secret, &hex] {
         for (method, path, body) in [
             ("GET", format!("/x?key={text}"), String::new()),
@@ -300,7 +300,7 @@ fn heads_and_bodies_without_measure_are_refused() {
     let driver = stage.attacker();
     let auth = format!("Authorization: Bearer {}\r\n", driver.placeholder);
     let head = |target: &str, more: &str| format!("POST {target} HTTP/1.1\r\nHost: {HOST}\r\n{auth}{more}");
-    let many = (0..1_000).fold(String::new(), |out, at| out + &format!("X-{at}: 1\r\n"));
+    let many = (0..1_000).map(|at| format!("X-{at}: 1\r\n")).collect::<Vec<_>>().concat();
     let pairs = (0..20_000).map(|at| format!("a{at}=1")).collect::<Vec<_>>().join("&");
     let empty = "Content-Length: 0\r\n\r\n";
     let rows: Vec<(&str, String)> = vec![

@@ -154,6 +154,9 @@ fn an_alert_is_raised_once_and_ones_own_quotes_raise_none() {
     assert_eq!((count("expected"), count("low"), count("high"), ranks.len()), (5, 5, 5, 15));
 }
 
+/// A way to trip, and its name.
+type Trip<'t> = (&'t str, Box<dyn Fn(&Agent) -> (u16, String) + 't>);
+
 #[test]
 fn a_tripwire_stops_the_session_where_the_configuration_says_so() {
     let upstream = plain();
@@ -161,7 +164,6 @@ fn a_tripwire_stops_the_session_where_the_configuration_says_so() {
     let (house, gateway, canary) = alerted(&upstream, stop);
     let other = Agent::of(&gateway, &house.session("b"));
     let bystander = Agent::of(&gateway, &house.session("a"));
-    type Trip<'t> = (&'t str, Box<dyn Fn(&Agent) -> (u16, String) + 't>);
     let theirs = other.placeholder.clone();
     let trips: [Trip<'_>; 4] = [
         ("in a body", Box::new(|agent| ask(agent, "/notes", "", theirs.as_bytes()))),
@@ -296,7 +298,7 @@ const QUOTES: [&str; 12] = [
     "export TOKEN='P'; npm publish --//registry.npmjs.org/:_authToken=$TOKEN",
     "remote: https://x-access-token:P@github.com/acme/widget.git (push)",
     "data: {\"choices\":[{\"delta\":{\"content\":\"P\"}}]}\n\ndata: [DONE]\n",
-    "headers={'x-api-key': 'P', 'anthropic-version': '2023-06-01'}  # TODO: \"rotate\" \\ \u{2026}",
+    "headers={'x-api-key': 'P', 'anthropic-version': '2023-06-01'}  # note: \"rotate\" \\ \u{2026}",
     "<pre>&lt;token&gt;P&lt;/token&gt;</pre> & 100% of the \u{1f511} is P",
 ];
 
