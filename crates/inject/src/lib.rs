@@ -20,6 +20,7 @@ pub use known::{KnownBuilder, KnownScan, KnownSecrets};
 pub use placeholder::index::{Entry, Index, SessionPlaceholders};
 pub use placeholder::mint::{Minted, Noise, mint};
 pub use placeholder::sight::{Look, Sightings};
+pub use placeholder::watch::SightScan;
 pub use scheme::{Scheme, SlotValue};
 pub use scrub::{Frames, NeedleCache, Needles, NeedlesBuilder, Scrubber, scrub_headers};
 

@@ -35,5 +35,5 @@ pub use resource::Resource;
 pub use scheme::{Part, SchemeSpec};
 pub use sealed::Sealed;
 pub use session::Session;
-pub use sighting::Sighting;
+pub use sighting::{Rank, Sighting};
 pub use time::{Clock, Random, Timestamp};

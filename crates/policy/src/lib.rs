@@ -4,6 +4,7 @@
 //! while evaluating a rule denies. Start reading at [`decision`], then [`permit`]; then [`document`] (what was written)
 //! and [`rules`] (what runs).
 
+mod alert;
 mod compile;
 mod condition;
 pub mod decision;
@@ -17,6 +18,7 @@ pub mod rules;
 #[cfg(feature = "test-conditions")]
 mod test_conditions;
 
+pub use alert::{Alerts, Response};
 pub use decision::{ApprovalNeed, Conditions, Decision, Grant, Question, Subject, Unsatisfied};
 pub use document::{Diagnostic, Document, Note};
 pub use permit::{Bearer, Binding, Permit, Redeemed, StalePermit, Upkeep};

@@ -9,4 +9,4 @@ pub(crate) use answer::{AnswerBody, AnswerParts, CutError, Hook};
 pub use held::Budget;
 pub(crate) use held::Held;
 pub use out::OutBody;
-pub(crate) use out::{BodyFate, finish, read_whole};
+pub(crate) use out::{BodyFate, Search, finish, read_whole};

@@ -125,23 +125,25 @@ pub(crate) async fn classify(
     };
     let (mut classification, mut body) = judged;
     let search = |body: &JudgedBody| live.holdings().known.as_ref()?.find(&request, body.bytes().map(|bytes| &**bytes));
-    let mut leak = search(&body);
+    let (mut leak, mut rewritten) = (search(&body), None);
     if leak.is_some()
         && let Some(clean) = rewrite::rewrite(&snapshot, (&live, &mut trip), &request, (&classification, &body))
     {
         (classification, body, leak) = (clean.classification, clean.body, None);
-        trip.recorder.rewritten(clean.names);
+        rewritten = Some(clean.names);
     }
     if live.holdings().logins {
         adopt(worker, &snapshot, &live, &request, (&classification, body.bytes())).await;
     }
     let sightings = sight(worker, &snapshot, &live, &request, (&classification, body.bytes()));
     let Sightings { list, presented, minted, refusal } = sightings;
-    trip.recorder.classified(&classification, list);
+    trip.recorder.classified(&classification);
     if leak.is_some() {
         trip.recorder.mask();
     }
-    if let Some(refusal) = refusal.or_else(|| leak.map(|name| leaked(&name))) {
+    let stopped = rewritten.and_then(|names| trip.recorder.rewritten(names));
+    let stopped = trip.recorder.sighted(list).or(stopped);
+    if let Some(refusal) = refusal.or_else(|| leak.map(|name| leaked(&name))).or(stopped) {
         return Err(trip.refuse(refusal));
     }
     let who = Who { live, place };

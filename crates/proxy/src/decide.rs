@@ -140,6 +140,10 @@ async fn ask(worker: &Arc<Worker>, classified: &mut Classified, need: ApprovalNe
         classified.trip.recorder.mask();
         return Err(leaked(&name));
     }
+    let seen = bytes.map(|bytes| worker.gateway.index.sight_stream(&live.holdings().placeholders).push(bytes));
+    if let Some(refusal) = classified.trip.recorder.sighted(seen.unwrap_or_default()) {
+        return Err(refusal);
+    }
     let rule = need.rule.clone();
     let question = question(classified, need);
     let ended = classified.who.live.cancelled().clone();

@@ -18,11 +18,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::accepted::Trip;
 use crate::arm::{Judged, Ready};
-use crate::body::{BodyFate, OutBody};
+use crate::body::{BodyFate, OutBody, Search};
 use crate::classify::{Who, leaked};
 use crate::exchange::Refused;
 use crate::gate::Gate;
-use crate::gateway::Worker;
+use crate::gateway::{Snapshot, Worker};
 use crate::identify::ended;
 use crate::net::dial::DialError;
 use crate::net::pool::{PoolKey, Pooled, SendError};
@@ -57,7 +57,8 @@ pub(crate) async fn forward(worker: &Arc<Worker>, mut ready: Ready) -> Result<An
         origin: armed.origin().clone(),
     };
     let origin = armed.origin().clone();
-    let (request, needles) = request_of(armed, &who, (stream, &judged, fate.as_ref()), upgrade.is_some());
+    let search = search(worker, &snapshot, &who, stream.is_some());
+    let (request, needles) = request_of(armed, &who, (stream, &judged, fate.as_ref(), search), upgrade.is_some());
     let sent = if let Err(refusal) =
         still_alive(worker, &who, cut.as_ref()).and_then(|()| spend(worker, permit, &judged, attempt))
     {
@@ -76,6 +77,8 @@ pub(crate) async fn forward(worker: &Arc<Worker>, mut ready: Ready) -> Result<An
                 Some(fate) => fate.leaked().map(leaked).or_else(|| fate.broken().cloned()).unwrap_or(refusal),
                 None => refusal,
             };
+            let seen = fate.as_ref().map(|fate| fate.take_sighted()).unwrap_or_default();
+            let refusal = trip.recorder.sighted(seen).unwrap_or(refusal);
             let unsent = [Code::UpstreamUnreachable, Code::BlockedAddress, Code::UpstreamUntrusted];
             if unsent.contains(&refusal.code) {
                 trip.recorder.nothing_sent();
@@ -85,7 +88,19 @@ pub(crate) async fn forward(worker: &Arc<Worker>, mut ready: Ready) -> Result<An
     }
 }
 
-type Passing<'a> = (Option<Incoming>, &'a Judged, Option<&'a Arc<BodyFate>>);
+type Passing<'a> = (Option<Incoming>, &'a Judged, Option<&'a Arc<BodyFate>>, Search);
+
+/// What a body that streams is searched for; nothing where there is none.
+fn search(worker: &Worker, snapshot: &Snapshot, who: &Who, streams: bool) -> Search {
+    if !streams {
+        return Search::default();
+    }
+    Search {
+        known: who.live.known().as_ref().map(inject::KnownSecrets::scan),
+        sight: Some(worker.gateway.index.sight_stream(&who.live.holdings().placeholders)),
+        stops_from: snapshot.rules.stops_from(),
+    }
+}
 
 /// The request as it is sent, and what must not come back.
 fn request_of(
@@ -96,9 +111,8 @@ fn request_of(
 ) -> (Request<OutBody>, Option<Arc<Needles>>) {
     let ArmedParts { method, target, mut headers, body, needles, .. } = armed.into_parts();
     let body = match passing {
-        (Some(stream), judged, Some(fate)) => {
-            let scan = who.live.holdings().known.as_ref().map(inject::KnownSecrets::scan);
-            OutBody::stream(stream, judged.bounds.body_bytes.unwrap_or(u64::MAX), scan, Arc::clone(fate))
+        (Some(stream), judged, Some(fate), search) => {
+            OutBody::stream(stream, judged.bounds.body_bytes.unwrap_or(u64::MAX), search, Arc::clone(fate))
         }
         _ => OutBody::whole(body),
     };

@@ -1,6 +1,8 @@
 //! Records: made when an exchange is accepted, travels with it, and writes "abandoned" if it is dropped unfinished, so
 //! that no exchange ends unrecorded, whatever happens to its future.
 
+mod alarm;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -127,20 +129,18 @@ impl Recorder {
     }
 
     /// Notes what it is.
-    pub(crate) fn classified(&mut self, classification: &Classification, sightings: Vec<model::Sighting>) {
+    pub(crate) fn classified(&mut self, classification: &Classification) {
         self.event.service.clone_from(&classification.service);
         self.event.calls = classification.calls.to_vec();
         self.class = classification.class();
-        if let (Some(live), false) = (&self.session, sightings.is_empty()) {
-            let tripwires = sightings.iter().filter(|seen| seen.is_tripwire()).count();
-            live.tally.tripwires.fetch_add(tripwires as u64, Relaxed);
-        }
-        self.event.sightings = sightings;
     }
 
-    /// Notes whose real values were replaced in the body before it was judged.
-    pub(crate) fn rewritten(&mut self, names: Vec<model::CredentialName>) {
+    /// Notes whose real values were replaced in the body before it was judged. The refusal where the session was stopped
+    /// for it.
+    pub(crate) fn rewritten(&mut self, names: Vec<model::CredentialName>) -> Option<Refusal> {
+        let stop = self.secret_sent(&names);
         self.event.rewritten = names;
+        stop
     }
 
     /// Notes the rules that allowed it.
@@ -220,6 +220,9 @@ impl Recorder {
             self.event.code = cut;
             self.said = None;
         }
+        if cut == Some(Code::SecretInRequest) {
+            let _ = self.secret_sent(&[]);
+        }
         if let Some(live) = &self.session {
             live.tally.allowed.fetch_add(1, Relaxed);
         }
@@ -229,6 +232,9 @@ impl Recorder {
     /// Writes that we answered instead of the upstream. A refusal before the attempt gives reserved limits back.
     pub(crate) fn refused(mut self, refusal: &Refusal, status: u16) {
         let sent = self.progress == Progress::Attempted;
+        if refusal.code == Code::SecretInRequest {
+            let _ = self.secret_sent(&[]);
+        }
         self.stamp(if sent { Kind::Outcome } else { Kind::Refusal });
         self.event.code = Some(refusal.code);
         self.event.decision = Some(if sent { Verdict::Allow } else { Verdict::Deny });

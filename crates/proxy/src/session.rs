@@ -1,6 +1,6 @@
 //! Live sessions: what the gateway knows of an agent at work, and how that ends at once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use aws_lc_rs::hmac;
 use inject::{KnownSecrets, Needles, SessionPlaceholders};
 use model::event::CredentialUse;
-use model::{CredentialName, Digest, Part, Refusal, ServiceName, Session, SessionId, Timestamp, bounds};
+use model::{CredentialName, Digest, Part, Rank, Refusal, ServiceName, Session, SessionId, Timestamp, bounds};
 use parking_lot::{Mutex, RwLock};
 use tokio_util::sync::CancellationToken;
 
@@ -55,6 +55,22 @@ impl Tally {
     }
 }
 
+/// Alerts that were raised for a session already, so many of each rank: what is seen in every request of a conversation is
+/// told once.
+#[derive(Debug, Default)]
+pub(crate) struct Alarms(Mutex<HashSet<(Rank, String)>>);
+
+/// Alerts of one rank and session. Beyond it there is no news, and a session may be stopped all the same.
+const ALERTS_PER_RANK_MAX: usize = 64;
+
+impl Alarms {
+    /// Whether this was not told yet; from now on it is.
+    pub(crate) fn is_new(&self, key: (Rank, String)) -> bool {
+        let mut told = self.0.lock();
+        told.iter().filter(|(rank, _)| *rank == key.0).count() < ALERTS_PER_RANK_MAX && told.insert(key)
+    }
+}
+
 /// What must not come back, and from where.
 #[derive(Default)]
 pub struct Guarded {
@@ -88,6 +104,8 @@ pub struct LiveSession {
     holdings: ArcSwap<Holdings>,
     /// Counts.
     pub tally: Tally,
+    /// Alerts that were raised.
+    pub(crate) alarms: Alarms,
     /// Its share of the memory for bodies that are judged.
     pub(crate) bodies: Budget,
     ended: AtomicBool,
@@ -114,6 +132,7 @@ impl LiveSession {
             key,
             holdings: ArcSwap::from_pointee(holdings),
             tally: Tally::default(),
+            alarms: Alarms::default(),
             bodies: Budget::of(bounds::BODIES_HELD_PER_SESSION_BYTES_MAX),
             ended: AtomicBool::new(false),
             open: AtomicUsize::new(0),

@@ -155,6 +155,7 @@ mod tests {
         ("D.jsonl", 46..=55),
         ("E.jsonl", 56..=67),
         ("F.jsonl", 68..=83),
+        ("J.jsonl", 116..=142),
     ];
 
     #[test]

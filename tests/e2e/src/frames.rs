@@ -17,7 +17,15 @@ pub enum Came {
     Closed,
 }
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+/// What a client begins with (RFC 9113 3.4), with empty settings behind it.
+#[must_use]
+pub fn preface() -> Vec<u8> {
+    [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &frame(4, 0, 0, &[])].concat()
+}
+
+/// One frame (RFC 9113 4.1).
+#[must_use]
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut out = (payload.len() as u32).to_be_bytes()[1..].to_vec();
     out.extend([kind, flags]);
     out.extend(stream.to_be_bytes());
@@ -26,7 +34,8 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 /// A header block of literals without indexing and without Huffman (RFC 7541 6.2.2).
-fn block(fields: &[(String, String)]) -> Vec<u8> {
+#[must_use]
+pub fn block(fields: &[(String, String)]) -> Vec<u8> {
     let mut out = Vec::new();
     for (name, value) in fields {
         out.push(0);
@@ -60,8 +69,7 @@ pub fn exchange(
     body: &[u8],
     trailers: &[(String, String)],
 ) -> io::Result<Came> {
-    let mut out = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-    out.extend(frame(4, 0, 0, &[]));
+    let mut out = preface();
     let last = body.is_empty() && trailers.is_empty();
     out.extend(frame(1, 4 | u8::from(last), 1, &block(fields)));
     if !body.is_empty() {

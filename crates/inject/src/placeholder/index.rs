@@ -1,5 +1,5 @@
-//! Every placeholder of the process, live or dead for a short time, by its text; and the own ones of a session, searched
-//! in what it sends.
+//! Every placeholder of the process, live or dead for a short time, by its text; and the own ones of a session. What
+//! searches them in what is sent is in [`super::watch`].
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use model::bounds::SESSION_PLACEHOLDERS_MAX;
 use model::{AgentName, CredentialName, Part, ServiceName, SessionId};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use subtle::ConstantTimeEq;
 
+use super::watch::{Searched, SightScan, Watch};
 use crate::InjectError;
-use crate::known::finder_of;
-use crate::scrub::finder::{Finder, Hits};
+use crate::scrub::finder::Hits;
 
 /// Placeholders of all sessions at once: a thousand sessions with as many credentials as one may hold would not fit, a
 /// thousand with a hundred do. About 300 octets each.
@@ -86,6 +86,9 @@ pub struct Index {
     hasher: RandomState,
     shards: Vec<Shard>,
     order: RwLock<Order>,
+    watch: RwLock<Arc<Watch>>,
+    /// Held while the watch is made anew, so that two sessions that begin at once do not lose each other.
+    watching: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -105,7 +108,13 @@ impl Index {
     #[must_use]
     pub fn new() -> Self {
         let shards = (0..SHARDS).map(|_| RwLock::default()).collect();
-        Self { hasher: RandomState::new(), shards, order: RwLock::default() }
+        Self {
+            hasher: RandomState::new(),
+            shards,
+            order: RwLock::default(),
+            watch: RwLock::default(),
+            watching: Mutex::default(),
+        }
     }
 
     fn shard(&self, key: u64) -> Option<&Shard> {
@@ -131,7 +140,8 @@ impl Index {
         }
         order.live += entries.len();
         drop(order);
-        Ok(SessionPlaceholders::new(session, agent.clone(), self.add(entries)))
+        let own = self.watched(&[], self.add(entries));
+        Ok(SessionPlaceholders { session, agent: agent.clone(), own })
     }
 
     /// The same session with what it was given since: what it held stays live, texts that it holds already are not
@@ -152,7 +162,7 @@ impl Index {
             }
         }
         let mut order = self.order.write();
-        if before.own.len() + fresh.len() > SESSION_PLACEHOLDERS_MAX {
+        if before.own.held().len() + fresh.len() > SESSION_PLACEHOLDERS_MAX {
             return Err(InjectError::TooMany { bound: SESSION_PLACEHOLDERS_MAX });
         }
         if order.live + fresh.len() > PLACEHOLDERS_MAX {
@@ -160,9 +170,8 @@ impl Index {
         }
         order.live += fresh.len();
         drop(order);
-        let mut own = before.own.clone();
-        own.extend(self.add(fresh));
-        Ok(SessionPlaceholders::new(before.session, before.agent.clone(), own))
+        let own = self.watched(before.own.held(), self.add(fresh));
+        Ok(SessionPlaceholders { session: before.session, agent: before.agent.clone(), own })
     }
 
     fn add(&self, entries: Vec<Entry>) -> Vec<Arc<Held>> {
@@ -177,10 +186,34 @@ impl Index {
         held
     }
 
+    /// Lets others' requests be searched for these too; what searches a session's own.
+    fn watched(&self, before: &[Arc<Held>], fresh: Vec<Arc<Held>>) -> Arc<Searched> {
+        let all: Vec<Arc<Held>> = before.iter().chain(&fresh).cloned().collect();
+        let own = Arc::new(Searched::new(all));
+        if !fresh.is_empty() {
+            let added = if before.is_empty() { Arc::clone(&own) } else { Arc::new(Searched::new(fresh)) };
+            let _alone = self.watching.lock();
+            // Made outside of the lock that every request takes.
+            let next = self.watch().with(added);
+            *self.watch.write() = Arc::new(next);
+        }
+        own
+    }
+
+    pub(crate) fn watch(&self) -> Arc<Watch> {
+        Arc::clone(&self.watch.read())
+    }
+
+    /// Begins to look for placeholders in a body that passes as it comes.
+    #[must_use]
+    pub fn sight_stream(&self, session: &SessionPlaceholders) -> SightScan {
+        SightScan::new(session, &self.watch())
+    }
+
     /// The session is over: its placeholders are dead, recognised for a while, then forgotten.
     pub fn close(&self, session: &SessionPlaceholders) {
         let mut order = self.order.write();
-        for one in &session.own {
+        for one in session.own.held() {
             if one.live.swap(false, Relaxed) {
                 order.live = order.live.saturating_sub(1);
                 order.dead.push_back(Arc::clone(one));
@@ -219,16 +252,10 @@ impl Index {
 pub struct SessionPlaceholders {
     session: SessionId,
     agent: AgentName,
-    own: Vec<Arc<Held>>,
-    finder: Finder,
+    own: Arc<Searched>,
 }
 
 impl SessionPlaceholders {
-    fn new(session: SessionId, agent: AgentName, own: Vec<Arc<Held>>) -> Self {
-        let finder = finder_of((0u32..).zip(own.iter().map(|held| &*held.entry.text)));
-        Self { session, agent, own, finder }
-    }
-
     /// The session.
     #[must_use]
     pub const fn session(&self) -> SessionId {
@@ -243,7 +270,7 @@ impl SessionPlaceholders {
 
     /// What it holds.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.own.iter().map(|held| &held.entry)
+        self.own.held().iter().map(|held| &held.entry)
     }
 
     /// The placeholder of one credential.
@@ -256,18 +283,20 @@ impl SessionPlaceholders {
     #[must_use]
     pub fn part_of(&self, credential: &CredentialName, part: Part) -> Option<&Entry> {
         let own = |entry: &&Entry| entry.part == part && entry.minted.is_none() && entry.credential == *credential;
-        self.own.iter().rev().map(|held| &held.entry).find(own)
+        self.own.held().iter().rev().map(|held| &held.entry).find(own)
     }
 
-    /// Numbers of the own placeholders in `text`, in any form, each as often as it is there.
+    /// Whether this text is one of them.
+    pub(crate) fn holds(&self, text: &str) -> bool {
+        self.entries().any(|entry| *entry.text == *text)
+    }
+
+    pub(crate) const fn own(&self) -> &Arc<Searched> {
+        &self.own
+    }
+
+    /// The own placeholders in `text`, in any form, each as often as it is there.
     pub(crate) fn search(&self, text: &[u8], hits: &mut Hits, mut seen: impl FnMut(&Entry)) {
-        hits.clear();
-        self.finder.scan(text, hits);
-        for hit in hits.iter() {
-            let number = self.finder.form(hit.form).map_or(usize::MAX, |form| form.tag as usize);
-            if let Some(held) = self.own.get(number) {
-                seen(&held.entry);
-            }
-        }
+        self.own.search(text, hits, |held, _| seen(&held.entry));
     }
 }

@@ -5,12 +5,16 @@
 //! | whole value of the declared slot, own service, TLS | presented | `placeholder_foreign` |
 //! | the same in clear text | `placeholder_misplaced` | `placeholder_foreign` |
 //! | whole value of the slot of another part (a refresh token in `Authorization`) | `placeholder_misplaced` | `placeholder_foreign` |
-//! | part of the value of the declared slot | `placeholder_misplaced` | inert |
+//! | part of the value of the declared slot | `placeholder_misplaced` | `placeholder_foreign` |
 //! | any authentication slot, another service | `placeholder_foreign` | `placeholder_foreign` |
-//! | anywhere else | inert, recorded | inert |
+//! | anywhere else | inert, recorded | inert, recorded |
 //!
 //! A refresh token that is no placeholder at all is refused as foreign too: what comes back for it would be kept as the
 //! tokens of this session's log-in, and they would be somebody else's.
+//!
+//! What is recorded has a [`Rank`](model::Rank). Others' are found in the same encodings as a session's own.
+
+use std::sync::Arc;
 
 use http::header::HeaderName;
 use model::canonical::Scheme as OriginScheme;
@@ -18,7 +22,8 @@ use model::scheme::SchemeSpec;
 use model::sighting::{Holder, Place};
 use model::{CanonicalRequest, Code, CredentialName, Part, Refusal, ServiceName, Sighting};
 
-use super::index::{Entry, Index, SessionPlaceholders};
+use super::index::{Entry, Held, Index, SessionPlaceholders};
+use super::watch::{Watch, holder, sighting};
 use crate::scheme::{self, Slot, crumbs};
 use crate::scrub::finder::Hits;
 
@@ -59,7 +64,8 @@ impl Index {
     /// Looks for placeholders in a request. Pure; about half a microsecond for a request with twenty headers.
     #[must_use]
     pub fn sight(&self, look: Look<'_>) -> Sightings {
-        let mut sight = Sight { index: self, look, out: Sightings::default(), hits: Hits::new() };
+        let watch = self.watch();
+        let mut sight = Sight { index: self, watch, look, out: Sightings::default(), hits: Hits::new() };
         for (number, spec) in look.schemes.iter().enumerate() {
             sight.slot(number, spec);
         }
@@ -94,6 +100,7 @@ impl Index {
 
 struct Sight<'a> {
     index: &'a Index,
+    watch: Arc<Watch>,
     look: Look<'a>,
     out: Sightings,
     hits: Hits,
@@ -157,7 +164,7 @@ impl<'a> Sight<'a> {
         if held.entry.session == self.look.session.session() && held.is_live() {
             self.own_in_slot(number, &held.entry);
         } else {
-            self.others(&held.entry, held.is_live(), Place::ForeignSlot);
+            self.others(&held, Place::ForeignSlot);
         }
         true
     }
@@ -214,6 +221,7 @@ impl<'a> Sight<'a> {
         }
         if !shared {
             self.tokens(text);
+            self.others_in(text, &Place::SlotPart);
         }
     }
 
@@ -232,7 +240,9 @@ impl<'a> Sight<'a> {
             if is_authentication(name) {
                 self.authentication(name, bytes);
             } else {
-                self.inert(bytes, |_| Place::Header(name.as_str().to_owned()));
+                let place = Place::Header(name.as_str().to_owned());
+                self.inert(bytes, |_| place.clone());
+                self.others_in(bytes, &place);
             }
         }
     }
@@ -266,6 +276,7 @@ impl<'a> Sight<'a> {
         if foreign.is_empty() {
             self.tokens(bytes);
         }
+        self.others_in(bytes, &Place::ForeignSlot);
     }
 
     /// Placeholders of others, whole among the words of an authentication header (a Basic pair is undone).
@@ -276,7 +287,7 @@ impl<'a> Sight<'a> {
         {
             if let Some(held) = self.index.held(word.as_bytes()) {
                 if held.entry.session != self.look.session.session() {
-                    self.others(&held.entry, held.is_live(), Place::ForeignSlot);
+                    self.others(&held, Place::ForeignSlot);
                 }
                 continue;
             }
@@ -285,8 +296,29 @@ impl<'a> Sight<'a> {
                 if let Some(held) = self.index.held(half.as_bytes())
                     && held.entry.session != self.look.session.session()
                 {
-                    self.others(&held.entry, held.is_live(), Place::ForeignSlot);
+                    self.others(&held, Place::ForeignSlot);
                 }
+            }
+        }
+    }
+
+    /// Placeholders of other sessions in any form: noted, and refused where the place is one of authentication.
+    fn others_in(&mut self, text: &[u8], place: &Place) {
+        let mut hits = std::mem::take(&mut self.hits);
+        let mut seen = Vec::new();
+        let session = self.look.session;
+        self.watch.search(session.session(), text, &mut hits, |held| {
+            // A placeholder that a later session has taken over is that one's own.
+            if seen.len() < SIGHTINGS_MAX && !session.holds(&held.entry.text) {
+                seen.push(Arc::clone(held));
+            }
+        });
+        self.hits = hits;
+        for held in seen {
+            if matches!(place, Place::SlotPart | Place::ForeignSlot) {
+                self.others(&held, place.clone());
+            } else {
+                self.note_held(&held, place.clone());
             }
         }
     }
@@ -294,17 +326,20 @@ impl<'a> Sight<'a> {
     fn target(&mut self) {
         let request = self.look.request;
         self.inert(request.path().raw().as_bytes(), |_| Place::Path);
+        self.others_in(request.path().raw().as_bytes(), &Place::Path);
         let declared =
             |name: &str| self.look.schemes.iter().any(|spec| matches!(slot_of(spec), Slot::Query(own) if own == name));
         let texts: Vec<&str> =
             request.query().pairs().flat_map(|(name, value)| [name, if declared(name) { "" } else { value }]).collect();
         for text in texts {
             self.inert(text.as_bytes(), |_| Place::Query);
+            self.others_in(text.as_bytes(), &Place::Query);
         }
     }
 
     fn body(&mut self) {
         let Some(body) = self.look.body else { return };
+        self.others_in(body, &Place::Body);
         let before = self.out.list.len();
         self.inert(body, |_| Place::Body);
         // What stands in a declared field was noted as a slot already.
@@ -335,22 +370,31 @@ impl<'a> Sight<'a> {
         seen
     }
 
-    fn others(&mut self, entry: &Entry, live: bool, place: Place) {
-        let dead = !live && entry.agent == *self.look.session.agent();
-        self.note(entry, if dead { Holder::DeadSession } else { Holder::Other }, place);
-        if dead {
-            self.refuse(
-                Code::PlaceholderForeign,
-                format!("The placeholder of `{}` belongs to a session that has ended", entry.credential),
-                "use the placeholder of this session; it stands in the environment",
-            );
-        } else {
-            self.refuse(
-                Code::PlaceholderForeign,
-                "The placeholder belongs to another session".to_owned(),
-                "use the placeholder of this session; it stands in the environment",
-            );
+    fn others(&mut self, held: &Held, place: Place) {
+        let whose = self.note_held(held, place);
+        let public = match whose {
+            Holder::DeadSession => {
+                format!("The placeholder of `{}` belongs to a session that has ended", held.entry.credential)
+            }
+            _ => "The placeholder belongs to another session".to_owned(),
+        };
+        let hint = "use the placeholder of this session; it stands in the environment";
+        self.refuse(Code::PlaceholderForeign, public, hint);
+    }
+
+    /// Notes a placeholder of another session, once for each kind of place; whose it is.
+    fn note_held(&mut self, held: &Held, place: Place) -> Holder {
+        let session = self.look.session;
+        let whose = holder(held, session.session(), session.agent());
+        let door = |place: &Place| matches!(place, Place::Slot | Place::SlotPart | Place::ForeignSlot);
+        let told = self.out.list.iter().any(|seen| {
+            let same = seen.place == place || door(&seen.place) && door(&place);
+            same && seen.session == held.entry.session && seen.credential == held.entry.credential
+        });
+        if !told {
+            self.note(&held.entry, whose, place);
         }
+        whose
     }
 
     fn foreign(&mut self, entry: &Entry) {
@@ -362,16 +406,9 @@ impl<'a> Sight<'a> {
         );
     }
 
-    fn note(&mut self, entry: &Entry, holder: Holder, place: Place) {
+    fn note(&mut self, entry: &Entry, whose: Holder, place: Place) {
         if self.out.list.len() < SIGHTINGS_MAX {
-            self.out.list.push(Sighting {
-                credential: entry.credential.clone(),
-                service: entry.service.clone(),
-                session: entry.session,
-                agent: entry.agent.clone(),
-                holder,
-                place,
-            });
+            self.out.list.push(sighting(entry, whose, place));
         }
     }
 

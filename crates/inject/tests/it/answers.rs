@@ -17,7 +17,7 @@ fn needles() -> Arc<Needles> {
     Arc::new(Needles::of(&credential("c", SECRET.as_bytes()), &bearer()))
 }
 
-fn encode(coding: &str, plain: &[u8]) -> Vec<u8> {
+pub fn encode(coding: &str, plain: &[u8]) -> Vec<u8> {
     let level = Compression::default();
     match coding {
         "gzip" | "x-gzip" => {
@@ -42,7 +42,7 @@ fn encode(coding: &str, plain: &[u8]) -> Vec<u8> {
     }
 }
 
-fn head(coding: &str) -> HeaderMap {
+pub fn head(coding: &str) -> HeaderMap {
     let mut headers = HeaderMap::new();
     if coding != "identity" {
         let name = if coding == "raw" { "deflate" } else { coding };

@@ -12,9 +12,11 @@
 
 mod answers;
 mod echo;
+mod echo_oracle;
 mod known;
 mod minting;
 mod placements;
+mod tripwires;
 
 use std::sync::Arc;
 

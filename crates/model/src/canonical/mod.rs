@@ -6,7 +6,7 @@ mod host;
 mod path;
 mod query;
 
-pub use headers::{Cleaned, clean, is_hop_by_hop};
+pub use headers::{Cleaned, DROPPED, DROPPED_FAMILIES, Dropped, KEPT, clean, is_hop_by_hop};
 pub use host::{Host, parse_authority};
 pub use path::CanonicalPath;
 pub use query::{CanonicalQuery, pairs};

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use model::vocabulary::{ServiceWords, Vocabulary};
 use model::{AgentName, CredentialName, ServiceName};
 
+use crate::alert::Alerts;
 use crate::document::{Agent, At, Diagnostic, Document, nearest};
 use crate::profile::{self, Profile, Reach};
 use crate::rules::index::Index;
@@ -178,6 +179,7 @@ pub(crate) fn assemble(
             egress: Some(document.egress()),
             mode: document.mode(),
             guarded: false,
+            alerts: Alerts::of(document),
         });
     }
     problems.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));

@@ -312,6 +312,27 @@ mod tests {
         }
     }
 
+    /// Row J124: no pattern makes a text of 64 KiB cost more than its length times the longest run between two stars. The
+    /// bound is wide for builds without optimisation on busy machines; going back to earlier stars would take years.
+    #[test]
+    fn evil_globs_take_no_time() {
+        let run = format!("*{}b", "a".repeat(30));
+        let texts = ["a".repeat(64 * 1024), "ab".repeat(32 * 1024), format!("{}c", "a".repeat(64 * 1024 - 1))];
+        for pattern in
+            ["*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*x", &run, "****************x", "*ab*ab*ab*ab*ab*ab*ab*ab*x", "a*a*a*x"]
+        {
+            for text in &texts {
+                let took = |_| {
+                    let start = std::time::Instant::now();
+                    assert!(!glob(pattern, text) || pattern == run, "{pattern}");
+                    start.elapsed()
+                };
+                let best = (0..3).map(took).min().unwrap_or_default();
+                assert!(best < std::time::Duration::from_millis(250), "{pattern}: {best:?}");
+            }
+        }
+    }
+
     #[test]
     fn bad_patterns() {
         let kinds = vec!["repo".to_owned(), "org".to_owned()];

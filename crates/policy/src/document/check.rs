@@ -6,7 +6,7 @@ use model::{AgentName, CredentialName, Digest, UserName};
 use super::at::At;
 use super::schema::{Agent, Channel, CredentialEntry, Document, Permission};
 use super::{Diagnostic, Source, nearest};
-use crate::profile;
+use crate::{alert, profile};
 
 /// Back ends that this version reads.
 const BACK_ENDS: [&str; 5] = ["builtin", "env", "file", "exec", "login"];
@@ -65,6 +65,11 @@ pub(super) fn check(document: &Document, source: &Source<'_>) -> Vec<Diagnostic>
         }
     }
     upstreams(document, &mut checker);
+    alert::check(document, &mut |at, message, near| {
+        let mut problem = source.problem(&at.with(at.value.as_str()), message);
+        problem.nearest = near;
+        checker.found.push(problem);
+    });
     later(document, &mut checker);
     checker.found.sort_by_key(|problem| (problem.line, problem.column));
     checker.found
@@ -199,9 +204,6 @@ fn later(document: &Document, checker: &mut Checker<'_>) {
     }
     if let Some(first) = document.redact.0.first() {
         checker.later(first, "redact");
-    }
-    if let Some(first) = document.alerts.0.first() {
-        checker.later(first, "alerts");
     }
     for (_, channel) in &document.channels {
         let Channel { terminal: _, slack, webhook, email } = channel;

@@ -33,7 +33,7 @@ pub struct Document {
     pub budgets: Many<Budget>,
     /// Fields taken out of answers. Not in this version.
     pub redact: Many<Redact>,
-    /// What to watch for. Not in this version.
+    /// What to watch for. This version has tripwires.
     pub alerts: Many<Alert>,
     /// How people are told and answer, by name. This version has `terminal`.
     pub channels: Table<Channel>,
@@ -258,13 +258,13 @@ pub struct Redact {
     pub fields: Words,
 }
 
-/// What to watch for.
+/// What to watch for. A tripwire is a placeholder seen where it can only be a leak, or a real secret in what is sent.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Alert {
-    /// What is odd.
+    /// What is odd: `tripwire`, or `tripwire:RANK` for this rank (low, medium, high, critical) or above.
     pub condition: At<String>,
-    /// What to do about it.
+    /// What to do about it: `notify_admin`, `stop_session`, `disable_agent`.
     pub action: At<String>,
 }
 

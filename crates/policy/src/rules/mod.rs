@@ -12,10 +12,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use cedar_policy::PolicySet;
-use model::{AgentName, CredentialName, ServiceName};
+use model::{AgentName, CredentialName, Rank, ServiceName};
 
 pub use explain::Explained;
 
+use crate::alert::Alerts;
 use crate::compile::actions::{Named, Raw};
 use crate::compile::pattern::Pattern;
 use crate::condition::{Condition, Needs};
@@ -113,6 +114,7 @@ pub struct Rules {
     pub(crate) egress: Option<Egress>,
     pub(crate) mode: Mode,
     pub(crate) guarded: bool,
+    pub(crate) alerts: Alerts,
 }
 
 impl Rules {
@@ -143,6 +145,18 @@ impl Rules {
     #[must_use]
     pub const fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// What is an alert, and what is done about it.
+    #[must_use]
+    pub const fn alerts(&self) -> &Alerts {
+        &self.alerts
+    }
+
+    /// The lowest rank of a sighting for which a session or its agent is stopped; none where that is only recorded.
+    #[must_use]
+    pub fn stops_from(&self) -> Option<Rank> {
+        self.alerts.stops_from().filter(|_| self.mode != Mode::Observe)
     }
 
     /// Whether a credential stands in for its placeholder or is put on every request.

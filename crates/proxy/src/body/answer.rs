@@ -168,6 +168,8 @@ impl Live {
             if fate.leaked().is_some() {
                 cut = Some(Code::SecretInRequest);
             }
+            // What has left has left; the session may still be stopped for it.
+            let _ = recorder.sighted(fate.take_sighted());
         }
         let made = self.hooks.iter_mut().find_map(|hook| hook.made());
         let scrubbed = self.masked + self.hooks.iter().map(|hook| hook.masked()).sum::<u64>();

@@ -10,9 +10,9 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use inject::KnownScan;
+use inject::{KnownScan, SightScan};
 use model::canonical::Malformed;
-use model::{Code, CredentialName, Digest, Refusal};
+use model::{Code, CredentialName, Digest, Rank, Refusal, Sighting};
 use parking_lot::Mutex;
 
 use super::held::Held;
@@ -28,6 +28,7 @@ pub(crate) struct BodyFate {
     sent: OnceLock<(Digest, u64)>,
     leaked: OnceLock<CredentialName>,
     broken: OnceLock<Refusal>,
+    sighted: Mutex<Vec<Sighting>>,
 }
 
 impl BodyFate {
@@ -39,6 +40,11 @@ impl BodyFate {
     /// Why it was not sent whole, where that is the client's doing.
     pub(crate) fn broken(&self) -> Option<&Refusal> {
         self.broken.get()
+    }
+
+    /// Takes the placeholders that were seen in it so far.
+    pub(crate) fn take_sighted(&self) -> Vec<Sighting> {
+        std::mem::take(&mut self.sighted.lock())
     }
 
     /// The credential whose real value was found in it.
@@ -62,6 +68,9 @@ pub enum OutError {
     /// It holds a real secret; nothing of it has left.
     #[error("request body holds the value of a credential")]
     Secret,
+    /// It holds a placeholder at whose sight the session is stopped.
+    #[error("request body holds a placeholder that ends the session")]
+    Tripwire,
     /// A trailer that may not come late.
     #[error("request trailer: {0}")]
     Trailer(Malformed),
@@ -77,6 +86,7 @@ impl OutError {
             Self::Idle => Refusal::new(Code::Malformed, "The request's body stopped coming"),
             Self::TooLarge => Refusal::new(Code::TooLarge, "The request's body is longer than this service allows"),
             Self::Secret => Refusal::new(Code::SecretInRequest, "The request's body holds the value of a credential"),
+            Self::Tripwire => Refusal::new(Code::SessionEnded, "A tripwire has ended this session"),
             Self::Trailer(why) => Refusal::new(Code::Malformed, format!("The request is ambiguous: {why}")),
         }
     }
@@ -92,11 +102,22 @@ struct Stream {
     context: digest::Context,
     bytes: u64,
     bound: u64,
-    scan: Option<KnownScan>,
+    search: Search,
     queued: Option<Bytes>,
     idle: Idle,
     ended: bool,
     fate: Arc<BodyFate>,
+}
+
+/// What a body is searched for while it passes.
+#[derive(Default)]
+pub(crate) struct Search {
+    /// Real secrets: nothing of them leaves.
+    pub(crate) known: Option<KnownScan>,
+    /// Placeholders: told, and they pass.
+    pub(crate) sight: Option<SightScan>,
+    /// Unless they are of this rank: the session is stopped then, and the body with it.
+    pub(crate) stops_from: Option<Rank>,
 }
 
 /// A body that hyper sends. Whole where it was judged, streamed where it was not.
@@ -108,11 +129,11 @@ impl OutBody {
         Self(Mutex::new(Source::Whole(bytes.filter(|bytes| !bytes.is_empty()))))
     }
 
-    /// A body that is passed on as it comes, bounded, hashed and searched for real secrets.
-    pub(crate) fn stream(body: Incoming, bound: u64, scan: Option<KnownScan>, fate: Arc<BodyFate>) -> Self {
+    /// A body that is passed on as it comes, bounded, hashed and searched.
+    pub(crate) fn stream(body: Incoming, bound: u64, search: Search, fate: Arc<BodyFate>) -> Self {
         let context = digest::Context::new(&digest::SHA256);
-        let stream =
-            Stream { body, context, bytes: 0, bound, scan, queued: None, idle: Idle::new(IDLE), ended: false, fate };
+        let idle = Idle::new(IDLE);
+        let stream = Stream { body, context, bytes: 0, bound, search, queued: None, idle, ended: false, fate };
         Self(Mutex::new(Source::Stream(Box::new(stream))))
     }
 }
@@ -191,7 +212,18 @@ impl Stream {
             return Err(OutError::TooLarge);
         }
         self.context.update(&data);
-        let Some(scan) = &mut self.scan else { return Ok(Some(data)) };
+        if let Some(sight) = &mut self.search.sight {
+            let seen = sight.push(&data);
+            let stops = |seen: &Sighting| self.search.stops_from.is_some_and(|rank| seen.rank >= rank);
+            let stopped = seen.iter().any(stops);
+            if !seen.is_empty() {
+                self.fate.sighted.lock().extend(seen);
+            }
+            if stopped {
+                return Err(OutError::Tripwire);
+            }
+        }
+        let Some(scan) = &mut self.search.known else { return Ok(Some(data)) };
         match scan.push(data) {
             Ok(mut ready) => {
                 let first = ready.next();
@@ -207,7 +239,7 @@ impl Stream {
 
     fn end(&mut self) -> Result<Option<Bytes>, OutError> {
         self.ended = true;
-        let rest = match self.scan.take().map(KnownScan::finish) {
+        let rest = match self.search.known.take().map(KnownScan::finish) {
             None => None,
             Some(Ok(rest)) => rest,
             Some(Err(name)) => {

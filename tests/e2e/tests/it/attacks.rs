@@ -265,3 +265,8 @@ fn corpus_e_echo() {
 fn corpus_f_network() {
     replay("F.jsonl");
 }
+
+#[test]
+fn corpus_j_limits() {
+    replay("J.jsonl");
+}
