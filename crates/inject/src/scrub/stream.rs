@@ -74,14 +74,24 @@ pub(crate) fn step(finder: &Finder, carry: &mut Carry, chunk: Bytes, found: &mut
     }
     if carry.raw.is_empty() {
         direct(finder, carry, chunk, found, &mut out);
-    } else if chunk.len() <= JOIN_BYTES_MAX || !passes(finder, carry, &chunk) {
+    } else if chunk.len() < finder.reach() || !passes(finder, carry, &chunk) {
         carry.raw.extend_from_slice(&chunk);
         carry.shown.extend_from_slice(&chunk);
         joined(finder, carry, found, &mut out);
     } else {
-        out.add(std::mem::take(&mut carry.shown).into());
+        // What was held back begins nothing: it leaves, and the chunk is looked at by itself.
+        let mut front = std::mem::take(&mut carry.shown);
         carry.raw.clear();
-        direct(finder, carry, chunk, found, &mut out);
+        if chunk.len() > JOIN_BYTES_MAX {
+            out.add(front.into());
+            direct(finder, carry, chunk, found, &mut out);
+        } else {
+            let mut rest = Frames::default();
+            direct(finder, carry, chunk, found, &mut rest);
+            front.reserve_exact(rest.0.iter().map(Bytes::len).sum());
+            rest.for_each(|frame| front.extend_from_slice(&frame));
+            out.add(front.into());
+        }
     }
     out
 }

@@ -252,6 +252,28 @@ fn frames_pass_uncopied_and_undelayed() {
 }
 
 #[test]
+fn borders_of_whole_frames_hide_nothing() {
+    let (needles, oracle) = (needles(SECRET), Oracle::new(SECRET));
+    let frame = needles.reach() + 100;
+    for (name, form) in encodings(SECRET, &|at| at % 2 == 0) {
+        for cut in 0..=form.len() {
+            // A beginning, too short to tell anything, that comes to nothing at one border, the whole form at the next, another right behind it.
+            let mut text = b"x".repeat(frame - cut.min(7));
+            text.extend_from_slice(&form[..cut.min(7)]);
+            text.extend(b"=".repeat(2 * frame - cut - text.len()));
+            text.extend_from_slice(&form);
+            text.extend(b"=".repeat(frame));
+            text.extend_from_slice(&form);
+            text.extend(b"=".repeat(2 * frame));
+            let whole = run(&needles, &[&text]);
+            assert_eq!(run(&needles, &text.chunks(frame).collect::<Vec<_>>()), whole, "{name} at {cut}");
+            assert_eq!((whole.0.len(), whole.1), (text.len(), 2), "{name} at {cut}");
+            assert!(!oracle.leaks(&whole.0), "{name} at {cut}");
+        }
+    }
+}
+
+#[test]
 fn a_key_file_is_searched_in_pieces() {
     let mut octets = vec![0; 1_200];
     noise(7)(&mut octets);
