@@ -29,9 +29,6 @@ pub enum Later {
     /// Incidents (not in this version)
     #[command(hide = true)]
     Incident(Anything),
-    /// Find exposed secrets (not in this version)
-    #[command(hide = true)]
-    Scan(Anything),
     /// Move found secrets into the vault (not in this version)
     #[command(hide = true)]
     Import(Anything),
@@ -50,7 +47,6 @@ impl Later {
             Self::Incident(_) => {
                 ("incident", "`valetkey stop` ends what is under way, `valetkey audit export` keeps the evidence")
             }
-            Self::Scan(_) => ("scan", "`valetkey run` names what it finds in the environment and in known files"),
             Self::Import(_) => ("import", "`valetkey credential add NAME` takes a value from standard input"),
             Self::Mcp(_) => ("mcp", "`valetkey explain --agent A METHOD URL` says what an agent may do"),
         };

@@ -16,6 +16,7 @@ mod later;
 mod local;
 mod policy;
 mod run;
+mod scan;
 mod serve;
 mod service;
 mod session;
@@ -92,6 +93,8 @@ enum Command {
     /// The record of everything
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Find exposed secrets: files, history, logs, transcripts
+    Scan(scan::Args),
     /// Whose a placeholder is
     Whose(whose::Args),
     /// Prove the swap for each runtime on this machine
@@ -139,6 +142,7 @@ impl Cli {
             Command::Policy(args) => args.run(ambient),
             Command::Service(args) => args.run(ambient),
             Command::Audit(args) => args.run(ambient).await,
+            Command::Scan(args) => args.run(ambient).await,
             Command::Whose(args) => args.run(ambient).await,
             Command::Doctor(args) => args.run(ambient).await,
             Command::Completions(args) => args.run(),

@@ -12,6 +12,7 @@ mod open;
 mod plan;
 mod receipt;
 mod run;
+pub mod scan;
 mod serve;
 mod sessions;
 mod signals;

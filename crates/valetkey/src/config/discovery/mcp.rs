@@ -14,6 +14,11 @@ const PLACES: [(&str, &str); 6] = [
     ("~/.cursor/mcp.json", "mcpServers.*.env"),
 ];
 
+/// The files alone.
+pub(in crate::config) fn agent_files() -> impl Iterator<Item = &'static str> {
+    PLACES.iter().map(|(path, _)| *path)
+}
+
 pub(super) fn look(search: &mut Search<'_>) {
     for (path, key) in PLACES {
         let Some(tree) = search.text(path).and_then(|text| formats::tree(&text)) else { continue };

@@ -19,6 +19,7 @@ use model::{CredentialName, ServiceName};
 use super::Ambient;
 
 pub use bind::Bind;
+pub(super) use mcp::agent_files;
 
 /// What the user says about variables.
 #[derive(Clone, Debug, Default)]
