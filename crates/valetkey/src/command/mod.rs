@@ -12,6 +12,7 @@ mod credential;
 mod demo;
 mod doctor;
 mod explain;
+mod import;
 mod later;
 mod local;
 mod policy;
@@ -95,6 +96,8 @@ enum Command {
     Audit(audit::Audit),
     /// Find exposed secrets: files, history, logs, transcripts
     Scan(scan::Args),
+    /// Move exposed secrets into the vault and leave references
+    Import(import::Args),
     /// Whose a placeholder is
     Whose(whose::Args),
     /// Prove the swap for each runtime on this machine
@@ -143,6 +146,7 @@ impl Cli {
             Command::Service(args) => args.run(ambient),
             Command::Audit(args) => args.run(ambient).await,
             Command::Scan(args) => args.run(ambient).await,
+            Command::Import(args) => args.run(ambient).await,
             Command::Whose(args) => args.run(ambient).await,
             Command::Doctor(args) => args.run(ambient).await,
             Command::Completions(args) => args.run(),

@@ -17,9 +17,9 @@ mod watch;
 
 pub use ambient::Ambient;
 pub use bundle::Bundle;
-pub use discovery::{Bind, Discovery, Flags, Found};
+pub use discovery::{Bind, Discovery, Flags, Found, REFERENCE, Referable, service_of};
 pub use environment::child_environment;
-pub use exposed::{Changes, Group, Outcome, Piece, Target, Tree, What, install_hook, known_files, read};
+pub use exposed::{Changes, Group, Outcome, Piece, Target, Tree, What, install_hook, known_files, read, rewrite};
 pub use home::{Home, without_line_end};
 pub use private::{create_private, read_bounded, write_private};
 pub use sources::{Faults, Sources};

@@ -8,6 +8,7 @@ mod demo;
 mod doctor;
 mod environment;
 mod gateway;
+pub mod import;
 mod open;
 mod plan;
 mod receipt;

@@ -28,6 +28,10 @@ pub(super) fn look(search: &mut Search<'_>) {
             if value.contains("${") || value.is_empty() {
                 continue;
             }
+            if let Some(name) = super::refer::name_in(&value) {
+                search.refer(&name, path, None);
+                continue;
+            }
             let known =
                 search.by_variable(&name).or_else(|| search.by_shape(&value)).map(|service| service.name().to_string());
             match known {

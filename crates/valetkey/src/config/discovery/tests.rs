@@ -47,7 +47,7 @@ fn variables_are_found_by_name_and_by_shape() {
     assert_eq!(github.len(), 1, "one value is one credential: {:?}", discovery.report());
     let found = github.first().expect("found");
     assert_eq!(found.variables, ["GH_TOKEN", "GITHUB_TOKEN"]);
-    assert!(found.from == "env:GH_TOKEN" && !found.always);
+    assert!(found.from.as_deref() == Some("env:GH_TOKEN") && !found.always);
     assert_eq!(by_service(&discovery, "anthropic").first().map(|found| found.place.as_str()), Some("MY_BOT"));
     assert!(discovery.withheld.is_empty());
     assert!(discovery.ambient.is_withheld("GITHUB_TOKEN".as_ref()) && !discovery.ambient.is_withheld("PATH".as_ref()));
@@ -115,4 +115,19 @@ fn files_are_found_and_their_values_stay_out_of_everything_said() {
     }
     assert!(discovery.found.iter().all(|found| found.variables.is_empty()), "no variable is set that was not");
     assert!(discovery.found.iter().any(|found| found.place == "~/.netrc" && found.always));
+}
+
+#[test]
+fn references_lead_to_the_vault() {
+    let room = Room::new();
+    room.write("work/.env", "GITHUB_TOKEN=valetkey://github-token\nOTHER=valetkey://nobody-knows\n");
+    room.write("work/.mcp.json", "{\"mcpServers\": {\"a\": {\"env\": {\"X\": \"valetkey://github-token\"}}}}");
+    let vars = [("STRIPE_API_KEY", "valetkey://stripe-api-key")];
+    let discovery = room.search(&vars, &Flags::default()).expect("searched");
+    let github = by_service(&discovery, "github");
+    assert_eq!((github.len(), github[0].name.as_str(), &github[0].from), (1, "github-token", &None));
+    assert_eq!((github[0].place.as_str(), github[0].variables.len()), (".env, .mcp.json", 0));
+    let stripe = by_service(&discovery, "stripe");
+    assert_eq!((stripe[0].from.is_none(), stripe[0].variables.as_slice()), (true, &["STRIPE_API_KEY".to_owned()][..]));
+    assert!(discovery.notes.iter().any(|note| note.contains("refers to `nobody-knows`")), "{:?}", discovery.notes);
 }
