@@ -10,6 +10,7 @@ mod names;
 mod placeholders;
 mod reliability;
 mod rows;
+mod scan;
 mod setting;
 mod sharing;
 mod talk;
