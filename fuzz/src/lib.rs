@@ -28,6 +28,7 @@ pub const ENTRIES: &[(&str, Entry)] = &[
     ("head", head),
     ("names", names),
     ("record", record),
+    ("scan", scan),
     ("scrub", scrub),
     ("sealed", sealed),
     ("service", service),
@@ -138,6 +139,26 @@ pub fn body(octets: &[u8]) {
     let first = services().classify(&request, BodyView::Whole(body));
     let again = services().classify(&request, BodyView::Whole(body));
     assert_eq!(first.is_ok(), again.is_ok(), "the same body is read in two ways");
+}
+
+/// Files that are searched for secrets: what is found lies inside, nothing of it is shown, and the pieces make no difference. The
+/// first octet chooses the format, the second where the input is cut.
+pub fn scan(octets: &[u8]) {
+    use scan::{Format, Scanner, Stream};
+    let Some((head, text)) = octets.split_at_checked(2) else { return };
+    let format = [Format::Settings, Format::Code, Format::Lock, Format::Text][usize::from(head[0] & 3)];
+    let scanner = Scanner::builtin().expect("the rules of this build");
+    let none = |_: &[u8]| false;
+    let whole = scanner.scan(text, format, &none);
+    for finding in &whole {
+        assert!(finding.start < finding.end && finding.end <= text.len() as u64, "outside of the input");
+    }
+    let mut stream = Stream::new(scanner, format, &none);
+    let cut = usize::from(head[1]) % (text.len() + 1);
+    let mut pieces = stream.push(&text[..cut]);
+    pieces.extend(stream.push(&text[cut..]));
+    pieces.extend(stream.finish());
+    assert_eq!(whole, pieces, "a cut at {cut} makes a difference");
 }
 
 fn needles() -> &'static Arc<Needles> {

@@ -21,6 +21,7 @@ const PAGES: &[(&str, &str, &str)] = &[
     ("docs/reference/configuration.md", "policy", "reference"),
     ("docs/reference/services.md", "catalog", "reference"),
     ("docs/reference/headers.md", "model", "headers"),
+    ("docs/reference/secrets.md", "scan", "reference"),
 ];
 
 /// Writes the pages whose crate can print them; with `check` says whether they are up to date.

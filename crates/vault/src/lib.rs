@@ -29,6 +29,7 @@ mod keys;
 mod kind;
 mod manage;
 mod program;
+mod put_back;
 mod reference;
 mod resolve;
 mod revoked;

@@ -29,12 +29,6 @@ pub enum Later {
     /// Incidents (not in this version)
     #[command(hide = true)]
     Incident(Anything),
-    /// Find exposed secrets (not in this version)
-    #[command(hide = true)]
-    Scan(Anything),
-    /// Move found secrets into the vault (not in this version)
-    #[command(hide = true)]
-    Import(Anything),
     /// Valetkey's own MCP server (not in this version)
     #[command(hide = true)]
     Mcp(Anything),
@@ -50,8 +44,6 @@ impl Later {
             Self::Incident(_) => {
                 ("incident", "`valetkey stop` ends what is under way, `valetkey audit export` keeps the evidence")
             }
-            Self::Scan(_) => ("scan", "`valetkey run` names what it finds in the environment and in known files"),
-            Self::Import(_) => ("import", "`valetkey credential add NAME` takes a value from standard input"),
             Self::Mcp(_) => ("mcp", "`valetkey explain --agent A METHOD URL` says what an agent may do"),
         };
         Err(usage(format!("`{name}` is not in this version; {instead}")))

@@ -12,10 +12,12 @@ mod credential;
 mod demo;
 mod doctor;
 mod explain;
+mod import;
 mod later;
 mod local;
 mod policy;
 mod run;
+mod scan;
 mod serve;
 mod service;
 mod session;
@@ -92,6 +94,10 @@ enum Command {
     /// The record of everything
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Find exposed secrets: files, history, logs, transcripts
+    Scan(scan::Args),
+    /// Move exposed secrets into the vault and leave references
+    Import(import::Args),
     /// Whose a placeholder is
     Whose(whose::Args),
     /// Prove the swap for each runtime on this machine
@@ -139,6 +145,8 @@ impl Cli {
             Command::Policy(args) => args.run(ambient),
             Command::Service(args) => args.run(ambient),
             Command::Audit(args) => args.run(ambient).await,
+            Command::Scan(args) => args.run(ambient).await,
+            Command::Import(args) => args.run(ambient).await,
             Command::Whose(args) => args.run(ambient).await,
             Command::Doctor(args) => args.run(ambient).await,
             Command::Completions(args) => args.run(),

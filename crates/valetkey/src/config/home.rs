@@ -118,6 +118,11 @@ impl Home {
         self.path.join("sessions")
     }
 
+    /// The file that says what imports have changed; no value is in it.
+    pub fn imports(&self) -> PathBuf {
+        self.path.join("imports.json")
+    }
+
     /// The file that keeps the vault's key where there is nothing better.
     pub fn key_file(&self) -> PathBuf {
         self.path.join("vault.key")

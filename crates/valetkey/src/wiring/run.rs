@@ -150,7 +150,7 @@ fn held(found: &Found) -> Held {
     Held {
         name: found.name.clone(),
         service: Some(found.service.clone()),
-        from: Some(found.from.clone()),
+        from: found.from.clone(),
         kind: found.kind.clone(),
         always: found.always,
         variables: found.variables.clone(),

@@ -144,7 +144,6 @@ const ERRORS: &[(&str, i32, &str)] = &[
     ("doctor --config none.yaml", 3, "none.yaml` does not exist; check the path given with --config"),
     ("completions nosuchshell", 2, "invalid value 'nosuchshell'"),
     ("grant list", 2, "`grant` is not in this version; write a permission with `expires`"),
-    ("scan .", 2, "`scan` is not in this version"),
     ("--passphrase-file none credential list", 3, "none` does not exist; check VALETKEY_PASSPHRASE_FILE"),
 ];
 

@@ -2,3 +2,7 @@
 
 #[cfg(test)]
 mod cli;
+#[cfg(test)]
+mod import;
+#[cfg(test)]
+mod scan;

@@ -91,6 +91,10 @@ impl Search<'_> {
 
     /// Adds a value of a file for a service.
     pub(super) fn add_from_file(&mut self, service: &str, value: &str, place: &str) {
+        if let Some(name) = super::refer::name_in(value) {
+            self.refer(&name, place, None);
+            return;
+        }
         let Some(service) = self.catalog.service(service) else { return };
         let (service, kind) = (service.name().clone(), kind_of(service));
         let name = format!("{service} {}", place.rsplit('/').next().unwrap_or(place));
@@ -185,6 +189,10 @@ fn fits(key: &str, pattern: &str) -> bool {
 fn dotenv(search: &mut Search<'_>) {
     let Some(text) = search.text(".env") else { return };
     for (name, value) in formats::env(&text) {
+        if let Some(name) = super::refer::name_in(&value) {
+            search.refer(&name, ".env", None);
+            continue;
+        }
         let known =
             search.by_variable(&name).or_else(|| search.by_shape(&value)).map(|service| service.name().to_string());
         match known {

@@ -14,6 +14,11 @@ const PLACES: [(&str, &str); 6] = [
     ("~/.cursor/mcp.json", "mcpServers.*.env"),
 ];
 
+/// The files alone.
+pub(in crate::config) fn agent_files() -> impl Iterator<Item = &'static str> {
+    PLACES.iter().map(|(path, _)| *path)
+}
+
 pub(super) fn look(search: &mut Search<'_>) {
     for (path, key) in PLACES {
         let Some(tree) = search.text(path).and_then(|text| formats::tree(&text)) else { continue };
@@ -21,6 +26,10 @@ pub(super) fn look(search: &mut Search<'_>) {
             let name = walked.rsplit('.').next().unwrap_or_default().to_owned();
             // `${GITHUB_TOKEN}` is filled in by the agent from its environment, where a placeholder stands.
             if value.contains("${") || value.is_empty() {
+                continue;
+            }
+            if let Some(name) = super::refer::name_in(&value) {
+                search.refer(&name, path, None);
                 continue;
             }
             let known =

@@ -9,6 +9,7 @@ mod files;
 mod formats;
 pub(super) mod looks;
 mod mcp;
+mod refer;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -19,6 +20,8 @@ use model::{CredentialName, Digest, ServiceName};
 use super::Ambient;
 
 pub use bind::Bind;
+pub(super) use mcp::agent_files;
+pub use refer::{REFERENCE, Referable, service_of};
 
 /// What the user says about variables.
 #[derive(Clone, Debug, Default)]
@@ -36,8 +39,8 @@ pub struct Found {
     pub name: CredentialName,
     /// The service that knows it.
     pub service: ServiceName,
-    /// The reference for the vault.
-    pub from: String,
+    /// The reference for the vault; none for what lies in the built-in vault already.
+    pub from: Option<String>,
     /// What it is made of.
     pub kind: String,
     /// Put on without a placeholder: the client that would have read it (git, curl from `.netrc`) sends nothing by itself.
@@ -172,6 +175,11 @@ impl Search<'_> {
             self.withhold(name, "AWS credentials are not in this version");
             return;
         }
+        if let Some(name_in_vault) = refer::name_in(&text) {
+            self.hidden.insert(name.into());
+            self.refer(&name_in_vault, name, Some(name));
+            return;
+        }
         let by_name = self.by_variable(name);
         if let Some(service) = by_name.or_else(|| self.by_shape(&text)) {
             let (service, kind) = (service.name().clone(), kind_of(service));
@@ -190,21 +198,12 @@ impl Search<'_> {
 
     /// The service whose file names this variable.
     fn by_variable(&self, name: &str) -> Option<&'_ Service> {
-        self.catalog.services().find(|service| service.environment().any(|known| known == name))
+        refer::by_variable(self.catalog, name)
     }
 
     /// The service whose secrets look like this; the longest prefix wins (`sk-ant-` over `sk-`).
     fn by_shape(&self, value: &str) -> Option<&'_ Service> {
-        let fits = |service: &Service| {
-            service
-                .shapes()
-                .iter()
-                .filter(|shape| looks::fits(value, &shape.prefix))
-                .map(|shape| shape.prefix.len())
-                .max()
-        };
-        let best = self.catalog.services().filter_map(|service| Some((fits(service)?, service)));
-        best.max_by_key(|(length, _)| *length).map(|(_, service)| service)
+        refer::by_shape(self.catalog, value)
     }
 
     /// Adds a credential, or a variable to one that has the same value.
@@ -226,6 +225,7 @@ impl Search<'_> {
         let Some(name) = self.free_name(name) else { return };
         self.values.push((value, self.found.len()));
         let variables = variable.map(str::to_owned).into_iter().collect();
+        let from = Some(from);
         self.found.push(Found { name, service, from, kind, always: false, variables, place, digest: None });
     }
 

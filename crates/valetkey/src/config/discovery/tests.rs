@@ -47,7 +47,7 @@ fn variables_are_found_by_name_and_by_shape() {
     assert_eq!(github.len(), 1, "one value is one credential: {:?}", discovery.report());
     let found = github.first().expect("found");
     assert_eq!(found.variables, ["GH_TOKEN", "GITHUB_TOKEN"]);
-    assert!(found.from == "env:GH_TOKEN" && !found.always);
+    assert!(found.from.as_deref() == Some("env:GH_TOKEN") && !found.always);
     assert_eq!(by_service(&discovery, "anthropic").first().map(|found| found.place.as_str()), Some("MY_BOT"));
     assert!(discovery.withheld.is_empty());
     assert!(discovery.ambient.is_withheld("GITHUB_TOKEN".as_ref()) && !discovery.ambient.is_withheld("PATH".as_ref()));
@@ -146,11 +146,31 @@ fn log_ins_of_agents_stay_in_their_files() {
         let found = by_service(&discovery, service);
         assert_eq!(found.len(), 1, "{:?}", discovery.report());
         assert_eq!((found[0].name.as_str(), found[0].kind.as_str()), (&*format!("{service}-login"), "oauth2"));
-        assert_eq!(found[0].from, format!("login:{}#{places}", home.join(file).display()));
-        assert!(vault::Reference::parse(&found[0].from).is_ok() && found[0].digest.is_some());
+        let from = found[0].from.as_deref().unwrap_or_default();
+        assert_eq!(from, format!("login:{}#{places}", home.join(file).display()));
+        assert!(vault::Reference::parse(from).is_ok() && found[0].digest.is_some());
     }
     // GitHub's tokens do not end; the file is read once, as ever.
-    assert!(by_service(&discovery, "github").first().is_some_and(|found| found.from.starts_with("env:found/")));
+    assert!(
+        by_service(&discovery, "github")
+            .first()
+            .is_some_and(|found| found.from.as_deref().is_some_and(|from| from.starts_with("env:found/")))
+    );
     let report = discovery.report().join("\n");
     assert!(report.contains("log in again behind Valetkey") && !report.contains("0123456789abcdef"), "{report}");
+}
+
+#[test]
+fn references_lead_to_the_vault() {
+    let room = Room::new();
+    room.write("work/.env", "GITHUB_TOKEN=valetkey://github-token\nOTHER=valetkey://nobody-knows\n");
+    room.write("work/.mcp.json", "{\"mcpServers\": {\"a\": {\"env\": {\"X\": \"valetkey://github-token\"}}}}");
+    let vars = [("STRIPE_API_KEY", "valetkey://stripe-api-key")];
+    let discovery = room.search(&vars, &Flags::default()).expect("searched");
+    let github = by_service(&discovery, "github");
+    assert_eq!((github.len(), github[0].name.as_str(), &github[0].from), (1, "github-token", &None));
+    assert_eq!((github[0].place.as_str(), github[0].variables.len()), (".env, .mcp.json", 0));
+    let stripe = by_service(&discovery, "stripe");
+    assert_eq!((stripe[0].from.is_none(), stripe[0].variables.as_slice()), (true, &["STRIPE_API_KEY".to_owned()][..]));
+    assert!(discovery.notes.iter().any(|note| note.contains("refers to `nobody-knows`")), "{:?}", discovery.notes);
 }
