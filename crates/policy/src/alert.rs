@@ -96,8 +96,11 @@ fn conditions() -> Vec<String> {
     std::iter::once(TRIPWIRE.to_owned()).chain(ranks.map(|rank| format!("{TRIPWIRE}:{}", rank.as_str()))).collect()
 }
 
+/// Takes a fault: its place, what is wrong, and the nearest valid word.
+type Say<'s> = &'s mut dyn FnMut(&At<String>, String, Option<String>);
+
 /// What is wrong with the entries of `alerts:`.
-pub(crate) fn check(document: &Document, say: &mut dyn FnMut(&At<String>, String, Option<String>)) {
+pub(crate) fn check(document: &Document, say: Say<'_>) {
     for entry in &document.alerts {
         let (condition, action) = (&entry.value.condition, &entry.value.action);
         if rank(&condition.value).is_none() {
