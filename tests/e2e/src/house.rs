@@ -135,11 +135,17 @@ impl House {
     /// `valetkey run --agent AGENT -- WORDS`, with its receipt.
     #[must_use]
     pub fn run(&self, agent: &str, words: &[&str]) -> (Finished, Receipt) {
+        self.run_with(agent, &[], words)
+    }
+
+    /// The same with these options more.
+    #[must_use]
+    pub fn run_with(&self, agent: &str, options: &[&str], words: &[&str]) -> (Finished, Receipt) {
         let receipt = self.path("receipt.json");
         let _ = std::fs::remove_file(&receipt);
         let mut command = self.clean(binary());
         command.arg("run").arg("--config").arg(self.config()).args(["--agent", agent]);
-        command.arg("--receipt").arg(&receipt).arg("--").args(words);
+        command.args(options).arg("--receipt").arg(&receipt).arg("--").args(words);
         let finished = finish(&mut command, PATIENCE);
         let text = std::fs::read_to_string(&receipt);
         let text = text.unwrap_or_else(|error| panic!("no receipt: {error}\n{}\n{}", finished.stdout, finished.stderr));

@@ -24,6 +24,8 @@ fn entry(text: &str, session: u128, agent: &str) -> Entry {
         service: Some(ServiceName::new("github").expect("name")),
         session: SessionId::from_bits(session),
         agent: AgentName::new(agent).expect("name"),
+        part: model::Part::Value,
+        minted: None,
     }
 }
 

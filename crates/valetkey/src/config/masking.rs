@@ -40,7 +40,7 @@ pub(super) fn masked(bytes: &[u8], known: &dyn Fn(&[u8]) -> Option<Vec<u8>>, own
             continue;
         }
         let (gap, value, after) = value_of(rest);
-        if !value.is_empty() && !own(value) && is_secret(name, value) {
+        if !value.is_empty() && !own(value) && !is_reference(value) && is_secret(name, value) {
             out.push_str(gap);
             out.push_str(WITHHELD);
             rest = after;
@@ -69,6 +69,11 @@ fn value_of(text: &str) -> (&str, &str, &str) {
     };
     let (value, after) = body.split_at_checked(end.unwrap_or(body.len())).unwrap_or((body, ""));
     (text.get(..gap.len() + open.len()).unwrap_or(gap), value, after)
+}
+
+/// A reference stands for a secret and is none (`valetkey://NAME`).
+fn is_reference(value: &str) -> bool {
+    ["valetkey://", "vault://", "onecli://"].iter().any(|scheme| value.starts_with(scheme))
 }
 
 fn is_secret(name: &str, value: &str) -> bool {
@@ -175,6 +180,7 @@ mod tests {
                 "{\"auths\":{\"r.test\":{\"auth\": \"SECRET\"}}}",
                 "{\"auths\":{\"r.test\":{\"auth\": \"withheld-by-valetkey\"}}}",
             ),
+            ("API_TOKEN=valetkey://github-token\n", "API_TOKEN=valetkey://github-token\n"),
             ("[pypi]\npassword = SECRET\n", "[pypi]\npassword = withheld-by-valetkey\n"),
             ("aws_secret_access_key = SECRET\n", "aws_secret_access_key = withheld-by-valetkey\n"),
             (

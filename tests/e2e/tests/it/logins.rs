@@ -86,8 +86,12 @@ fn records(house: &House, kind: &str) -> Vec<Value> {
 fn a_program_logs_in_by_loopback_redirect_and_refreshes() {
     let scene = Scene::anthropic();
     let python = tool("venv/bin/python").display().to_string();
-    let authorize = format!("https://localhost:{}/oauth/authorize", scene.upstream.addr().port());
-    let authority = scene.upstream.ca_file().display().to_string();
+    // The person's browser is not behind the gateway; here it is a part of the program, and gets a port to the log-in's page.
+    let port = scene.upstream.addr().port();
+    let authorize = format!("https://localhost:{port}/oauth/authorize");
+    let authority = scene.house.path("browser.pem");
+    std::fs::copy(scene.upstream.ca_file(), &authority).unwrap();
+    let (authority, reach) = (authority.display().to_string(), format!("--reach=localhost:{port}"));
     let (token, api) = ("https://console.anthropic.com/v1/oauth/token", "https://api.anthropic.com/v1/models");
     let words = [
         "env",
@@ -100,7 +104,7 @@ fn a_program_logs_in_by_loopback_redirect_and_refreshes() {
         api,
         "twice",
     ];
-    let (output, _) = scene.house.run("coder", &words);
+    let (output, _) = scene.house.run_with("coder", &[&reach], &words);
     let output = output.expect_success("the program");
     let (oauth, text) = (&scene.oauth, &output.stdout);
     assert_eq!(lines(text, "call"), ["200"; 4], "{text}\n{}", output.stderr);

@@ -317,7 +317,7 @@ fn chat(turn: usize, seeded: &mut Seeded, holders: &[String]) -> (&'static str, 
         0 => (
             "api.openai.com",
             "/v1/chat/completions",
-            json!({"model": "m", "stream": turn % 16 == 0, "messages": [
+            json!({"model": "m", "stream": turn.is_multiple_of(16), "messages": [
             {"role": "system", "content": "You are a careful engineer."}, {"role": "user", "content": text}]}),
         ),
         1 => (

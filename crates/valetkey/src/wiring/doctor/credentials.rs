@@ -10,9 +10,11 @@ use crate::wiring::plan::Plan;
 
 /// All of them, in the order in which they are written. A configuration that cannot be used was a finding already.
 pub(super) async fn examine(ambient: &Ambient, sources: &Sources, config: Option<&Path>) -> Vec<Finding> {
-    let Ok(plan) = Plan::make(sources, &[]) else { return Vec::new() };
+    let (Ok(plan), Ok((document, _))) = (Plan::make(sources, &[]), sources.document()) else { return Vec::new() };
     let mut findings = Vec::new();
-    for held in &plan.credentials {
+    // What a log-in may fill one day is in the plan too, and is nothing that could be asked.
+    let written = |name: &str| document.credentials.iter().any(|(known, _)| known.value == name);
+    for held in plan.credentials.iter().filter(|held| written(held.name.as_str())) {
         let tested = credential_test(ambient, &held.name, config).await;
         let finding = |state, detail: String| Finding::new(Group::Credential, held.name.as_str(), state, detail);
         findings.push(match tested {
