@@ -99,7 +99,7 @@ fn files_are_found_and_their_values_stay_out_of_everything_said() {
             r#"{"mcpServers":{"s":{"env":{"SLACK_BOT_TOKEN":"xoxb-0123456789-abcdef","X":"${Y}"}}}}"#,
         );
     let discovery = room.search(&[], &Flags::default()).expect("searched");
-    let report = discovery.report().join("\n");
+    let report = [discovery.report(), discovery.open.clone()].concat().join("\n");
     for part in [
         ".env found for github",
         ".env still holds its credential",
