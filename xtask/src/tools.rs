@@ -15,6 +15,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("gh", "gh"),
     ("git", "git"),
     ("h2load", "nghttp2-client"),
+    ("ip", "iproute2"),
     ("java", "default-jdk-headless"),
     ("nginx", "nginx-light"),
     ("node", "nodejs"),
