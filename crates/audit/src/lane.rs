@@ -380,6 +380,10 @@ impl Writer {
         self.closed = true;
     }
 
+    pub(crate) const fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     pub(crate) fn link(&self) -> Link {
         self.link
     }

@@ -114,7 +114,9 @@ fn close_each(core: &Core, lanes: &[Lane]) -> ((u64, u64), Option<AuditError>) {
     let mut bindings = Vec::new();
     let mut failed = None;
     for lane in lanes {
-        let ended = abandon(core, lane).and_then(|count| {
+        // What is owed is written now or by the next start, never behind the end of its lane.
+        let paid = lane.shared.pay_owed(&mut lane.shared.writer.lock());
+        let ended = paid.and_then(|()| abandon(core, lane)).and_then(|count| {
             abandoned += count;
             let mut writer = lane.shared.writer.lock();
             writer.close();

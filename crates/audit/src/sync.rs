@@ -239,7 +239,9 @@ impl Shared {
             self.syncer.shut.store(false, Ordering::Release);
         }
         writer.flush().map_err(unavailable)?;
-        self.pay_owed(&mut writer)?;
+        if !writer.is_closed() {
+            self.pay_owed(&mut writer)?;
+        }
         drop(writer);
         self.syncer.wanted.lock().trouble = false;
         tracing::info!(lane = %self.name, "audit lane healed");
