@@ -19,7 +19,7 @@ pub use capture::Document;
 pub use known::{KnownBuilder, KnownScan, KnownSecrets};
 pub use placeholder::index::{Entry, Index, SessionPlaceholders};
 pub use placeholder::mint::{Minted, Noise, mint};
-pub use placeholder::sight::{Look, Sightings};
+pub use placeholder::sight::{Look, Sightings, reference};
 pub use placeholder::watch::SightScan;
 pub use scheme::{Scheme, SlotValue};
 pub use scrub::{Frames, NeedleCache, Needles, NeedlesBuilder, Scrubber, scrub_headers};

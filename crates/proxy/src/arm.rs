@@ -12,7 +12,7 @@ use policy::Permit;
 use tokio_util::sync::CancellationToken;
 
 use crate::accepted::Trip;
-use crate::capture::Wanted;
+use crate::capture::{Road, Wanted};
 use crate::classify::{Classified, JudgedBody, Who};
 use crate::exchange::Refused;
 use crate::gate::Gate;
@@ -42,14 +42,12 @@ pub(crate) struct Judged {
     pub(crate) bounds: ServiceBounds,
     pub(crate) service: Option<ServiceName>,
     pub(crate) made: Vec<(String, String)>,
-    /// The answer hands out what must be captured.
-    pub(crate) capture: Option<Box<Wanted>>,
 }
 
 /// Puts the credential on, or sends the request as it is.
-pub(crate) fn arm(worker: &Arc<Worker>, resolved: Resolved) -> Result<Ready, Box<Refused>> {
+pub(crate) fn arm(worker: &Arc<Worker>, resolved: Resolved) -> Result<Road, Box<Refused>> {
     let Resolved { permitted, credential, cut, turn } = resolved;
-    let capture = Wanted::of(&permitted, turn);
+    let wanted = Wanted::of(&permitted, turn);
     let gate = gate(worker, &permitted.classified);
     let Classified { request, body, upgrade, snapshot, classification, head, who, mut trip, .. } = permitted.classified;
     let judged = Judged {
@@ -58,7 +56,6 @@ pub(crate) fn arm(worker: &Arc<Worker>, resolved: Resolved) -> Result<Ready, Box
         bounds: classification.bounds,
         service: classification.service.clone(),
         made: made(&snapshot, &classification),
-        capture,
     };
     let (stream, whole) = match body {
         JudgedBody::Empty => (None, None),
@@ -81,7 +78,7 @@ pub(crate) fn arm(worker: &Arc<Worker>, resolved: Resolved) -> Result<Ready, Box
             if let Some(path) = armed.redacted_target() {
                 trip.recorder.redacted_path(&path);
             }
-            Ok(Ready {
+            let ready = Ready {
                 armed,
                 permit: permitted.permit,
                 stream,
@@ -93,7 +90,8 @@ pub(crate) fn arm(worker: &Arc<Worker>, resolved: Resolved) -> Result<Ready, Box
                 gate,
                 who,
                 trip,
-            })
+            };
+            Ok(Road::of(ready, wanted))
         }
         Err(error) => Err(trip.refuse(cannot(&error))),
     }

@@ -61,12 +61,36 @@ impl Wanted {
     }
 }
 
+/// Which way a request goes from here.
+pub(crate) enum Road {
+    /// Its answer passes as it comes.
+    Passes(Ready),
+    /// Its answer is held.
+    HandsOut(HandsOut),
+}
+
+/// A request whose answer hands something out. Only this module can send it: no such answer passes unread.
+pub(crate) struct HandsOut {
+    ready: Ready,
+    wanted: Box<Wanted>,
+}
+
+impl Road {
+    pub(crate) fn of(ready: Ready, wanted: Option<Box<Wanted>>) -> Self {
+        match wanted {
+            Some(wanted) => Self::HandsOut(HandsOut { ready, wanted }),
+            None => Self::Passes(ready),
+        }
+    }
+}
+
 /// The rest of the road for such a request, to its end whatever becomes of the client.
-pub(crate) async fn travel(worker: &Arc<Worker>, ready: Ready) -> Result<Response<AnswerBody>, Box<Refused>> {
+pub(crate) async fn travel(worker: &Arc<Worker>, held: HandsOut) -> Result<Response<AnswerBody>, Box<Refused>> {
     let own = Arc::clone(worker);
     let rest = async move {
+        let HandsOut { ready, wanted } = held;
         let answered = forward::forward(&own, ready).await?;
-        capture(&own, answered).await
+        capture(&own, answered, wanted).await
     };
     tokio::spawn(rest).await.unwrap_or_else(|error| {
         // The process is ending; the recorder has written that the exchange was abandoned.
@@ -75,11 +99,16 @@ pub(crate) async fn travel(worker: &Arc<Worker>, ready: Ready) -> Result<Respons
     })
 }
 
-async fn capture(worker: &Arc<Worker>, mut answered: Answered) -> Result<Response<AnswerBody>, Box<Refused>> {
+async fn capture(
+    worker: &Arc<Worker>,
+    answered: Answered,
+    wanted: Box<Wanted>,
+) -> Result<Response<AnswerBody>, Box<Refused>> {
     let status = answered.response.status();
     let empty = matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT);
-    let wanted = answered.judged.capture.take().filter(|_| status.is_success() && !empty);
-    let Some(wanted) = wanted else { return answer::answer(worker, answered) };
+    if !status.is_success() || empty {
+        return answer::answer(worker, answered);
+    }
     let Answered { response, needles, who, trip, .. } = answered;
     let (mut parts, body) = response.into_parts();
     clean_answer(&mut parts.headers);

@@ -14,6 +14,7 @@ use model::Refusal;
 
 use crate::accepted::Accepted;
 use crate::body::AnswerBody;
+use crate::capture::Road;
 use crate::gateway::Worker;
 use crate::record::Recorder;
 use crate::respond::{self, Side};
@@ -76,10 +77,8 @@ async fn travel(
     let classified = classify::classify(worker, link, snapshot, identified).await?;
     let permitted = decide::decide(worker, classified).await?;
     let resolved = resolve::resolve(worker, permitted).await?;
-    let armed = arm::arm(worker, resolved)?;
-    if armed.judged.capture.is_some() {
-        return capture::travel(worker, armed).await;
+    match arm::arm(worker, resolved)? {
+        Road::Passes(ready) => answer::answer(worker, forward::forward(worker, ready).await?),
+        Road::HandsOut(held) => capture::travel(worker, held).await,
     }
-    let answered = forward::forward(worker, armed).await?;
-    answer::answer(worker, answered)
 }

@@ -42,30 +42,22 @@ pub(crate) struct Driver {
     pub(crate) signals: Signals,
     pub(crate) relay: Option<Relay>,
     pub(crate) dir: Option<SessionDir>,
-    pub(crate) walls: Walls,
+    pub(crate) walls: Option<Walls>,
     pub(crate) asked_to_end: u32,
     pub(crate) kill_at: Option<Instant>,
 }
 
 /// What stands around an agent for as long as it runs.
-#[derive(Default)]
 pub(crate) struct Walls {
+    /// None when all inside has been told to end.
     pub(crate) isolated: Option<crate::isolate::Isolated>,
     /// Shows the agent's ports.
-    pub(crate) ports: Option<tokio::task::JoinHandle<()>>,
-}
-
-impl Walls {
-    fn stand(&self) -> bool {
-        self.ports.is_some()
-    }
+    pub(crate) ports: tokio::task::JoinHandle<()>,
 }
 
 impl Drop for Walls {
     fn drop(&mut self) {
-        if let Some(ports) = &self.ports {
-            ports.abort();
-        }
+        self.ports.abort();
     }
 }
 
@@ -119,7 +111,7 @@ impl Driver {
 
     async fn finish(self) {
         let leader = self.leader;
-        if self.walls.stand() {
+        if self.walls.is_some() {
             // The namespace ended with its agent, and everything in it.
             tree::forget(leader);
         } else {
@@ -133,7 +125,7 @@ impl Driver {
 
     fn kill(&mut self) {
         // Without walls nothing is left standing; with them everything inside ends.
-        drop(self.walls.isolated.take());
+        drop(self.walls.as_mut().and_then(|walls| walls.isolated.take()));
         tree::kill(self.leader);
     }
 

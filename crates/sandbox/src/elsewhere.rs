@@ -5,14 +5,12 @@
 //! AppContainer; both lack the network namespace, so that diversion becomes a refusal of everything but the proxy's port.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
 use crate::SandboxError;
-use crate::plan::Isolation;
+use crate::plan::{Isolation, Listeners};
 
-/// As on Linux.
-pub const INSIDE: &str = "__inside";
 /// As on Linux.
 pub const OWN_V4: Ipv4Addr = Ipv4Addr::LOCALHOST;
 /// As on Linux.
@@ -21,17 +19,6 @@ pub const OWN_V6: Ipv6Addr = Ipv6Addr::LOCALHOST;
 /// There are none.
 #[derive(Debug)]
 pub enum Isolated {}
-
-/// As on Linux.
-#[derive(Debug)]
-#[expect(missing_docs, reason = "documented in `isolate`")]
-pub struct Listeners {
-    pub diverted: Vec<TcpListener>,
-    pub every_port: bool,
-    pub proxy: TcpListener,
-    pub names: UdpSocket,
-    pub reach: Vec<(u16, TcpListener)>,
-}
 
 /// Nothing is ever started with the hidden argument here.
 #[must_use]

@@ -84,7 +84,7 @@ impl Launch {
         drop(slave);
         let (leader, child) = keep(command, &program)?;
         let relay = opening.map(|opening| opening.begin(leader));
-        Ok(drive(leader, child, relay, Parts { signals, size, dir: self.dir, walls: Walls::default() }))
+        Ok(drive(leader, child, relay, Parts { signals, size, dir: self.dir, walls: None }))
     }
 
     /// Starts it in its namespaces: the order goes in, and the process id comes out in our own numbering.
@@ -121,8 +121,8 @@ impl Launch {
         let (_, nothing) = mpsc::unbounded_channel();
         let child = std::mem::replace(&mut isolated.events, nothing);
         let own = isolated.own_ports.clone();
-        let ports = Some(isolate::watch_ports(leader, Arc::clone(&isolated.control), own));
-        let walls = Walls { isolated: Some(isolated), ports };
+        let ports = isolate::watch_ports(leader, Arc::clone(&isolated.control), own);
+        let walls = Some(Walls { isolated: Some(isolated), ports });
         let relay = opening.map(|opening| opening.begin(leader));
         Ok(drive(leader, child, relay, Parts { signals, size, dir: self.dir, walls }))
     }
@@ -132,7 +132,7 @@ struct Parts {
     signals: Signals,
     size: SharedSize,
     dir: Option<SessionDir>,
-    walls: Walls,
+    walls: Option<Walls>,
 }
 
 fn drive(leader: Pid, child: mpsc::UnboundedReceiver<ChildEvent>, relay: Option<Relay>, parts: Parts) -> Running {

@@ -1,9 +1,12 @@
 //! What an isolated agent is to see, as plain data: it travels to the inside before anything stands.
 
+use std::net::{TcpListener, UdpSocket};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+/// The hidden argument by which this program becomes the inside.
+pub const INSIDE: &str = "__inside";
 /// The ways out of the namespaces, and their terminal.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Isolation {
@@ -45,4 +48,19 @@ pub struct Mask {
     pub bytes: Vec<u8>,
     /// Whether the agent may write it; what it writes is gone at the end.
     pub writable: bool,
+}
+
+/// Sockets that listen inside and are accepted from outside.
+#[derive(Debug)]
+pub struct Listeners {
+    /// Connections to anywhere; their local address is where the agent wanted to go.
+    pub diverted: Vec<TcpListener>,
+    /// Whether every port is diverted, or only those that [`Isolation::ports`] names.
+    pub every_port: bool,
+    /// The gateway's proxy port, as the agent sees it.
+    pub proxy: TcpListener,
+    /// Questions for names.
+    pub names: UdpSocket,
+    /// Ports of the host's loopback that are to be reached.
+    pub reach: Vec<(u16, TcpListener)>,
 }

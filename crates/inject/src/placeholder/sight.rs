@@ -421,7 +421,8 @@ impl<'a> Sight<'a> {
 }
 
 /// The credential that a reference names: `vault://NAME`.
-fn reference(text: &str) -> Option<CredentialName> {
+#[must_use]
+pub fn reference(text: &str) -> Option<CredentialName> {
     let name = REFERENCES.iter().find_map(|scheme| text.strip_prefix(scheme))?;
     CredentialName::new(name).ok()
 }

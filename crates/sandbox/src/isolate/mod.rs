@@ -35,32 +35,15 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::driver::ChildEvent;
 use crate::exit::Exit;
-use crate::plan::{Isolation, Surroundings};
+use crate::plan::{INSIDE, Isolation, Listeners, Surroundings};
 use crate::{SandboxError, kernel, tree};
 pub use inside::inside;
 pub use net::{OWN_V4, OWN_V6};
 pub(crate) use ports::watch as watch_ports;
 use wire::{Order, Parcel, Word, post, take};
 
-/// The hidden argument by which this program becomes the inside.
-pub const INSIDE: &str = "__inside";
 /// The step that fails where the system gives ordinary users no namespaces.
 const NAMESPACES: &str = "make namespaces";
-
-/// Sockets that listen inside and are accepted from outside.
-#[derive(Debug)]
-pub struct Listeners {
-    /// Connections to anywhere; their local address is where the agent wanted to go.
-    pub diverted: Vec<TcpListener>,
-    /// Whether every port is diverted, or only those that [`Isolation::ports`] names.
-    pub every_port: bool,
-    /// The gateway's proxy port, as the agent sees it.
-    pub proxy: TcpListener,
-    /// Questions for names.
-    pub names: UdpSocket,
-    /// Ports of the host's loopback that are to be reached.
-    pub reach: Vec<(u16, TcpListener)>,
-}
 
 /// Namespaces that stand, in which nothing runs yet. Dropped unused, they are gone.
 #[derive(Debug)]

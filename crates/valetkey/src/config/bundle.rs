@@ -14,7 +14,7 @@ use super::private::read_bounded;
 use super::{Ambient, keystore};
 
 /// Where systems keep their roots as one file: Debian, Fedora, openSUSE, Alpine and macOS, older Red Hat.
-const SYSTEM: [&str; 5] = [
+pub(super) const SYSTEM: [&str; 5] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
     "/etc/ssl/ca-bundle.pem",

@@ -40,7 +40,9 @@ pub(super) fn masked(bytes: &[u8], known: &dyn Fn(&[u8]) -> Option<Vec<u8>>, own
             continue;
         }
         let (gap, value, after) = value_of(rest);
-        if !value.is_empty() && !own(value) && !is_reference(value) && is_secret(name, value) {
+        // A reference (`valetkey://NAME`) stands for a secret and is none.
+        let harmless = value.is_empty() || own(value) || inject::reference(value).is_some();
+        if !harmless && is_secret(name, value) {
             out.push_str(gap);
             out.push_str(WITHHELD);
             rest = after;
@@ -69,11 +71,6 @@ fn value_of(text: &str) -> (&str, &str, &str) {
     };
     let (value, after) = body.split_at_checked(end.unwrap_or(body.len())).unwrap_or((body, ""));
     (text.get(..gap.len() + open.len()).unwrap_or(gap), value, after)
-}
-
-/// A reference stands for a secret and is none (`valetkey://NAME`).
-fn is_reference(value: &str) -> bool {
-    ["valetkey://", "vault://", "onecli://"].iter().any(|scheme| value.starts_with(scheme))
 }
 
 fn is_secret(name: &str, value: &str) -> bool {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use sandbox::{Mask, Surroundings};
 
+use super::bundle::SYSTEM;
 use super::masking::masked;
 use super::private::read_bounded;
 use super::{Ambient, Bundle};
@@ -154,14 +155,7 @@ const HOME_DEPTH_MAX: usize = 4;
 const ENTRIES_MAX: usize = 5_000;
 /// A larger file holds more than credentials; it is not shown at all.
 const FILE_BYTES_MAX: usize = 1024 * 1024;
-/// Stores of certificates that programs read whatever the environment says.
-const CA_FILES: [&str; 5] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-];
+/// Where Java keeps its certificates.
 const JAVA_STORE: &str = "/etc/ssl/certs/java/cacerts";
 const JAVA_HOMES: &str = "/usr/lib/jvm";
 
@@ -197,14 +191,17 @@ pub fn surroundings(ambient: &Ambient, bundle: &Bundle, wants: &Wants<'_>) -> an
     let clean = |path: &Path| masked_file(path, wants);
     masks.extend(MASKED.iter().filter_map(|path| clean(&home.join(path))));
     let tops = work_folders(&folder, &home);
-    let in_tops = tops.iter().chain([&folder]).flat_map(|top| in_folder(top, DEPTH_MAX));
+    // Each has a bound of its own, so that a large repository does not hide the work folder's files; none is looked at twice.
+    let searched: BTreeSet<&PathBuf> = tops.iter().chain([&folder]).collect();
+    let in_tops = searched.iter().flat_map(|top| in_folder(top, DEPTH_MAX));
     let found: BTreeSet<PathBuf> = in_tops.chain(in_folder(&home, HOME_DEPTH_MAX)).collect();
     masks.extend(found.iter().filter_map(|path| clean(path)));
     // A log-in in a remote's address; without one, git goes on writing its own configuration.
-    let configs = tops.iter().map(|top| top.join(".git/config"));
+    let configs = tops.iter().map(|top| top.join(".git/config")).filter(|path| path.is_file());
     masks.extend(configs.filter_map(|path| {
-        let mask = masked_file(&path, wants)?;
-        (std::fs::read(&path).ok()? != mask.bytes).then_some(mask)
+        let read = read_bounded(&path, FILE_BYTES_MAX).ok().flatten();
+        let bytes = read.as_deref().map(|bytes| masked(bytes, wants.known, wants.own)).unwrap_or_default();
+        (read.as_ref() != Some(&bytes)).then_some(Mask { path, bytes, writable: true })
     }));
     masks.extend(ssh(&home.join(".ssh")));
     let mut kept = wants.kept.clone();
@@ -235,9 +232,12 @@ fn masked_file(path: &Path, wants: &Wants<'_>) -> Option<Mask> {
     if !path.is_file() {
         return None;
     }
-    // What cannot be read, or is too large, is shown as empty rather than as it is.
-    let bytes = read_bounded(path, FILE_BYTES_MAX).ok().flatten().unwrap_or_default();
-    Some(Mask { path: path.to_owned(), bytes: masked(&bytes, wants.known, wants.own), writable: true })
+    Some(Mask { path: path.to_owned(), bytes: masked(&contents(path), wants.known, wants.own), writable: true })
+}
+
+/// What cannot be read, or is too large, is shown as empty rather than as it is.
+fn contents(path: &Path) -> Vec<u8> {
+    read_bounded(path, FILE_BYTES_MAX).ok().flatten().unwrap_or_default()
 }
 
 /// Files with credentials in a folder; what is near its top is looked at first.
@@ -306,15 +306,16 @@ fn ssh(folder: &Path) -> Vec<Mask> {
 fn system_masks(bundle: &Bundle, host: &str) -> Vec<Mask> {
     let read = |path: &Path| std::fs::read(path).unwrap_or_default();
     let mask = |path: PathBuf, bytes: Vec<u8>| Mask { path, bytes, writable: false };
-    let (pem, java) = (read(bundle.pem()), read(bundle.java()));
+    let [pem, ours, java] = [bundle.pem(), bundle.ours(), bundle.java()].map(read);
     let mut masks: Vec<Mask> =
-        CA_FILES.iter().map(PathBuf::from).filter(|path| path.is_file()).map(|path| mask(path, pem.clone())).collect();
+        SYSTEM.iter().map(PathBuf::from).filter(|path| path.is_file()).map(|path| mask(path, pem.clone())).collect();
     let homes = std::fs::read_dir(JAVA_HOMES).into_iter().flatten().flatten();
     let stores = homes.map(|entry| entry.path().join("lib/security/cacerts"));
     let stores = stores.chain([JAVA_STORE.into()]).filter(|path| path.is_file());
     masks.extend(stores.map(|path| mask(path, java.clone())));
     // The session's own files lie in our home, which is hidden.
-    masks.extend([bundle.pem(), bundle.ours(), bundle.java()].map(|path| mask(path.to_owned(), read(path))));
+    let own = [(bundle.pem(), pem), (bundle.ours(), ours), (bundle.java(), java)];
+    masks.extend(own.map(|(path, bytes)| mask(path.to_owned(), bytes)));
     masks.push(mask("/etc/resolv.conf".into(), b"nameserver 127.0.0.1\noptions timeout:2 attempts:2\n".to_vec()));
     let hosts = format!("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n{} {host}\n", sandbox::OWN_V4);
     masks.push(mask("/etc/hosts".into(), hosts.into_bytes()));
