@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::accepted::malformed;
+use crate::bare;
 use crate::body::AnswerBody;
 use crate::exchange::exchange;
 use crate::gateway::Worker;
@@ -100,6 +101,10 @@ async fn open(worker: &Arc<Worker>, link: &Link, first: &FirstHead) -> Result<Op
 /// Speaks TLS under a leaf for exactly the CONNECT host; a ClientHello for another name ends the connection (row A1).
 async fn intercept(worker: Arc<Worker>, mut link: Link, tcp: TcpStream) {
     let (Some(origin), Some(session)) = (link.origin.clone(), link.session.clone()) else { return };
+    let snapshot = worker.gateway.snapshot.load_full();
+    if bare::is_meant(&snapshot, &link) {
+        return bare::serve(worker, &link, snapshot, tcp).await;
+    }
     let mut first = [0u8; 1];
     match within(bounds::IDLE_SECONDS_MAX, tcp.peek(&mut first)).await {
         Some(Ok(1)) => {}
@@ -139,6 +144,9 @@ pub(crate) async fn serve_diverted(worker: Arc<Worker>, tcp: TcpStream, (origin,
     let source: Arc<str> = address.to_string().into();
     let web = [Scheme::Http, Scheme::Https].iter().any(|scheme| scheme.default_port() == origin.port);
     let link = Link { source, address, origin: Some(origin), session: Some(session) };
+    if bare::is_meant(&worker.gateway.snapshot.load(), &link) {
+        return intercept(worker, link, tcp).await;
+    }
     // Browsers open connections that they may need; whoever waits to be spoken to speaks another protocol.
     let patience = if web { bounds::IDLE_SECONDS_MAX } else { bounds::HEAD_SECONDS_MAX };
     let mut first = [0u8; 1];
@@ -163,7 +171,8 @@ fn record_protocol(worker: &Arc<Worker>, link: &Link) {
     if let Some(live) = &link.session {
         recorder.identified(live);
     }
-    let refusal = Refusal::new(Code::Denied, "Only HTTP, with or without TLS, leaves an isolated agent's network");
+    let refusal = Refusal::new(Code::Denied, "Only HTTP, with or without TLS, leaves an isolated agent's network")
+        .hint("a service file with `protocol: tcp` lets other protocols pass to its hosts");
     recorder.refused(&refusal, 403);
 }
 

@@ -105,9 +105,10 @@ impl Args {
         let (scheme, rest) = match self.url.split_once("://") {
             Some(("https", rest)) => (Scheme::Https, rest),
             Some(("http", rest)) => (Scheme::Http, rest),
+            Some(("tcp", rest)) => (Scheme::Tcp, rest),
             _ => {
                 return Err(usage(format!(
-                    "`{}` is not an http or https URL; write it whole",
+                    "`{}` is not an http, https or tcp URL; write it whole",
                     output::safe(&self.url)
                 )));
             }
@@ -124,6 +125,9 @@ impl Args {
         let made = || {
             let (host, port) = parse_authority(authority)?;
             let port = port.unwrap_or(scheme.default_port());
+            if scheme == Scheme::Tcp {
+                return CanonicalRequest::connection(host, port);
+            }
             CanonicalRequest::new(method, Origin { scheme, host, port }, &target, clean(headers)?, length)
         };
         Ok(made().map_err(|malformed| Refusal::new(Code::Malformed, malformed.to_string())))

@@ -94,7 +94,7 @@ const ERRORS: &[(&str, i32, &str)] = &[
     ),
     ("serve --config ok.yaml --socket-group users", 2, "--socket <PATH>"),
     ("explain GET", 2, "<URL>"),
-    ("explain GET /user", 2, "`/user` is not an http or https URL; write it whole"),
+    ("explain GET /user", 2, "`/user` is not an http, https or tcp URL; write it whole"),
     ("explain G@T https://api.github.com/user", 2, "`G@T` is not a method"),
     ("explain -H nonsense GET https://api.github.com/user", 2, "`nonsense` is not a header field; write `Name: value`"),
     (
@@ -140,7 +140,6 @@ const ERRORS: &[(&str, i32, &str)] = &[
     ("audit verify --head nonsense", 3, "nonsense"),
     ("audit evidence", 2, "`valetkey audit export` writes everything"),
     ("whose nothing", 1, "no placeholder of this home"),
-    ("doctor --attack", 2, "not in this version"),
     ("doctor --config none.yaml", 3, "none.yaml` does not exist; check the path given with --config"),
     ("completions nosuchshell", 2, "invalid value 'nosuchshell'"),
     ("grant list", 2, "`grant` is not in this version; write a permission with `expires`"),

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of a test fail with it")]
 
 mod attacks;
+mod bare;
 mod clients;
 mod coverage;
 mod doctor;
