@@ -8,6 +8,7 @@ use sandbox::{Mask, Surroundings};
 use super::bundle::SYSTEM;
 use super::masking::masked;
 use super::private::read_bounded;
+use super::repository::{self, work_folders};
 use super::{Ambient, Bundle};
 
 /// Not there, below the user's home: keys, keyrings, browser profiles, histories, and the stores of secret managers. What an
@@ -165,6 +166,8 @@ pub struct Wants<'a> {
     pub state: Vec<&'static str>,
     /// The configuration, which stays as it is.
     pub kept: Vec<PathBuf>,
+    /// What may be written besides.
+    pub writable: Vec<PathBuf>,
     /// Unix sockets of the host that stay reachable.
     pub sockets: Vec<PathBuf>,
     /// A text without the secrets that the gateway knows.
@@ -190,42 +193,37 @@ pub fn surroundings(ambient: &Ambient, bundle: &Bundle, wants: &Wants<'_>) -> an
     let mut masks = system_masks(bundle, &Ambient::host_name());
     let clean = |path: &Path| masked_file(path, wants);
     masks.extend(MASKED.iter().filter_map(|path| clean(&home.join(path))));
-    let tops = work_folders(&folder, &home);
+    let tops = work_folders(ambient);
     // Each has a bound of its own, so that a large repository does not hide the work folder's files; none is looked at twice.
     let searched: BTreeSet<&PathBuf> = tops.iter().chain([&folder]).collect();
     let in_tops = searched.iter().flat_map(|top| in_folder(top, DEPTH_MAX));
     let found: BTreeSet<PathBuf> = in_tops.chain(in_folder(&home, HOME_DEPTH_MAX)).collect();
     masks.extend(found.iter().filter_map(|path| clean(path)));
-    // A log-in in a remote's address; without one, git goes on writing its own configuration.
-    let configs = tops.iter().map(|top| top.join(".git/config")).filter(|path| path.is_file());
-    masks.extend(configs.filter_map(|path| {
-        let read = read_bounded(&path, FILE_BYTES_MAX).ok().flatten();
-        let bytes = read.as_deref().map(|bytes| masked(bytes, wants.known, wants.own)).unwrap_or_default();
-        (read.as_ref() != Some(&bytes)).then_some(Mask { path, bytes, writable: true })
+    // A log-in in a remote's address.
+    let of_git: Vec<PathBuf> = tops.iter().flat_map(|top| repository::programs_of_git(top)).collect();
+    let is_asked_for = |path: &Path| path.canonicalize().is_ok_and(|path| wants.writable.contains(&path));
+    masks.extend(of_git.iter().filter_map(|path| {
+        let mask = clean(path)?;
+        // One without a log-in need not be masked, so that it can be written where that was asked for.
+        let is_needed = !is_asked_for(path) || contents(path) != mask.bytes;
+        is_needed.then_some(mask)
     }));
     masks.extend(ssh(&home.join(".ssh")));
     let mut kept = wants.kept.clone();
     kept.extend(ambient.own_program());
-    // What is put there runs outside at the user's next commit.
-    kept.extend(tops.iter().map(|top| top.join(".git/hooks")));
+    kept.extend(of_git);
     if tops.iter().any(|top| home.starts_with(top)) {
         kept.extend(KEPT_OF_HOME.iter().map(|path| home.join(path)));
     }
     let mut writable: Vec<PathBuf> = wants.state.iter().map(|path| home.join(path)).collect();
+    // What lies in a folder that can be written is not mounted by itself: programs could not replace it.
+    let is_in_tops = |path: &&PathBuf| tops.iter().any(|top| top.canonicalize().is_ok_and(|top| path.starts_with(top)));
+    writable.extend(wants.writable.iter().filter(|path| !is_in_tops(path)).cloned());
     writable.extend(tops);
+    kept.retain(|path| !is_asked_for(path));
     let runtime_folder = ambient.var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     let sockets = wants.sockets.clone();
     Ok(Surroundings { folder, writable, hidden, masks, kept, sockets, runtime_folder })
-}
-
-/// The work folder, and the repository around it: a commit from a subfolder writes into the repository's own files. Neither
-/// where it is the whole machine or the folder of all homes; the user's own home only when it is the work folder.
-fn work_folders(folder: &Path, home: &Path) -> Vec<PathBuf> {
-    let too_wide = |path: &Path| home.starts_with(path) && path != home && path.components().count() <= 2;
-    let mut all: Vec<PathBuf> = Some(folder).filter(|path| !too_wide(path)).map(Path::to_owned).into_iter().collect();
-    let root = folder.ancestors().find(|path| path.join(".git").exists());
-    all.extend(root.filter(|path| !home.starts_with(path)).map(Path::to_owned));
-    all
 }
 
 fn masked_file(path: &Path, wants: &Wants<'_>) -> Option<Mask> {
@@ -343,17 +341,5 @@ mod tests {
         let want: Vec<PathBuf> =
             [".env", "api/.env.local", "api/.npmrc"].iter().map(|name| folder.path().join(name)).collect();
         assert_eq!(found, want);
-    }
-
-    #[test]
-    fn how_wide_a_work_folder_is() {
-        let root = tempfile::tempdir().expect("folder");
-        let (home, project) = (root.path().join("u"), root.path().join("u/p"));
-        std::fs::create_dir_all(project.join(".git")).expect("made");
-        std::fs::create_dir_all(project.join("sub")).expect("made");
-        assert_eq!(work_folders(&project.join("sub"), &home), [project.join("sub"), project.clone()]);
-        assert_eq!(work_folders(&home, &home), std::slice::from_ref(&home));
-        assert!(work_folders(Path::new("/"), &home).is_empty());
-        assert!(work_folders(Path::new("/home"), Path::new("/home/u")).is_empty());
     }
 }

@@ -167,6 +167,8 @@ pub struct Said {
     pub state: Vec<&'static str>,
     /// Its own files.
     pub kept: Vec<PathBuf>,
+    /// What the agent may write besides.
+    pub writable: Vec<PathBuf>,
 }
 
 impl Walls {
@@ -184,6 +186,7 @@ impl Walls {
         let wants = Wants {
             state: said.state,
             kept: said.kept,
+            writable: said.writable,
             sockets: self.sockets,
             known: &|text| live.without_secrets(text),
             own: &|value| live.holdings().placeholders.entries().any(|entry| *entry.text == *value),
@@ -195,6 +198,13 @@ impl Walls {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_agents_own_address_stands_for_no_name() {
+        let own = sandbox::OWN_V4;
+        let itself = model::canonical::Host::parse(&own.to_string()).expect("an address");
+        assert_eq!(Names::default().meant(own.into()), proxy::net::names::Meant::Host(itself));
+    }
 
     #[test]
     fn what_can_be_reached() {
