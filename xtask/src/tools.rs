@@ -25,6 +25,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("python3", "python3-venv"),
     ("setpriv", "util-linux"),
     ("taskset", "util-linux"),
+    ("vim", "vim"),
     ("wget", "wget"),
 ];
 

@@ -4,6 +4,7 @@
 mod attacks;
 mod bare;
 mod clients;
+mod coding;
 mod coverage;
 mod doctor;
 mod faults;
