@@ -36,14 +36,24 @@ pub(crate) struct Link {
     pub(crate) address: IpAddr,
     /// What the tunnel was opened for; none on the proxy port itself.
     pub(crate) origin: Option<Origin>,
-    /// The session that opened the tunnel; its life is checked at each request.
+    /// The session that opened the tunnel, or the one whose namespace it comes from; its life is checked at each request.
     pub(crate) session: Option<Arc<LiveSession>>,
 }
 
 /// Serves one accepted connection to its end.
-pub(crate) async fn serve(worker: Arc<Worker>, mut tcp: TcpStream, peer: SocketAddr) {
+pub(crate) fn serve(worker: Arc<Worker>, tcp: TcpStream, peer: SocketAddr) -> impl Future<Output = ()> + Send {
+    serve_for(worker, tcp, peer, None)
+}
+
+/// The same, of a session that is known by the place that the connection comes from; tokens say nothing then.
+pub(crate) async fn serve_for(
+    worker: Arc<Worker>,
+    mut tcp: TcpStream,
+    peer: SocketAddr,
+    session: Option<Arc<LiveSession>>,
+) {
     let source: Arc<str> = peer.ip().to_string().into();
-    let mut link = Link { source, address: peer.ip(), origin: None, session: None };
+    let mut link = Link { source, address: peer.ip(), origin: None, session };
     let first = match within(bounds::HEAD_SECONDS_MAX, read_first_head(&mut tcp)).await {
         Some(Ok(Some(first))) => first,
         Some(Err(violation)) => return refuse_raw(&worker, &link, tcp, &violation).await,

@@ -37,7 +37,7 @@ pub use isolate::{Isolated, OWN_V4, OWN_V6, inside};
 pub use keys::Key;
 pub use launch::Launch;
 pub use page::{Line, Page, Style, visible};
-pub use plan::{INSIDE, Isolation, Listeners, Mask, Surroundings};
+pub use plan::{Access, INSIDE, Isolation, Listeners, Mask, Surroundings};
 pub use prompt::{Prompt, PromptTiming, Prompter};
 pub use running::Running;
 pub use rustix::process::Signal;

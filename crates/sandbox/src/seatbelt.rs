@@ -237,7 +237,7 @@ pub fn physical(plan: &Surroundings) -> Surroundings {
     };
     let closed = |paths: &[PathBuf]| paths.iter().flat_map(all_names).collect::<Vec<_>>();
     let masks = plan.masks.iter().flat_map(|mask| {
-        all_names(&mask.path).into_iter().map(|path| Mask { path, bytes: mask.bytes.clone(), writable: mask.writable })
+        all_names(&mask.path).into_iter().map(|path| Mask { path, bytes: mask.bytes.clone(), access: mask.access })
     });
     Surroundings {
         folder: real(&plan.folder).unwrap_or_else(|| plan.folder.clone()),
@@ -255,13 +255,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::plan::Access;
 
     fn paths(all: &[&str]) -> Vec<PathBuf> {
         all.iter().map(PathBuf::from).collect()
     }
 
     fn mask(path: &str, bytes: &[u8]) -> Mask {
-        Mask { path: path.into(), bytes: bytes.to_vec(), writable: false }
+        Mask { path: path.into(), bytes: bytes.to_vec(), access: Access::Read }
     }
 
     fn plan() -> Surroundings {

@@ -21,7 +21,7 @@ use rustix::mount::{
 use super::aliases::Mounts;
 use super::wire::Failure;
 use crate::kernel;
-use crate::plan::{Mask, Surroundings};
+use crate::plan::{Access, Mask, Surroundings};
 
 type Outcome<T = ()> = Result<T, Failure>;
 
@@ -374,10 +374,14 @@ fn stage(masks: &[Mask]) -> Outcome<Vec<Staged<'_>>> {
     let mut staged = Vec::with_capacity(masks.len());
     for (number, mask) in masks.iter().enumerate() {
         let file = folder.join(number.to_string());
-        let mode = if mask.writable { 0o600 } else { 0o444 };
+        let mode = match mask.access {
+            Access::Read => 0o444,
+            Access::Write => 0o600,
+            Access::Closed => 0,
+        };
         write(&file, &mask.bytes, mode).during("write", &mask.path)?;
         let tree = clone(&file).during("copy", &mask.path)?;
-        if !mask.writable {
+        if mask.access != Access::Write {
             kernel::make_read_only(&tree, Path::new(""), false).during("make read-only", &mask.path)?;
         }
         staged.push(Staged { mask, tree });
@@ -394,14 +398,15 @@ fn write(file: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 
 /// Lays the masks over what is there, and says where they lie. In a folder that is hidden or fresh they are made; elsewhere nothing is added.
 fn put_masks(masks: Vec<Staged<'_>>, plan: &Surroundings, mounts: &Mounts) -> Outcome<Vec<PathBuf>> {
-    let hidden: Vec<PathBuf> = plan.hidden.iter().filter_map(|path| fs::canonicalize(path).ok()).collect();
+    let real = |paths: &[PathBuf]| paths.iter().filter_map(|path| fs::canonicalize(path).ok()).collect::<Vec<_>>();
+    let own = Own { hidden: real(&plan.hidden), writable: real(&plan.writable) };
     let mut laid = Vec::with_capacity(masks.len());
     for Staged { mask, tree } in masks {
         // The link's own target is what must not be read.
         let path = if let Ok(path) = fs::canonicalize(&mask.path) {
             path
         } else {
-            let Some(path) = new_place(&mask.path, &hidden) else { continue };
+            let Some(path) = own.new_place(&mask.path) else { continue };
             let parent = path.parent().unwrap_or(Path::new("/"));
             fs::create_dir_all(parent).during("make", parent)?;
             fs::File::create(&path).during("make", &path)?;
@@ -418,15 +423,24 @@ fn put_masks(masks: Vec<Staged<'_>>, plan: &Surroundings, mounts: &Mounts) -> Ou
     Ok(laid)
 }
 
-/// Where a mask may appear although nothing is there: below a hidden or fresh folder. A dangling link into one (as
-/// `/etc/resolv.conf` is) counts.
-fn new_place(path: &Path, hidden: &[PathBuf]) -> Option<PathBuf> {
-    let path = match fs::read_link(path) {
-        Ok(target) => path.parent()?.join(target),
-        Err(_) => path.to_owned(),
-    };
-    let path = lexical(&path);
-    (is_fresh(&path) || hidden.iter().any(|folder| path.starts_with(folder))).then_some(path)
+/// Folders as they are inside.
+struct Own {
+    hidden: Vec<PathBuf>,
+    writable: Vec<PathBuf>,
+}
+
+impl Own {
+    /// Where a mask may appear although nothing is there: below a hidden or fresh folder, which is the agent's own and in memory.
+    /// A dangling link into one (as `/etc/resolv.conf` is) counts. What may be written is the host's, wherever it lies.
+    fn new_place(&self, path: &Path) -> Option<PathBuf> {
+        let path = match fs::read_link(path) {
+            Ok(target) => path.parent()?.join(target),
+            Err(_) => path.to_owned(),
+        };
+        let path = lexical(&path);
+        let below = |folders: &[PathBuf]| folders.iter().any(|folder| path.starts_with(folder));
+        (below(&self.hidden) || is_fresh(&path) && !below(&self.writable)).then_some(path)
+    }
 }
 
 fn is_fresh(path: &Path) -> bool {
@@ -454,11 +468,15 @@ mod tests {
 
     #[test]
     fn masks_are_made_in_fresh_and_hidden_folders_only() {
-        let hidden = [PathBuf::from("/home/u/.ssh")];
-        let place = |path: &str| new_place(Path::new(path), &hidden);
+        let folders = |all: &[&str]| all.iter().map(PathBuf::from).collect();
+        let own = Own { hidden: folders(&["/home/u/.ssh", "/tmp/work/.ssh"]), writable: folders(&["/tmp/work"]) };
+        let place = |path: &str| own.new_place(Path::new(path));
         assert_eq!(place("/home/u/.ssh/none/../config"), Some("/home/u/.ssh/config".into()));
         assert_eq!(place("/run/none/resolv.conf"), Some("/run/none/resolv.conf".into()));
         assert_eq!(place("/home/u/.none"), None);
         assert_eq!(place("/home/u/.ssh/../.none"), None);
+        assert_eq!(place("/tmp/other/none"), Some("/tmp/other/none".into()));
+        assert_eq!(place("/tmp/work/none"), None);
+        assert_eq!(place("/tmp/work/.ssh/none"), Some("/tmp/work/.ssh/none".into()));
     }
 }

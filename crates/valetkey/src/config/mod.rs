@@ -16,6 +16,7 @@ mod home;
 mod keystore;
 mod masking;
 mod notify;
+mod nss;
 mod ownership;
 mod private;
 mod repository;

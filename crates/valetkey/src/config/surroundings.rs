@@ -1,9 +1,11 @@
 //! The files that an isolated agent sees: what may be written, what is masked, what is not there.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use sandbox::{Mask, Surroundings};
+use policy::profile::State;
+use sandbox::{Access, Mask, Surroundings};
 
 use super::bundle::SYSTEM;
 use super::masking::masked;
@@ -17,6 +19,7 @@ const HIDDEN: [&str; 59] = [
     ".ssh",
     ".gnupg",
     ".pki",
+    ".local/share/pki",
     ".password-store",
     ".local/share/keyrings",
     ".local/share/kwalletd",
@@ -70,10 +73,11 @@ const HIDDEN: [&str; 59] = [
     ".sqlite_history",
     ".rediscli_history",
     ".lesshst",
-    ".viminfo",
     ".Xauthority",
     ".ICEauthority",
 ];
+/// Cannot be opened: who finds it empty, or no plain file, complains at each end.
+const CLOSED: [&str; 1] = [".viminfo"];
 /// Of a hidden `.ssh` these appear, and public keys.
 const SSH_SHOWN: [&str; 3] = ["config", "known_hosts", "known_hosts2"];
 /// Appear with placeholders, below the user's home.
@@ -156,6 +160,8 @@ const HOME_DEPTH_MAX: usize = 4;
 const ENTRIES_MAX: usize = 5_000;
 /// A larger file holds more than credentials; it is not shown at all.
 const FILE_BYTES_MAX: usize = 1024 * 1024;
+/// Where Chromium keeps its certificates, in folders that are hidden; the second is of version 146 and later, where nothing is at the first.
+const NSS_STORES: [&str; 2] = [".pki/nssdb", ".local/share/pki/nssdb"];
 /// Where Java keeps its certificates.
 const JAVA_STORE: &str = "/etc/ssl/certs/java/cacerts";
 const JAVA_HOMES: &str = "/usr/lib/jvm";
@@ -163,7 +169,7 @@ const JAVA_HOMES: &str = "/usr/lib/jvm";
 /// What depends on the configuration and the command line.
 pub struct Wants<'a> {
     /// Folders and files below the home that profiles keep state in.
-    pub state: Vec<&'static str>,
+    pub state: Vec<&'static State>,
     /// The configuration, which stays as it is.
     pub kept: Vec<PathBuf>,
     /// What may be written besides.
@@ -191,7 +197,10 @@ pub fn surroundings(ambient: &Ambient, bundle: &Bundle, wants: &Wants<'_>) -> an
     hidden.extend(HIDDEN_OF_MACHINE.iter().map(PathBuf::from));
     hidden.extend(ssh_host_keys());
     let mut masks = system_masks(bundle, &Ambient::host_name());
+    masks.extend(NSS_STORES.iter().flat_map(|folder| nss_masks(bundle, &home.join(folder))));
     let clean = |path: &Path| masked_file(path, wants);
+    let closed = CLOSED.iter().map(|path| home.join(path)).filter(|path| path.exists());
+    masks.extend(closed.map(|path| Mask { path, bytes: Vec::new(), access: Access::Closed }));
     masks.extend(MASKED.iter().filter_map(|path| clean(&home.join(path))));
     let tops = work_folders(ambient);
     // Each has a bound of its own, so that a large repository does not hide the work folder's files; none is looked at twice.
@@ -215,7 +224,8 @@ pub fn surroundings(ambient: &Ambient, bundle: &Bundle, wants: &Wants<'_>) -> an
     if tops.iter().any(|top| home.starts_with(top)) {
         kept.extend(KEPT_OF_HOME.iter().map(|path| home.join(path)));
     }
-    let mut writable: Vec<PathBuf> = wants.state.iter().map(|path| home.join(path)).collect();
+    wants.state.iter().for_each(|state| make_state(ambient, &home, state));
+    let mut writable: Vec<PathBuf> = wants.state.iter().map(|state| home.join(state.path)).collect();
     // What lies in a folder that can be written is not mounted by itself: programs could not replace it.
     let is_in_tops = |path: &&PathBuf| tops.iter().any(|top| top.canonicalize().is_ok_and(|top| path.starts_with(top)));
     writable.extend(wants.writable.iter().filter(|path| !is_in_tops(path)).cloned());
@@ -226,11 +236,22 @@ pub fn surroundings(ambient: &Ambient, bundle: &Bundle, wants: &Wants<'_>) -> an
     Ok(Surroundings { folder, writable, hidden, masks, kept, sockets, runtime_folder })
 }
 
+/// A program that is here and was never started outside could not make its folder inside, where the home is read-only.
+fn make_state(ambient: &Ambient, home: &Path, state: &State) {
+    let path = home.join(state.path);
+    if state.program.is_empty() || path.exists() || ambient.on_path(state.program).is_none() {
+        return;
+    }
+    if let Err(error) = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path) {
+        tracing::warn!(%error, path = %path.display(), "a folder for a program's state cannot be made");
+    }
+}
+
 fn masked_file(path: &Path, wants: &Wants<'_>) -> Option<Mask> {
     if !path.is_file() {
         return None;
     }
-    Some(Mask { path: path.to_owned(), bytes: masked(&contents(path), wants.known, wants.own), writable: true })
+    Some(Mask { path: path.to_owned(), bytes: masked(&contents(path), wants.known, wants.own), access: Access::Write })
 }
 
 /// What cannot be read, or is too large, is shown as empty rather than as it is.
@@ -295,15 +316,22 @@ fn ssh(folder: &Path) -> Vec<Mask> {
         .filter(|entry| entry.file_name().to_str().is_some_and(is_shown_of_ssh))
         .filter_map(|entry| {
             let bytes = read_bounded(&entry.path(), FILE_BYTES_MAX).ok().flatten()?;
-            Some(Mask { path: entry.path(), bytes, writable: false })
+            Some(Mask { path: entry.path(), bytes, access: Access::Read })
         })
         .collect()
+}
+
+/// Our authority in a store of NSS. Files that may not be written it does not open.
+fn nss_masks(bundle: &Bundle, folder: &Path) -> Vec<Mask> {
+    let mask =
+        |(name, bytes): (&str, &[u8])| Mask { path: folder.join(name), bytes: bytes.to_vec(), access: Access::Write };
+    bundle.nss().map(mask).collect()
 }
 
 /// Certificates, names and hosts, as the namespace needs them.
 fn system_masks(bundle: &Bundle, host: &str) -> Vec<Mask> {
     let read = |path: &Path| std::fs::read(path).unwrap_or_default();
-    let mask = |path: PathBuf, bytes: Vec<u8>| Mask { path, bytes, writable: false };
+    let mask = |path: PathBuf, bytes: Vec<u8>| Mask { path, bytes, access: Access::Read };
     let [pem, ours, java] = [bundle.pem(), bundle.ours(), bundle.java()].map(read);
     let mut masks: Vec<Mask> =
         SYSTEM.iter().map(PathBuf::from).filter(|path| path.is_file()).map(|path| mask(path, pem.clone())).collect();

@@ -184,7 +184,7 @@ fn said(ambient: &Ambient, wanted: &Run, of: (&Plan, Option<&Sources>)) -> anyho
             .with_context(|| format!("--writable `{}` does not exist; name a file or folder that does", path.display()))
     };
     let writable = wanted.writable.iter().map(real).collect::<Result<_, _>>()?;
-    Ok(Said { state: plan.rules.state_folders(), kept, writable })
+    Ok(Said { state: plan.rules.state(), kept, writable })
 }
 
 /// Writes down that an agent goes to work here.

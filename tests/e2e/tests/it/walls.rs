@@ -239,6 +239,21 @@ fn git_works_and_its_configuration_stays() {
     assert!(at(&house, "project", &words).stderr.contains("none` does not exist; name a file or folder that does"));
 }
 
+/// Chromium trusts what stands in this store; NSS itself says here that the session's authority does.
+#[test]
+fn programs_that_stand_on_nss_trust_the_session() {
+    let house = House::new("version: 1\n", &[]);
+    for store in [".pki/nssdb", ".local/share/pki/nssdb"] {
+        std::fs::create_dir_all(house.path("home").join(store)).unwrap();
+        let script = format!("cd ~/{store} && certutil -L -d sql:. && certutil -V -n 'Valetkey session' -u L -d sql:.");
+        let told = in_run(&house, &["--isolate=on"], &script).expect_success("certutil");
+        let listed =
+            told.stdout.lines().any(|line| line.starts_with("Valetkey session") && line.trim_end().ends_with("C,,"));
+        assert!(listed && told.stdout.contains("certificate is valid"), "{}{}", told.stdout, told.stderr);
+        assert!(std::fs::read_dir(house.path("home").join(store)).unwrap().next().is_none(), "nothing is left outside");
+    }
+}
+
 #[test]
 fn git_remotes_by_ssh_go_over_https() {
     let vendors = Vendors::start();
