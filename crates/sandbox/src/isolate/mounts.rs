@@ -469,14 +469,14 @@ mod tests {
     #[test]
     fn masks_are_made_in_fresh_and_hidden_folders_only() {
         let folders = |all: &[&str]| all.iter().map(PathBuf::from).collect();
-        let own = Own { hidden: folders(&["/home/u/.ssh", "/tmp/work/.ssh"]), writable: folders(&["/tmp/work"]) };
+        let own = Own { hidden: folders(&["/home/u/.ssh", "/tmp/project/.ssh"]), writable: folders(&["/tmp/project"]) };
         let place = |path: &str| own.new_place(Path::new(path));
         assert_eq!(place("/home/u/.ssh/none/../config"), Some("/home/u/.ssh/config".into()));
         assert_eq!(place("/run/none/resolv.conf"), Some("/run/none/resolv.conf".into()));
         assert_eq!(place("/home/u/.none"), None);
         assert_eq!(place("/home/u/.ssh/../.none"), None);
         assert_eq!(place("/tmp/other/none"), Some("/tmp/other/none".into()));
-        assert_eq!(place("/tmp/work/none"), None);
-        assert_eq!(place("/tmp/work/.ssh/none"), Some("/tmp/work/.ssh/none".into()));
+        assert_eq!(place("/tmp/project/none"), None);
+        assert_eq!(place("/tmp/project/.ssh/none"), Some("/tmp/project/.ssh/none".into()));
     }
 }

@@ -16,6 +16,7 @@ mod names;
 mod own_user;
 mod packaging;
 mod placeholders;
+mod policies;
 mod reliability;
 mod rows;
 mod scan;
