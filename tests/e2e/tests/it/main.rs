@@ -22,4 +22,5 @@ mod sharing;
 mod talk;
 mod tripwires;
 mod tunnels;
+mod vendors;
 mod walls;
