@@ -25,4 +25,5 @@ mod sharing;
 mod talk;
 mod tripwires;
 mod tunnels;
+mod vendors;
 mod walls;
