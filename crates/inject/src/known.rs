@@ -4,16 +4,20 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use model::{CanonicalRequest, CredentialName};
-use secret::Material;
+use model::{CanonicalRequest, CredentialName, Part};
+use secret::{Field, Material};
 
-use crate::scrub::add_material;
 use crate::scrub::finder::{Finder, Hit, Hits};
 use crate::scrub::forms::{self, Encoding, Form};
 use crate::scrub::stream::{self, Carry, Frames};
+use crate::scrub::{add_field, private_part};
 
 /// Credentials whose values are searched. At about 30 KiB each this is 120 MiB, far above what one home holds.
 const KNOWN_MAX: usize = 4_096;
+/// Parts that have a placeholder of their own. A tag is a credential's number times [`PLACES`], and the part's.
+const PARTS: [Part; 3] = [Part::Value, Part::Refresh, Part::Identity];
+/// The parts, and a place for what has no placeholder.
+const PLACES: usize = PARTS.len() + 1;
 
 /// Every real secret that is known here, in all the forms that the scrubber knows.
 pub struct KnownSecrets {
@@ -40,7 +44,15 @@ impl KnownBuilder {
         if self.names.len() < KNOWN_MAX {
             // A list of its own: the check for doubled forms is linear.
             let mut own = Vec::new();
-            add_material(material, self.names.len() as u32, &mut own);
+            for (field, secret) in material.fields() {
+                let place = match field {
+                    Field::Value => 0,
+                    Field::Refresh => 1,
+                    Field::Identity => 2,
+                    Field::Username | Field::SessionToken => PARTS.len(),
+                };
+                add_field((field, secret), (self.names.len() * PLACES + place) as u32, &mut own);
+            }
             self.forms.append(&mut own);
         }
         self.names.push(name.clone());
@@ -71,7 +83,34 @@ impl KnownSecrets {
     }
 
     fn name_of(&self, hit: &Hit) -> Option<&CredentialName> {
-        self.names.get(self.finder.form(hit.form)?.tag as usize)
+        self.names.get(self.finder.form(hit.form)?.tag as usize / PLACES)
+    }
+
+    fn part_of(&self, hit: &Hit) -> Option<Part> {
+        PARTS.get(self.finder.form(hit.form)?.tag as usize % PLACES).copied()
+    }
+
+    fn is_plain(&self, hit: &Hit) -> bool {
+        self.finder.form(hit.form).is_some_and(|form| form.encoding == Encoding::Literal)
+    }
+
+    /// Where the secret ends that begins with the first of these; a long one is found in pieces, one after the other. `None`
+    /// where not all of it is there.
+    fn end_of_whole(&self, plain: &[&Hit]) -> Option<usize> {
+        let tag = |hit: &Hit| self.finder.form(hit.form).map(|form| form.tag);
+        let (first, rest) = plain.split_first()?;
+        let own = tag(first)?;
+        let pieces = self.finder.forms().iter().filter(|form| form.tag == own && form.encoding == Encoding::Literal);
+        let (mut end, mut found) = (first.end, 1);
+        for next in rest {
+            if next.start > end {
+                break;
+            }
+            if next.start == end && next.form != first.form && tag(next) == Some(own) {
+                (end, found) = (next.end, found + 1);
+            }
+        }
+        (found == pieces.count()).then_some(end)
     }
 
     /// The first known secret in octets of any kind.
@@ -127,14 +166,15 @@ impl KnownSecrets {
         KnownScan { known: Arc::clone(self), carry: Carry::default() }
     }
 
-    /// Replaces known secrets in a whole body by what `placeholder` gives for their credentials: plain and escaped forms
-    /// by the placeholder itself, other encodings (and credentials without one) by a mask. `None` where there is nothing
-    /// to replace, else the new body and whose secrets it held.
+    /// Replaces known secrets in a whole body by what `placeholder` gives for that part of their credentials: plain and
+    /// escaped forms by the placeholder itself (of a JWT, whose header and claims stand there already, by its signature),
+    /// other encodings, pieces of a long secret and parts without one by a mask. `None` where there is nothing to
+    /// replace, else the new body and whose secrets it held.
     #[must_use]
     pub fn replace_with_placeholder<'p>(
         &self,
         body: &[u8],
-        placeholder: &dyn Fn(&CredentialName) -> Option<&'p str>,
+        placeholder: &dyn Fn(&CredentialName, Part) -> Option<&'p str>,
     ) -> Option<(Vec<u8>, Vec<CredentialName>)> {
         let mut hits = Hits::new();
         self.finder.scan(body, &mut hits);
@@ -145,16 +185,19 @@ impl KnownSecrets {
         let mut masked = body.to_vec();
         hits.iter().for_each(|hit| self.finder.mask(&mut masked, hit));
         let (mut out, mut names, mut at) = (Vec::with_capacity(body.len()), Vec::new(), 0);
-        for hit in &hits {
-            let Some(name) = self.name_of(hit) else { continue };
+        for name in hits.iter().filter_map(|hit| self.name_of(hit)) {
             if !names.contains(name) {
                 names.push(name.clone());
             }
-            let plain = self.finder.form(hit.form).is_some_and(|form| form.encoding == Encoding::Literal);
-            let Some(text) = placeholder(name).filter(|_| plain && hit.start >= at) else { continue };
+        }
+        let plain: Vec<&Hit> = hits.iter().filter(|hit| self.is_plain(hit)).collect();
+        for (number, hit) in plain.iter().enumerate() {
+            let text = self.name_of(hit).zip(self.part_of(hit)).and_then(|(name, part)| placeholder(name, part));
+            let Some(text) = text.filter(|_| hit.start >= at) else { continue };
+            let Some(end) = self.end_of_whole(plain.get(number..).unwrap_or_default()) else { continue };
             out.extend_from_slice(masked.get(at..hit.start).unwrap_or_default());
-            out.extend_from_slice(text.as_bytes());
-            at = hit.end;
+            out.extend_from_slice(private_part(text.as_bytes()));
+            at = end;
         }
         out.extend_from_slice(masked.get(at..).unwrap_or_default());
         Some((out, names))

@@ -88,7 +88,7 @@ fn replaced(
     placeholders: &SessionPlaceholders,
     body: &[u8],
 ) -> Option<(Bytes, Vec<CredentialName>)> {
-    let placeholder = |name: &CredentialName| placeholders.of(name).map(|entry| &*entry.text);
+    let placeholder = |name: &CredentialName, part| placeholders.part_of(name, part).map(|entry| &*entry.text);
     let (made, names) = known.replace_with_placeholder(body, &placeholder)?;
     (is_json(body) && is_json(&made)).then(|| (made.into(), names))
 }

@@ -119,7 +119,8 @@ impl LiveSession {
     #[must_use]
     pub fn without_secrets(&self, text: &[u8]) -> Option<Vec<u8>> {
         let holdings = self.holdings();
-        let placeholder = |name: &CredentialName| holdings.placeholders.of(name).map(|entry| &*entry.text);
+        let placeholder =
+            |name: &CredentialName, part| holdings.placeholders.part_of(name, part).map(|entry| &*entry.text);
         Some(holdings.known.as_ref()?.replace_with_placeholder(text, &placeholder)?.0)
     }
 

@@ -144,8 +144,8 @@ impl From<Word<HostMap>> for HostEntry {
 pub enum Protocol {
     /// Git's smart HTTP and LFS, over HTTP.
     Git,
-    /// No HTTP: connections pass as they are, each as the action `tcp/connect` on `host:{name}/{port}`. What is said on them is
-    /// not looked into, and no credential is put on.
+    /// No HTTP: connections pass as they are, each as the action `tcp/connect` on `host:{name}/{port}`. What an agent says on them
+    /// is searched for real secrets and not understood; no credential is put on.
     Tcp,
 }
 

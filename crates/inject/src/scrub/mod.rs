@@ -18,7 +18,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 use http::header::HeaderValue;
 use model::{CredentialName, SchemeSpec};
-use secret::{Credential, Field, Material};
+use secret::{Credential, Field, Material, Secret};
 use zeroize::Zeroizing;
 
 use crate::scheme;
@@ -93,15 +93,20 @@ impl Needles {
 /// Adds the forms of everything in `material` that is secret. A user name is none: it stands in many answers.
 pub(crate) fn add_material(material: &Material, tag: u32, forms: &mut Vec<Form>) {
     for (field, secret) in material.fields() {
-        if field != Field::Username {
-            forms::add(private_part(secret.expose()), tag, forms);
-        }
+        add_field((field, secret), tag, forms);
+    }
+}
+
+/// Adds the forms of one part, for whoever must know which it was.
+pub(crate) fn add_field((field, secret): (Field, &Secret), tag: u32, forms: &mut Vec<Form>) {
+    if field != Field::Username {
+        forms::add(private_part(secret.expose()), tag, forms);
     }
 }
 
 /// Header and claims of a JWT stand in its placeholder too, where programs read them; without its signature it opens
 /// nothing. So the signature alone is searched, where there is one that cannot be guessed.
-fn private_part(secret: &[u8]) -> &[u8] {
+pub(crate) fn private_part(secret: &[u8]) -> &[u8] {
     let mut dots = memchr::memchr_iter(b'.', secret);
     match (secret.starts_with(b"eyJ"), dots.next(), dots.next(), dots.next()) {
         (true, Some(first), Some(second), None) => {

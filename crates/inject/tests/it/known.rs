@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use inject::KnownSecrets;
-use model::CredentialName;
 use model::canonical::Scheme;
-use secret::{Material, Secret};
+use model::{CredentialName, Part};
+use secret::{Field, Material, Secret};
 
 use crate::echo::encodings;
 use crate::request;
@@ -83,7 +83,7 @@ fn model_requests_are_rewritten() {
     let escaped = FIRST.replace('-', "\\u002d");
     let body =
         format!(r#"{{"m":[{{"c":"use {FIRST} or {escaped}, base64 {}"}}]}}"#, "Z2xwYXQtWmszdlE4d0wxblI2dFkydVg5cE0=");
-    let holder = |name: &CredentialName| (name.as_str() == "gitlab").then_some("glpat-PLACEHOLDER000000000");
+    let holder = |name: &CredentialName, _| (name.as_str() == "gitlab").then_some("glpat-PLACEHOLDER000000000");
     let (made, names) = known.replace_with_placeholder(body.as_bytes(), &holder).expect("found");
     let made = String::from_utf8(made).expect("text");
     assert!(
@@ -94,6 +94,44 @@ fn model_requests_are_rewritten() {
     assert_eq!(names.len(), 1);
     assert_eq!(known.find_in(made.as_bytes()), None);
     assert!(known.replace_with_placeholder(b"{}", &holder).is_none());
+}
+
+/// A log-in's file: each token becomes the placeholder of its own part, a JWT by its signature.
+#[test]
+fn each_part_becomes_its_own_placeholder() {
+    let token = |letter: &str| format!("eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ1In0.{}", letter.repeat(60));
+    let (access, identity, refresh) = (token("a"), token("i"), format!("rt_{}", "q7Rk2ZtVw9LxN4bYc8DmHs3J".repeat(2)));
+    let fields = [(Field::Value, &access), (Field::Refresh, &refresh), (Field::Identity, &identity)];
+    let material = Material::new(fields.map(|(field, text)| (field, Secret::new(text.as_str().into()))).into());
+    let name = CredentialName::new("login").expect("name");
+    let known = KnownSecrets::new([(&name, &material)]);
+    let (own_access, own_identity) = (token("A"), token("I"));
+    let holder = |_: &CredentialName, part| match part {
+        Part::Value => Some(own_access.as_str()),
+        Part::Refresh => Some("rt_PLACEHOLDER"),
+        Part::Identity => Some(own_identity.as_str()),
+    };
+    let file =
+        |[access, identity, refresh]: [&str; 3]| format!(r#"{{"i":"{identity}","a":"{access}","r":"{refresh}"}}"#);
+    let seen = file([&access, &identity, &refresh]);
+    let (made, _) = known.replace_with_placeholder(seen.as_bytes(), &holder).expect("found");
+    let want = file([&own_access, &own_identity, "rt_PLACEHOLDER"]);
+    assert_eq!(String::from_utf8(made).expect("text"), want);
+}
+
+/// A long secret is searched in pieces: whole it becomes one placeholder, and what stands there of a torn one is masked.
+#[test]
+fn a_long_secret_becomes_one_placeholder() {
+    let long: String = (0..164u8).map(|at| char::from(b'a' + at.wrapping_mul(7) % 26)).collect();
+    let name = CredentialName::new("openai").expect("name");
+    let material = Material::token(Secret::new(long.as_str().into()));
+    let known = KnownSecrets::new([(&name, &material)]);
+    let holder = |_: &CredentialName, _| Some("PLACEHOLDER");
+    let file = format!("KEY={long}\nAGAIN={long}{long}\nTORN={}\n", &long[..100]);
+    let (made, names) = known.replace_with_placeholder(file.as_bytes(), &holder).expect("found");
+    let made = String::from_utf8(made).expect("text");
+    assert!(made.starts_with("KEY=PLACEHOLDER\nAGAIN=PLACEHOLDERPLACEHOLDER\nTORN=***"), "{made}");
+    assert_eq!((names.len(), known.find_in(made.as_bytes())), (1, None));
 }
 
 #[test]

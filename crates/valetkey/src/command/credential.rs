@@ -11,7 +11,7 @@ use vault::{NewCredential, Summary};
 
 use super::local::Local;
 use super::usage;
-use crate::config::{Ambient, Sources, without_line_end};
+use crate::config::{Ambient, without_line_end};
 use crate::output;
 
 /// What can be done with credentials.
@@ -75,15 +75,15 @@ pub struct AddArgs {
     /// Its name
     name: CredentialName,
     /// The service it is for (`valetkey service list`)
-    #[arg(long, value_name = "SERVICE")]
+    #[arg(long, value_name = "SERVICE", conflicts_with = "replace")]
     service: Option<ServiceName>,
     /// What it is: `token`, or `basic` for user:password
-    #[arg(long, value_name = "KIND")]
+    #[arg(long, value_name = "KIND", conflicts_with = "replace")]
     kind: Option<String>,
     /// How it is put on
-    #[arg(long, value_enum, default_value = "placeholder")]
+    #[arg(long, value_enum, default_value = "placeholder", conflicts_with = "replace")]
     inject: Inject,
-    /// Store a new version of one that exists; the one before is used no more
+    /// Store a new version of one that exists, for the same service; the one before is used no more
     #[arg(long)]
     replace: bool,
     /// Print JSON
@@ -187,7 +187,7 @@ impl AddArgs {
     /// The kind, and whether the service is known.
     fn kind_of(&self, ambient: &Ambient) -> anyhow::Result<String> {
         let Some(name) = &self.service else { return Ok(self.kind.clone().unwrap_or_else(|| "token".to_owned())) };
-        let catalog = super::service::catalogue(&Sources::find(ambient, None)?)?;
+        let catalog = super::service::known(ambient)?;
         let Some(service) = catalog.service(name.as_str()) else {
             return Err(usage(super::service::unknown(&catalog, name.as_str())));
         };

@@ -11,7 +11,7 @@ use vault::NewCredential;
 
 use super::local::Local;
 use super::usage;
-use crate::config::{Ambient, REFERENCE, Sources};
+use crate::config::{Ambient, REFERENCE};
 use crate::output;
 use crate::wiring::import::{Imports, Move, Proposal, put_back};
 use crate::wiring::scan::Look;
@@ -56,7 +56,7 @@ impl Args {
         for path in HERE.iter().filter(|path| self.paths.is_empty() && ambient.folder().join(path).is_file()) {
             look.tree.add(ambient.folder(), path.as_ref(), false)?;
         }
-        let catalog = super::service::catalogue(&Sources::find(ambient, None)?)?;
+        let catalog = super::service::known(ambient)?;
         let local = Local::open(ambient).await?;
         let vault = local.vault().await?;
         let taken: Vec<CredentialName> =

@@ -73,6 +73,15 @@ pub(super) fn catalogue(sources: &Sources) -> anyhow::Result<Catalog> {
     Ok(Catalog::with(sources.services()?)?)
 }
 
+/// The same for commands that look services up and apply no rule.
+pub(super) fn known(ambient: &Ambient) -> anyhow::Result<Catalog> {
+    let (sources, planted) = Sources::find_services(ambient)?;
+    if let Some(planted) = planted {
+        output::remark(&format!("note: built-in services alone: {planted}"));
+    }
+    catalogue(&sources)
+}
+
 /// What to say of a name that no service has.
 pub(super) fn unknown(catalog: &Catalog, name: &str) -> String {
     let names: Vec<&str> = catalog.services().map(|service| service.name().as_str()).collect();

@@ -8,6 +8,7 @@ use super::{Ambient, Bundle, keystore};
 /// Both cases are read by somebody: curl takes `http_proxy` in lower case only, Python and Go either, Java none.
 const PROXY: [&str; 6] = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "https_proxy", "http_proxy", "all_proxy"];
 const NO_PROXY: [&str; 2] = ["NO_PROXY", "no_proxy"];
+const LOOPBACK: &str = "localhost,127.0.0.1,::1";
 /// OpenSSL and most of what stands on it, curl, Python requests, git, the AWS tools, Deno, cargo, pip, npm, Ruby, gRPC.
 const CA_FILE: [&str; 11] = [
     "SSL_CERT_FILE",
@@ -83,10 +84,13 @@ pub fn child_environment(
 /// Hosts whose repositories are reached over HTTPS too, under the same path.
 const GIT_HOSTS: [&str; 3] = ["github.com", "gitlab.com", "bitbucket.org"];
 
-/// How git behaves inside walls: it reaches `git@host:` remotes over HTTPS, where the gateway sees what is fetched and pushed (no
-/// SSH leaves an isolated agent's network), and notes no upstream for a new branch, since it may not write its configuration.
-/// By variables (git-config(1), `GIT_CONFIG_COUNT`), after those that the user has set.
-pub fn git_inside(env: &mut Vec<(OsString, OsString)>) {
+/// What is otherwise inside walls. The loopback is the agent's own there, and the gateway never dials one: programs ask it
+/// themselves. git reaches `git@host:` remotes over HTTPS, where the gateway sees what is fetched and pushed (no SSH leaves
+/// an isolated agent's network), and notes no upstream for a new branch, since it may not write its configuration; by variables
+/// (git-config(1), `GIT_CONFIG_COUNT`), after those that the user has set.
+pub fn settle_inside(env: &mut Vec<(OsString, OsString)>) {
+    env.retain(|(name, _)| !NO_PROXY.iter().any(|known| name == known));
+    env.extend(NO_PROXY.map(|name| (name.into(), LOOPBACK.into())));
     let count =
         env.iter().find(|(name, _)| name == "GIT_CONFIG_COUNT").and_then(|(_, value)| value.to_str()?.parse().ok());
     let mut number: u32 = count.unwrap_or(0);

@@ -5,6 +5,7 @@
 //! configuration below such a folder that was not kept in every run is used only once a person has named it (`--config`).
 //! (Rejected: to take it away at the end of a run, since it may be the user's own, and a run that is killed has no end.)
 
+use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -20,6 +21,20 @@ use super::Ambient;
 use super::private::{create_private, read_bounded, write_private};
 use super::sources::DEFAULT;
 
+/// A configuration was found by its name alone where an agent could have written it.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "`{}` is not used by its name alone: agents were at work in `{}`, and one of them may have written it; read it, then name it in \
+     one run: `valetkey run --config {} ...`",
+    path.display(),
+    folder.display(),
+    path.display()
+)]
+pub struct Planted {
+    path: PathBuf,
+    folder: PathBuf,
+}
+
 /// One folder and the few configurations in it.
 const RECORD_BYTES_MAX: usize = 64 * 1024;
 
@@ -29,7 +44,7 @@ struct Record {
     /// For whoever looks.
     folder: PathBuf,
     /// Configurations that no agent could write.
-    kept: Vec<PathBuf>,
+    kept: BTreeSet<PathBuf>,
 }
 
 /// An agent is at work in these folders for as long as this lives.
@@ -54,13 +69,7 @@ pub(super) fn refuse_planted(ambient: &Ambient, path: &Path) -> anyhow::Result<(
     for folder in path.ancestors().skip(1) {
         let Some(record) = read(&state, folder)? else { continue };
         if !record.kept.contains(&path) {
-            bail!(
-                "`{}` is not used by its name alone: agents were at work in `{}` since, and one of them may have written \
-                 it; read it, then name it once: --config {}",
-                path.display(),
-                folder.display(),
-                path.display()
-            );
+            return Err(Planted { folder: folder.to_owned(), path }.into());
         }
     }
     Ok(())
@@ -79,37 +88,59 @@ pub fn enter(
 ) -> anyhow::Result<Grounds> {
     let state = ambient.state_folder()?;
     let named = named.map(|path| real(&ambient.folder().join(path))).transpose()?;
-    let kept: Vec<PathBuf> = kept.iter().filter_map(|path| real(path).ok()).collect();
+    let kept: BTreeSet<PathBuf> = kept.iter().filter_map(|path| real(path).ok()).collect();
+    let folders: BTreeSet<PathBuf> = folders.iter().filter_map(|path| path.canonicalize().ok()).collect();
+    let place = state.join("grounds");
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(&place);
+    made.with_context(|| format!("`{}` cannot be made; check space and permissions", place.display()))?;
     let mut at_work = Vec::new();
-    for folder in folders.iter().filter_map(|path| path.canonicalize().ok()) {
-        let place = state.join("grounds");
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(&place);
-        made.with_context(|| format!("`{}` cannot be made; check space and permissions", place.display()))?;
-        let before = read(&state, &folder)?;
-        let lock = create_private(&file(&state, &folder, "lock"))?;
-        let alone = flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
-        flock(&lock, FlockOperation::LockShared)?;
+    for folder in &folders {
+        let before = read(&state, folder)?;
+        let (lock, alone) = lock(&state, folder)?;
         at_work.push(lock);
-        let in_it = kept.iter().filter(|path| path.starts_with(&folder));
-        let was_kept = |path: &Path| before.as_ref().is_none_or(|record| record.kept.iter().any(|one| one == path));
-        let mut still = Vec::new();
-        for path in in_it {
-            let is_named = named.as_ref() == Some(path);
-            if is_named && !was_kept(path) && !alone {
-                bail!(
-                    "`{}` can be written by an agent that is at work in `{}` and was started without it; end that one first",
-                    path.display(),
-                    folder.display()
-                );
-            }
-            if was_kept(path) || is_named {
-                still.push(path.clone());
-            }
+        let was_kept = |path: &PathBuf| before.as_ref().is_none_or(|record| record.kept.contains(path));
+        let own = named.as_ref().filter(|path| kept.contains(*path) && !was_kept(path));
+        refuse_shared(own, folder, alone)?;
+        let in_it = kept.iter().filter(|path| path.starts_with(folder));
+        let still = in_it.filter(|path| was_kept(path) || own == Some(*path)).cloned().collect();
+        write(&state, &Record { folder: folder.clone(), kept: still })?;
+    }
+    // What is named here is looked at for the folders around it, too, in which agents were at work before.
+    if let Some(path) = named.filter(|path| kept.contains(path)) {
+        for folder in path.ancestors().skip(1).filter(|folder| !folders.contains(*folder)) {
+            let Some(mut record) = read(&state, folder)?.filter(|record| !record.kept.contains(&path)) else {
+                continue;
+            };
+            let (_lock, alone) = lock(&state, folder)?;
+            refuse_shared(Some(&path), folder, alone)?;
+            record.kept.insert(path.clone());
+            write(&state, &record)?;
         }
-        let record = serde_json::to_vec_pretty(&Record { folder: folder.clone(), kept: still })?;
-        write_private(&file(&state, &folder, "json"), &record)?;
     }
     Ok(Grounds { _at_work: at_work })
+}
+
+/// Takes part in a folder's lock; whether nobody else does.
+fn lock(state: &Path, folder: &Path) -> anyhow::Result<(File, bool)> {
+    let lock = create_private(&file(state, folder, "lock"))?;
+    let alone = flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
+    flock(&lock, FlockOperation::LockShared)?;
+    Ok((lock, alone))
+}
+
+fn refuse_shared(newly_named: Option<&PathBuf>, folder: &Path, alone: bool) -> anyhow::Result<()> {
+    if let Some(path) = newly_named.filter(|_| !alone) {
+        bail!(
+            "`{}` can be written by an agent that is at work in `{}` and was started without it; end that one first",
+            path.display(),
+            folder.display()
+        );
+    }
+    Ok(())
+}
+
+fn write(state: &Path, record: &Record) -> anyhow::Result<()> {
+    write_private(&file(state, &record.folder, "json"), &serde_json::to_vec_pretty(record)?)
 }
 
 fn read(state: &Path, folder: &Path) -> anyhow::Result<Option<Record>> {
@@ -165,7 +196,7 @@ mod tests {
         std::fs::write(&project.file, "version: 1\n").expect("written");
         let kept = [project.file.clone()];
         let error = refuse_planted(&project.ambient, &project.file).expect_err("planted").to_string();
-        assert!(error.contains("name it once: --config"), "{error}");
+        assert!(error.contains("name it in one run"), "{error}");
         run(&project, &kept, None).expect("another configuration was named");
         refuse_planted(&project.ambient, &project.file).expect_err("still nobody has looked at it");
         run(&project, &kept, Some(DEFAULT)).expect("named");
@@ -184,6 +215,22 @@ mod tests {
         run(&project, &kept, None).expect("a run");
         refuse_planted(&project.ambient, &project.file).expect("kept from the first");
         refuse_planted(&project.ambient, &project.folder.join("sub").join(DEFAULT)).expect_err("not this one");
+    }
+
+    #[test]
+    fn what_was_named_once_is_looked_at_for_the_folders_around_it() {
+        let project = project();
+        let around = project.folder.parent().expect("a parent").to_owned();
+        enter(&project.ambient, std::slice::from_ref(&around), &[], None).expect("a run above it");
+        std::fs::write(&project.file, "version: 1\n").expect("written");
+        refuse_planted(&project.ambient, &project.file).expect_err("it could be written from above");
+        let kept = [project.file.clone(), project.file.clone()];
+        run(&project, &kept, Some(DEFAULT)).expect("named");
+        refuse_planted(&project.ambient, &project.file).expect("it was looked at");
+        let above = enter(&project.ambient, &[around], &[], None).expect("a run above it, which keeps nothing");
+        refuse_planted(&project.ambient, &project.file).expect_err("it could be written again");
+        run(&project, &kept, Some(DEFAULT)).expect_err("that one is at work");
+        drop(above);
     }
 
     #[test]

@@ -5,12 +5,17 @@
 //! reads `name: value` pairs in whatever notation, and withholds what looks like a secret by its name or its shape; these
 //! files hold credentials and little else, so it may be strict. What cannot be read as text is empty.
 
+use std::collections::BTreeSet;
 use std::path::Path;
+
+use sandbox::{Mask, Surroundings};
 
 use super::discovery::looks;
 
 /// What stands for a secret that the agent gets no placeholder for.
 const WITHHELD: &str = "withheld-by-valetkey";
+/// Names that are told of one file.
+const NAMES_TOLD_MAX: usize = 20;
 /// Names beyond those of variables that hold a secret in some program's file.
 const NAMES: [&str; 9] =
     ["auth", "_auth", "identitytoken", "client_key_data", "token_data", "secret", "pass", "pwd", "key"];
@@ -50,6 +55,18 @@ pub(super) fn masked(bytes: &[u8], known: &dyn Fn(&[u8]) -> Option<Vec<u8>>, own
     }
     out.push_str(rest);
     without_passwords(&out, own).into_bytes()
+}
+
+/// The names under which something is withheld in masks of the user's own files.
+pub fn withheld(surroundings: &Surroundings) -> Vec<(&Path, BTreeSet<String>)> {
+    let names = |mask: &Mask| -> BTreeSet<String> {
+        let text = String::from_utf8_lossy(&mask.bytes);
+        let before = text.match_indices(WITHHELD).map(|(at, _)| text.get(..at).unwrap_or_default());
+        let name = |before: &str| last_name(before.trim_end_matches([' ', '\t', '"', '\'', '=', ':'])).to_owned();
+        before.map(name).filter(|name| !name.is_empty()).take(NAMES_TOLD_MAX).collect()
+    };
+    let all = surroundings.masks.iter().map(|mask| (mask.path.as_path(), names(mask)));
+    all.filter(|(_, names)| !names.is_empty()).collect()
 }
 
 /// The name that text ends with, without quotes.

@@ -66,6 +66,18 @@ impl Sources {
         Ok(Self { folder: ambient.folder().to_owned(), ..Self::default() })
     }
 
+    /// As [`find`](Self::find) without a name, for commands that look services up and apply no rule: without the configuration
+    /// that could be an agent's, and why.
+    ///
+    /// # Errors
+    /// A file cannot be read, is too large or no text.
+    pub fn find_services(ambient: &Ambient) -> anyhow::Result<(Self, Option<grounds::Planted>)> {
+        match Self::find(ambient, None) {
+            Ok(sources) => Ok((sources, None)),
+            Err(error) => Ok((Self::default(), Some(error.downcast()?))),
+        }
+    }
+
     /// One file, or every `.yaml`, `.yml` and `.json` of a folder by name.
     ///
     /// # Errors
@@ -73,7 +85,8 @@ impl Sources {
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let is_folder = path.is_dir();
         let files = if is_folder { folder_files(path)? } else { vec![path.to_owned()] };
-        let texts = files.iter().map(|file| read_text(file)).collect::<Result<Vec<_>, _>>()?;
+        let texts = files.iter().map(|file| read_text(file, "check the path of the configuration (--config)"));
+        let texts = texts.collect::<Result<Vec<_>, _>>()?;
         let folder = if is_folder { path } else { path.parent().unwrap_or(Path::new(".")) };
         Ok(Self { texts, origin: Some(path.to_owned()), folder: folder.to_owned(), services: Vec::new() })
     }
@@ -176,7 +189,7 @@ impl Sources {
             let path = self.folder.join(&entry.value);
             let files = if path.is_dir() { folder_files(&path)? } else { vec![path] };
             for file in files {
-                let (name, text) = read_text(&file)?;
+                let (name, text) = read_text(&file, "check `services:`; paths start from the configuration's folder")?;
                 all.push(ServiceFile::parse(&text, &name)?);
             }
         }
@@ -202,10 +215,10 @@ impl Sources {
     }
 }
 
-fn read_text(path: &Path) -> anyhow::Result<(String, String)> {
+fn read_text(path: &Path, mend: &str) -> anyhow::Result<(String, String)> {
     let name = path.display().to_string();
-    let bytes = read_bounded(path, bounds::CONFIG_BYTES_MAX)?
-        .with_context(|| format!("`{name}` does not exist; check the path given with --config"))?;
+    let bytes =
+        read_bounded(path, bounds::CONFIG_BYTES_MAX)?.with_context(|| format!("`{name}` does not exist; {mend}"))?;
     let text =
         String::from_utf8(bytes).ok().with_context(|| format!("`{name}` is not UTF-8 text; save it as UTF-8"))?;
     Ok((name, text))

@@ -41,9 +41,9 @@ pub async fn credential_test(
     let configured = Plan::make(&sources, &[])?;
     opened.declare(&configured.credentials).await?;
     let summary = opened.vault.show(&opened.tenant, name).await?;
-    let service = summary
-        .service
-        .context("it is bound to no service; add it again with --service, or name its service in the configuration")?;
+    let service = summary.service.context(
+        "it is bound to no service; name its service in the configuration, or add it under another name with --service",
+    )?;
     let known = configured.catalog.service(service.as_str());
     let known = known.with_context(|| {
         format!("its service `{service}` is not known; `valetkey service list` names those that are")

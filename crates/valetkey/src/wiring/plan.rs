@@ -176,15 +176,18 @@ fn declared(document: &Document, catalog: &Catalog) -> anyhow::Result<Vec<Held>>
         let service = entry.service.as_ref().map(|service| ServiceName::new(&service.value)).transpose()?;
         let words = service.as_ref().and_then(|service| catalog.service(service.as_str()));
         let from = entry.from.as_ref().map(|from| from.value.clone());
+        let kind = entry.kind.as_ref().map_or_else(|| "token".to_owned(), |kind| kind.value.clone());
         let variables = match from.as_deref().and_then(|from| from.strip_prefix("env:")) {
             Some(variable) => vec![variable.to_owned()],
+            // Programs read their log-in from their own file; in a variable it would pass for an API key.
+            None if kind == LOGIN => Vec::new(),
             None => words.iter().flat_map(|service| service.environment()).take(1).map(str::to_owned).collect(),
         };
         all.push(Held {
             name: CredentialName::new(&name.value)?,
             service,
             from,
-            kind: entry.kind.as_ref().map_or_else(|| "token".to_owned(), |kind| kind.value.clone()),
+            kind,
             always: entry.inject.as_ref().is_some_and(|inject| inject.value == Inject::Always),
             variables,
             digest: None,

@@ -15,6 +15,7 @@ use proxy::net::leaf::{Authority, AuthorityName};
 use sandbox::{Isolated, Launch, Surroundings, Terminal};
 use tokio::net::UnixListener;
 
+use super::captured;
 use super::environment::{self, Trust};
 use super::gateway::{self, Options, Serving};
 use super::note;
@@ -26,7 +27,8 @@ use super::walls::{self, Doors, Isolate, Reach, Said};
 use super::way_out::way_out;
 use super::{receipt, serve, watch};
 use crate::config::{
-    Ambient, Discovery, Flags, Found, Grounds, Sources, enter_grounds, found_by_name, git_inside, work_folders,
+    Ambient, Discovery, Flags, Found, Grounds, Sources, enter_grounds, found_by_name, settle_inside, withheld,
+    work_folders,
 };
 
 /// What `run` was asked.
@@ -64,6 +66,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// The configuration is wrong or the home cannot be used. Nothing was started then.
 pub async fn run(ambient: &Ambient, wanted: Run) -> anyhow::Result<u8> {
     let wanted = &wanted;
+    check_receipt(ambient, wanted.receipt.as_deref())?;
     let (mut plan, sources, discovery) = plan_for(ambient, wanted)?;
     let ambient = discovery.ambient.clone();
     let terminal = Terminal::of_process();
@@ -110,10 +113,17 @@ pub async fn run(ambient: &Ambient, wanted: Run) -> anyhow::Result<u8> {
             tokio::spawn(api::serve_unix(router, listener, operators, None));
         }
     }
+    // A program goes on with what it kept of an earlier session; between walls its file shows it.
+    for (part, text) in &discovery.logins {
+        captured::adopt(&serving.maker, &begun.live, *part, text).await;
+    }
     let inside = match walls {
         Some(walls) => Some((walls.proxy, walls.furnish(&ambient, (&trust, said), &begun.live)?)),
         None => None,
     };
+    if let Some((_, (_, surroundings))) = &inside {
+        tell_of_files(wanted, surroundings);
+    }
     if let Some(sources) = sources.filter(|sources| !is_written(inside.as_ref(), sources)) {
         tokio::spawn(serve::reload(sources, Arc::clone(&control)));
     }
@@ -121,6 +131,15 @@ pub async fn run(ambient: &Ambient, wanted: Run) -> anyhow::Result<u8> {
     let code = supervise(&ambient, wanted, &begun, around).await;
     finish(&opened, serving, &begun, &control, wanted.receipt.as_deref()).await?;
     code
+}
+
+/// Nobody's work is lost for a receipt that cannot be written when it is over.
+fn check_receipt(ambient: &Ambient, file: Option<&Path>) -> anyhow::Result<()> {
+    let folder = file.and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty());
+    match folder.filter(|folder| !ambient.folder().join(folder).is_dir()) {
+        Some(folder) => anyhow::bail!("--receipt: the folder `{}` does not exist; make it first", folder.display()),
+        None => Ok(()),
+    }
 }
 
 /// The plan of the configuration, or of what was found where there is none that names agents.
@@ -147,6 +166,14 @@ fn plan_for(ambient: &Ambient, wanted: &Run) -> anyhow::Result<(Plan, Option<Sou
         note(
             "no configuration names agents, so the guarded policy applies: reads pass, what cannot be taken back asks",
         );
+        if let Some(agent) = wanted.agent.as_ref().filter(|agent| **agent != AgentName::guest()) {
+            note(&format!("`{agent}` is in no configuration that was read, so it is under the guarded policy too"));
+        }
+        let folders = work_folders(ambient);
+        let others = found_by_name(&folders).filter(|path| sources.origin() != Some(path));
+        for path in others.collect::<BTreeSet<_>>() {
+            note(&format!("`{}` is not used; name it with --config", path.display()));
+        }
     }
     let watched = sources.origin().is_some().then_some(sources);
     Ok((plan, watched, discovery))
@@ -195,6 +222,27 @@ fn enter(ambient: &Ambient, wanted: &Run, said: &Said) -> anyhow::Result<Grounds
     enter_grounds(ambient, &folders, &kept, wanted.config.as_deref())
 }
 
+/// What of its files the agent sees otherwise than the user might think.
+fn tell_of_files(wanted: &Run, surroundings: &Surroundings) {
+    for (path, names) in withheld(surroundings) {
+        let names = names.into_iter().collect::<Vec<_>>().join(", ");
+        note(&format!(
+            "withheld in {}: {names}; no service knows them, and `valetkey import` moves what one knows",
+            path.display()
+        ));
+    }
+    for path in wanted.writable.iter().filter_map(|path| path.canonicalize().ok()) {
+        let real = |other: &PathBuf| other.canonicalize().ok();
+        let is_masked = surroundings.masks.iter().any(|mask| real(&mask.path).as_ref() == Some(&path));
+        if is_masked || surroundings.hidden.iter().filter_map(real).any(|hidden| path.starts_with(hidden)) {
+            note(&format!(
+                "--writable does not show `{}`: it holds secrets, and stays masked or hidden",
+                path.display()
+            ));
+        }
+    }
+}
+
 /// Whether the agent may write where the configuration lies: it must not change the rules that it is under, not even by
 /// another folder of the same name. Such a configuration is read again by the next run.
 fn is_written(inside: Option<&Inside>, sources: &Sources) -> bool {
@@ -217,7 +265,7 @@ async fn supervise(ambient: &Ambient, wanted: &Run, begun: &Begun, around: Aroun
     let (address, isolated) = inside.map_or((address, None), |(address, inside)| (address, Some(inside)));
     let mut env = environment::of_agent(ambient, begun, address, trust);
     if isolated.is_some() {
-        git_inside(&mut env);
+        settle_inside(&mut env);
     }
     let launch = Launch {
         argv: wanted.command.clone(),

@@ -95,6 +95,16 @@ impl Maker {
                 known.join(", ")
             );
         }
+        if let Some(gateway) = self.gateway.read().upgrade() {
+            let stopped = gateway.stopped.load();
+            if stopped.all || stopped.agents.contains(&wanted.agent) {
+                let what = if stopped.all { "--all".to_owned() } else { format!("--agent {}", wanted.agent) };
+                anyhow::bail!(
+                    "an operator has stopped agent `{}`; `valetkey stop {what} --lift` lets it work again",
+                    wanted.agent
+                );
+            }
+        }
         let now = self.opened.clock.now();
         let mut noise = [0u8; 32];
         self.opened.random.fill(&mut noise);

@@ -115,6 +115,7 @@ fn credential_files_are_masked_and_the_rest_is_not_there() {
     ] {
         assert!(seen.stdout.contains(shown), "`{shown}` is missing: {}", seen.stdout);
     }
+    assert!(seen.stderr.contains("/.env: APP_SECRET;"), "what is withheld is told: {}", seen.stderr);
     assert!(!std::fs::read_to_string(house.path(".env")).unwrap().contains("marked"));
 }
 
@@ -167,6 +168,30 @@ fn ports_of_the_agent_and_of_the_host_are_where_they_were() {
     let told = told.expect_success("the agent");
     assert_eq!(told.stdout, "of the host\nrefused\nown 127.0.0.1\n", "{}", told.stderr);
     assert_eq!(asked.join().unwrap(), "of the agent");
+}
+
+/// Programs that honour proxy variables ask their own loopback, and what of the host was opened there, by themselves.
+#[test]
+fn the_loopback_is_asked_without_the_proxy() {
+    let upstream = Upstream::start();
+    let (house, _) = echo_house(&upstream, &agent("tester", ""));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read(&mut [0; 1024]);
+            let _ = stream.write_all(b"HTTP/1.0 200 OK\r\nContent-Length: 8\r\n\r\nthe host");
+        }
+    });
+    let python = tool("venv/bin/python").display().to_string();
+    let script = format!(
+        "curl -sS http://localhost:{port}/; echo; {python} -m http.server -d home 8765 >/dev/null 2>&1 & server=$!; \
+         until curl -sS -o /dev/null http://127.0.0.1:8765/ 2>/dev/null; do sleep 0.05; done; \
+         {python} -c \"import requests; print(requests.get('http://localhost:8765/').status_code)\"; kill $server"
+    );
+    let reach = format!("localhost:{port}");
+    let told = in_run(&house, &["--agent", "tester", "--isolate=on", "--reach", &reach], &script);
+    assert_eq!(told.expect_success("the agent").stdout, "the host\n200\n");
 }
 
 #[test]

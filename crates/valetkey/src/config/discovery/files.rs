@@ -9,8 +9,8 @@ use std::path::PathBuf;
 
 use aws_lc_rs::digest::{SHA256, digest as sha};
 use catalog::{FileHint, LoginHint};
-use model::Digest;
 use model::canonical::{Host, Scheme};
+use model::{Digest, Part};
 use serde_json::Value;
 
 use super::{Candidate, Search, formats, kind_of, looks};
@@ -53,6 +53,15 @@ impl Search<'_> {
         let tree = formats::tree(text).unwrap_or_default();
         let value = tree.pointer(&hint.key).and_then(Value::as_str).filter(|value| !value.is_empty());
         let (Some(value), Some(path)) = (value, place.to_str()) else { return };
+        let parts = [
+            (Part::Value, Some(&hint.key)),
+            (Part::Refresh, Some(&login.refresh)),
+            (Part::Identity, login.identity.as_ref()),
+        ];
+        for (part, at) in parts {
+            let text = at.and_then(|at| tree.pointer(at)).and_then(Value::as_str);
+            self.logins.extend(text.map(|text| (part, text.to_owned())));
+        }
         let mut from = format!("login:{path}#value={},refresh={}", hint.key, login.refresh);
         for (word, at) in
             [("identity", &login.identity), ("expires_ms", &login.expires_ms), ("renewed", &login.renewed)]

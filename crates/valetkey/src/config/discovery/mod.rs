@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 
 use catalog::{Catalog, Service, ServiceFile};
-use model::{CredentialName, Digest, ServiceName};
+use model::{CredentialName, Digest, Part, ServiceName};
 
 use super::Ambient;
 
@@ -87,6 +87,8 @@ pub struct Discovery {
     pub notes: Vec<String>,
     /// What the agent can read where nothing masks it, one sentence each.
     pub open: Vec<String>,
+    /// What stands in files of log-ins, by part: tokens, or placeholders of an earlier session.
+    pub logins: Vec<(Part, String)>,
     /// The environment that knows all this.
     pub ambient: Ambient,
 }
@@ -105,6 +107,7 @@ struct Search<'a> {
     services: Vec<ServiceFile>,
     notes: Vec<String>,
     open: Vec<String>,
+    logins: Vec<(Part, String)>,
 }
 
 impl Discovery {
@@ -125,13 +128,14 @@ impl Discovery {
             services: Vec::new(),
             notes: Vec::new(),
             open: Vec::new(),
+            logins: Vec::new(),
         };
         bind::follow(&mut search, &flags.bind)?;
         search.variables(&flags.keep)?;
         files::look(&mut search);
         mcp::look(&mut search);
-        let Search { found, extra, withheld, hidden, kept, services, notes, open, .. } = search;
-        Ok(Self { found, withheld, kept, services, notes, open, ambient: ambient.having(extra, hidden) })
+        let Search { found, extra, withheld, hidden, kept, services, notes, open, logins, .. } = search;
+        Ok(Self { found, withheld, kept, services, notes, open, logins, ambient: ambient.having(extra, hidden) })
     }
 
     /// The sentences for the user: what was found where and for which service, what was withheld, what else there is.
