@@ -60,8 +60,8 @@ pub(super) fn make(plan: &Surroundings, sockets: &[PathBuf]) -> Outcome<Laid> {
 
 /// Copies of what stays as it is, in a tree that no longer belongs to the host's.
 struct Copies {
-    writable: Vec<Kept>,
-    nodes: Vec<Kept>,
+    writable: Vec<Copied>,
+    nodes: Vec<Copied>,
 }
 
 impl Copies {
@@ -232,30 +232,31 @@ fn attach(tree: &OwnedFd, path: &Path) -> io::Result<()> {
     Ok(move_mount(tree, "", CWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
 }
 
-struct Kept {
+/// What lies at a path and below, as the host has it.
+struct Copied {
     path: PathBuf,
     is_folder: bool,
     tree: OwnedFd,
 }
 
 /// Copies of what exists; shorter paths first, so that what is inside another comes to lie on it.
-fn clones<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> Vec<Kept> {
+fn clones<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> Vec<Copied> {
     let real = paths.filter_map(|path| fs::canonicalize(path).ok());
-    let mut kept: Vec<Kept> = real
+    let mut trees: Vec<Copied> = real
         .filter_map(|path| {
             let is_folder = fs::metadata(&path).ok()?.is_dir();
             let tree = clone(&path).ok()?;
-            Some(Kept { path, is_folder, tree })
+            Some(Copied { path, is_folder, tree })
         })
         .collect();
-    kept.sort_by_key(|one| one.path.as_os_str().len());
-    kept.dedup_by(|one, other| one.path == other.path);
-    kept
+    trees.sort_by_key(|one| one.path.as_os_str().len());
+    trees.dedup_by(|one, other| one.path == other.path);
+    trees
 }
 
 /// Lays the copies on their places; what a fresh folder has covered is made again for them to lie on.
-fn place(kept: Vec<Kept>) -> Outcome {
-    for one in kept {
+fn place(trees: Vec<Copied>) -> Outcome {
+    for one in trees {
         if !one.path.exists() {
             let parent = one.path.parent().unwrap_or(Path::new("/"));
             fs::create_dir_all(parent).during("make", parent)?;
@@ -284,7 +285,7 @@ fn fresh(path: &Path, options: &str) -> Outcome {
     mount("tmpfs", &target, "tmpfs", flags, options.as_c_str()).during("make a fresh", &target)
 }
 
-fn dev(nodes: Vec<Kept>) -> Outcome {
+fn dev(nodes: Vec<Copied>) -> Outcome {
     let folder = Path::new("/dev");
     mount("tmpfs", folder, "tmpfs", MountFlags::NOSUID, c"mode=755").during("make", folder)?;
     for node in nodes {

@@ -160,6 +160,7 @@ fn sentence(record: &Record) -> String {
         None => {}
     }
     event.code.iter().for_each(|code| add(code.to_string()));
+    event.credential.iter().for_each(|used| add(format!("{}@{}", used.name, used.version)));
     for call in event.calls.iter().take(3) {
         add(format!("{} {}", call.action, call.resource.as_str()));
     }

@@ -33,13 +33,15 @@ impl Args {
             return Ok(well);
         }
         let paint = Paint::of_stdout(ambient.wants_colour());
+        let walls =
+            findings.iter().any(|it| it.group == Group::Isolation && it.subject == "network" && it.state == State::Ok);
         for (group, title) in GROUPS {
             // Of more than a hundred attempts those that got nothing are counted alone.
             let is_told = |finding: &&Finding| group != Group::Attack || finding.state != State::Ok;
             let of_group: Vec<&Finding> =
                 findings.iter().filter(|finding| finding.group == group).filter(is_told).collect();
             if !of_group.is_empty() {
-                section(paint, title, &of_group);
+                section(paint, title, &of_group, walls);
             }
         }
         output::line(&summary(&findings));
@@ -57,7 +59,7 @@ const GROUPS: [(Group, &str); 5] = [
 ];
 
 /// What a group found: one line each, and for what failed what was seen and the mend. What is absent is one line together.
-fn section(paint: Paint, title: &str, findings: &[&Finding]) {
+fn section(paint: Paint, title: &str, findings: &[&Finding], walls: bool) {
     output::line(&paint.strong(title));
     let present = findings.iter().filter(|finding| finding.state != State::Absent);
     let width = present.clone().map(|finding| finding.subject.chars().count()).max().unwrap_or(0);
@@ -71,7 +73,9 @@ fn section(paint: Paint, title: &str, findings: &[&Finding]) {
         let subject = format!("{:width$}", finding.subject);
         output::line(&format!("  {state} {subject}  {}", output::safe(&told(finding))));
         if let Some(mend) = finding.mend.as_ref().filter(|_| finding.state == State::Failed) {
-            output::line(&format!("  {:8} {:width$}  mend: {}", "", "", output::safe(mend)));
+            // Between walls every connection is diverted, so that this is about `--isolate=off` and `session start`.
+            let word = if walls && finding.proof.proxy == Some(false) { "without walls" } else { "mend" };
+            output::line(&format!("  {:8} {:width$}  {word}: {}", "", "", output::safe(mend)));
         }
     }
     let absent: Vec<&str> =

@@ -46,7 +46,7 @@ pub(crate) fn usage(text: impl Into<String>) -> anyhow::Error {
 #[derive(Debug, Parser)]
 #[command(name = "valetkey", version, propagate_version = false, disable_help_subcommand = true)]
 #[command(
-    after_help = "Begin with `valetkey run -- YOUR AGENT`. Exit codes: 0 done, 1 an honest no, 2 wrong use, 3 could not; \
+    after_help = "Begin with `valetkey run -- YOUR AGENT`. Exit codes: 0 done, 1 no (denied, not verified, something found), 2 wrong use, 3 could not; \
                   `run` passes on the agent's code and uses 125, 126 and 127 for its own."
 )]
 pub struct Cli {

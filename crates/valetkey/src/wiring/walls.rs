@@ -24,7 +24,7 @@ pub enum Isolate {
     /// Where the system can; where it cannot, one line says what is not protected.
     #[default]
     Auto,
-    /// Or not at all.
+    /// Always: where the system cannot, nothing is started.
     On,
     /// Without walls.
     Off,

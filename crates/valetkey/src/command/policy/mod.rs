@@ -19,7 +19,7 @@ use crate::output;
 /// What can be done with policies.
 #[derive(Debug, Subcommand)]
 pub enum Policy {
-    /// Whether configurations say what can be done
+    /// Whether configurations can be used; what is wrong with them
     Check {
         /// Files, or folders of files that are one configuration each
         #[arg(required = true, value_name = "FILE")]
