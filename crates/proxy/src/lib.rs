@@ -40,4 +40,6 @@ mod websocket;
 
 pub use body::Budget;
 pub use gateway::{Gateway, Worker};
+pub use identify::guesses::Guesses;
+pub use record::counted::Counted;
 pub use session::{LiveSession, SessionSource, Sessions};

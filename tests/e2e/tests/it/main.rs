@@ -6,6 +6,7 @@ mod clients;
 mod coverage;
 mod doctor;
 mod faults;
+mod floods;
 mod guarded;
 mod hardening;
 mod hostile;
