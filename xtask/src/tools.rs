@@ -12,6 +12,7 @@ use crate::shell;
 /// A program and the Debian package that brings it.
 const PROGRAMS: &[(&str, &str)] = &[
     ("curl", "curl"),
+    ("faketime", "faketime"),
     ("gh", "gh"),
     ("git", "git"),
     ("h2load", "nghttp2-client"),

@@ -3,6 +3,7 @@
 
 mod attacks;
 mod clients;
+mod clock;
 mod coverage;
 mod doctor;
 mod faults;
