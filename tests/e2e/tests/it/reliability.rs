@@ -277,6 +277,31 @@ fn a_corrupt_vault_is_refused_and_left_as_it_is() {
     assert!(listed.stdout.contains("kept"), "{}", listed.stdout);
 }
 
+/// Row J140: a program that is older than the store refuses it, says so, and leaves it as it is for the newer one.
+#[test]
+fn a_store_of_a_newer_program_is_refused() {
+    let upstream = Upstream::start();
+    let (house, _) = echo_house(&upstream, &agent("tester", ""));
+    assert_eq!(run(&house, &["true"]).code(), Some(0));
+    let database = house.path("state/valetkey.db");
+    let edit = |sql: &str| {
+        let script =
+            "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute(sys.argv[2]); db.commit(); db.close()";
+        let done = Command::new("python3").args(["-c", script]).arg(&database).arg(sql).status();
+        assert!(done.is_ok_and(|status| status.success()), "python3 with sqlite3 is needed: `cargo xtask tools`");
+    };
+    edit("INSERT INTO migrations VALUES ('*', 99, 'of next year', 0)");
+    let before = std::fs::read(&database).unwrap();
+    let words = ["valetkey.db", "version 99", "use a newer program or an older backup"];
+    assert_told("serve", &serve(&house, &ANY), 3, &words);
+    assert_told("run", &run(&house, &["true"]), 125, &words);
+    assert_told("credential list", &house.valetkey(&["credential", "list"]), 3, &words);
+    assert_eq!(std::fs::read(&database).unwrap(), before, "the file was changed");
+    edit("DELETE FROM migrations WHERE number = 99");
+    assert_eq!(run(&house, &["true"]).code(), Some(0));
+    house.assert_audit();
+}
+
 /// Asks until nothing can be recorded any more, looks at what can still be read, makes room, and asks again.
 const FILL: &str = r#"
 ask() { curl -sS -m 20 -o answer -w '%{http_code}' -H "Authorization: Bearer $ECHO_TOKEN" "https://kit.echo.test/$1"; }
