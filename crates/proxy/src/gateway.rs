@@ -15,7 +15,7 @@ use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
 
 use crate::body::{Budget, OutBody};
-use crate::identify::guesses::Guesses;
+use crate::guesses::Guesses;
 use crate::net::dial::Dialer;
 use crate::net::leaf::Authority;
 use crate::net::pool::Pool;

@@ -1,6 +1,5 @@
 //! Stage 2: whose request it is. One file per way to say so, one list.
 
-pub(crate) mod guesses;
 mod header;
 mod token;
 

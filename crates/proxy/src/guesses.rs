@@ -53,7 +53,7 @@ impl Guesses {
     }
 
     /// Notes that a token that was looked up is nobody's.
-    pub(super) fn wrong(&self) {
+    pub(crate) fn wrong(&self) {
         let minute = self.minute();
         let next = |wrong: u64| Some(if wrong >> 32 == minute { wrong + 1 } else { (minute << 32) + 1 });
         // The closure never declines.
@@ -66,7 +66,7 @@ impl Guesses {
     }
 
     /// Whether this token need not be looked up: it is on no list that was read since it came.
-    pub(super) async fn rules_out<'a>(
+    pub(crate) async fn rules_out<'a>(
         &self,
         token: &Digest,
         read: impl FnOnce() -> Later<'a, Option<HashSet<Digest>>>,
