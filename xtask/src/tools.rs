@@ -13,6 +13,7 @@ use crate::shell;
 const PROGRAMS: &[(&str, &str)] = &[
     ("curl", "curl"),
     ("faketime", "faketime"),
+    ("certutil", "libnss3-tools"),
     ("gh", "gh"),
     ("git", "git"),
     ("h2load", "nghttp2-client"),
@@ -26,6 +27,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("python3", "python3-venv"),
     ("setpriv", "util-linux"),
     ("taskset", "util-linux"),
+    ("vim", "vim"),
     ("wget", "wget"),
 ];
 

@@ -13,7 +13,7 @@ use crate::classify;
 use crate::compile::compile;
 use crate::compiled::{Compiled, HostRule};
 use crate::error::CatalogError;
-use crate::file::{Case, ServiceFile};
+use crate::file::{Case, Protocol, ServiceFile};
 use crate::service::Service;
 
 /// A built-in service, decoded when it is first needed.
@@ -43,6 +43,8 @@ struct Claim {
     host: usize,
     ports: SmallVec<[u16; 2]>,
     clear: bool,
+    /// No HTTP is spoken there.
+    bare: bool,
 }
 
 struct Entry {
@@ -127,8 +129,13 @@ impl Catalog {
     fn insert(&mut self, entry: Entry, hosts: &[HostRule]) -> Result<(), CatalogError> {
         let index = self.entries.len();
         for (number, host) in hosts.iter().enumerate() {
-            let claim =
-                Claim { entry: index, host: number, ports: host.ports.iter().copied().collect(), clear: host.clear };
+            let claim = Claim {
+                entry: index,
+                host: number,
+                ports: host.ports.iter().copied().collect(),
+                clear: host.clear,
+                bare: host.protocol == Some(Protocol::Tcp),
+            };
             let table = if host.wildcard { &mut self.wildcard } else { &mut self.exact };
             let claims = table.entry(host.name.clone()).or_default();
             let clash = |other: &&Claim| claim.ports.iter().any(|port| other.ports.contains(port));
@@ -178,7 +185,8 @@ impl Catalog {
     /// the port is part of the name (attack rows A10, A11).
     pub fn find(&self, host: &Host, port: u16, scheme: Scheme) -> Option<HostUse<'_>> {
         let fits = |claim: &&Claim| match scheme {
-            Scheme::Https => claim.ports.contains(&port),
+            Scheme::Https => !claim.bare && claim.ports.contains(&port),
+            Scheme::Tcp => claim.bare && claim.ports.contains(&port),
             Scheme::Http => claim.clear && port == 80,
         };
         let name = host.as_str();

@@ -12,6 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::file::{Accepts, AnswerHint, CaptureMap, FileHint, Holds, Protocol, ShapeMap};
 
+/// The action of every bare connection. A service file may say of which class and effects it is there; a write otherwise.
+pub const CONNECT: &str = "tcp/connect";
+/// What it acts on: the host's name, then its port.
+pub const BARE_RESOURCE: &str = "host:{name}/{port}";
+
 /// One service.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the file, with the file's own name")]

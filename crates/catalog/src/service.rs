@@ -8,7 +8,7 @@ use model::vocabulary::{ActionWords, ServiceWords};
 use model::{ActionId, Call, SchemeSpec, ServiceName};
 
 use crate::compiled::{Action, Compiled, HostRule, Reading, Route};
-use crate::file::{AnswerHint, CaptureMap, FileHint, ShapeMap};
+use crate::file::{AnswerHint, CaptureMap, FileHint, Protocol, ShapeMap};
 use crate::sentence;
 
 /// One service. Getters say what the file says.
@@ -53,9 +53,9 @@ impl Service {
         &self.tables.hosts
     }
 
-    /// Where `/proxy/{service}/...` goes: the first host without a wildcard.
+    /// Where `/proxy/{service}/...` goes: the first host without a wildcard where HTTP is spoken.
     pub fn default_host(&self) -> Option<&HostRule> {
-        self.tables.hosts.iter().find(|host| !host.wildcard)
+        self.tables.hosts.iter().find(|host| !host.wildcard && host.protocol != Some(Protocol::Tcp))
     }
 
     /// Slots in which a credential may stand, the default first. A host may differ: see [`Self::schemes_at`].

@@ -7,6 +7,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use inject::{Armed, InjectError};
 use model::call::ServiceBounds;
+use model::canonical::Scheme;
 use model::{Classification, Code, CredentialName, Digest, Refusal, ServiceName};
 use policy::Permit;
 use tokio_util::sync::CancellationToken;
@@ -97,20 +98,22 @@ pub(crate) fn arm(worker: &Arc<Worker>, resolved: Resolved) -> Result<Road, Box<
     }
 }
 
-/// What is judged again while a WebSocket stays open; other exchanges end with their answer.
+/// What is judged again while a WebSocket or a bare connection stays open; other exchanges end with their answer.
 fn gate(worker: &Arc<Worker>, classified: &Classified) -> Option<Box<Gate>> {
-    classified.upgrade.as_ref()?;
-    Some(Box::new(Gate {
-        worker: Arc::clone(worker),
-        live: Arc::clone(&classified.who.live),
-        exchange: classified.trip.recorder.exchange(),
-        subject: classified.subject.clone(),
-        method: classified.request.method().clone(),
-        origin: classified.request.origin().clone(),
-        presented: classified.presented.as_ref().map(|(_, name)| name.clone()),
-        opening: classified.classification.clone(),
-        judged: Instant::now(),
-    }))
+    let stays = classified.upgrade.is_some() || classified.request.origin().scheme == Scheme::Tcp;
+    stays.then(|| {
+        Box::new(Gate {
+            worker: Arc::clone(worker),
+            live: Arc::clone(&classified.who.live),
+            exchange: classified.trip.recorder.exchange(),
+            subject: classified.subject.clone(),
+            method: classified.request.method().clone(),
+            origin: classified.request.origin().clone(),
+            presented: classified.presented.as_ref().map(|(_, name)| name.clone()),
+            opening: classified.classification.clone(),
+            judged: Instant::now(),
+        })
+    })
 }
 
 /// Names and pointers of what the answer will say was created.

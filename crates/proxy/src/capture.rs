@@ -75,6 +75,13 @@ pub(crate) struct HandsOut {
     wanted: Box<Wanted>,
 }
 
+impl HandsOut {
+    /// Ends the road: what is asked for has no answer that could be read.
+    pub(crate) fn refuse(self) -> Box<Refused> {
+        self.ready.trip.refuse(Refusal::new(Code::Malformed, "What hands out secrets is asked for by HTTP"))
+    }
+}
+
 impl Road {
     pub(crate) fn of(ready: Ready, wanted: Option<Box<Wanted>>) -> Self {
         match wanted {

@@ -133,7 +133,7 @@ fn request_of(
 }
 
 /// Making the attempt durable takes time, in which a session may have ended or a credential been revoked.
-fn still_alive(worker: &Worker, who: &Who, cut: Option<&CancellationToken>) -> Result<(), Refusal> {
+pub(crate) fn still_alive(worker: &Worker, who: &Who, cut: Option<&CancellationToken>) -> Result<(), Refusal> {
     if !who.live.is_live(worker.gateway.clock.now()) {
         return Err(ended());
     }
@@ -144,7 +144,7 @@ fn still_alive(worker: &Worker, who: &Who, cut: Option<&CancellationToken>) -> R
 }
 
 /// The permit and the attempt are both used up here: one exchange, once, for the octets that were judged.
-fn spend(worker: &Worker, permit: Permit, judged: &Judged, attempt: Attempt) -> Result<(), Refusal> {
+pub(crate) fn spend(worker: &Worker, permit: Permit, judged: &Judged, attempt: Attempt) -> Result<(), Refusal> {
     attempt.spend();
     let now = worker.gateway.clock.now();
     match permit.redeem(&judged.head, judged.body.as_ref(), now) {
@@ -180,21 +180,29 @@ async fn send_within(
 }
 
 fn not_sent(error: &SendError) -> Refusal {
+    match error {
+        SendError::Dial(error) => not_dialled(error),
+        SendError::Broken { .. } => Refusal::new(Code::UpstreamInvalid, "The upstream broke off or broke the protocol")
+            .internal(error.to_string()),
+    }
+}
+
+/// What the agent is told of an upstream to which there is no connection.
+pub(crate) fn not_dialled(error: &DialError) -> Refusal {
     let internal = error.to_string();
     let refusal = match error {
-        SendError::Dial(DialError::Blocked { .. }) => {
+        DialError::Blocked { .. } => {
             Refusal::new(Code::BlockedAddress, "The host's address is one that is never dialled")
                 .hint("if this is a service of yours, list it under `upstreams:` in the configuration")
         }
-        SendError::Dial(DialError::Untrusted { .. }) => {
+        DialError::Untrusted { .. } => {
             Refusal::new(Code::UpstreamUntrusted, "The upstream's certificate does not verify")
                 .hint("if your own authority signs it, name its certificate under `upstreams: ca:`")
         }
-        SendError::Dial(DialError::Timeout { .. }) => {
-            Refusal::new(Code::UpstreamTimeout, "The upstream could not be connected in time")
+        DialError::Timeout { .. } => Refusal::new(Code::UpstreamTimeout, "The upstream could not be connected in time"),
+        DialError::Unknown { .. } | DialError::Unreachable { .. } => {
+            Refusal::new(Code::UpstreamUnreachable, "The upstream cannot be reached").retry_after(1)
         }
-        SendError::Dial(_) => Refusal::new(Code::UpstreamUnreachable, "The upstream cannot be reached").retry_after(1),
-        SendError::Broken { .. } => Refusal::new(Code::UpstreamInvalid, "The upstream broke off or broke the protocol"),
     };
     refusal.internal(internal)
 }

@@ -33,9 +33,11 @@ mod capture;
 
 mod record;
 
+mod bare;
 mod body;
 mod exchange;
 mod gate;
+mod join;
 mod respond;
 mod websocket;
 

@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::accepted::malformed;
+use crate::bare;
 use crate::body::AnswerBody;
 use crate::exchange::exchange;
 use crate::gateway::Worker;
@@ -35,14 +36,24 @@ pub(crate) struct Link {
     pub(crate) address: IpAddr,
     /// What the tunnel was opened for; none on the proxy port itself.
     pub(crate) origin: Option<Origin>,
-    /// The session that opened the tunnel; its life is checked at each request.
+    /// The session that opened the tunnel, or the one whose namespace it comes from; its life is checked at each request.
     pub(crate) session: Option<Arc<LiveSession>>,
 }
 
 /// Serves one accepted connection to its end.
-pub(crate) async fn serve(worker: Arc<Worker>, mut tcp: TcpStream, peer: SocketAddr) {
+pub(crate) fn serve(worker: Arc<Worker>, tcp: TcpStream, peer: SocketAddr) -> impl Future<Output = ()> + Send {
+    serve_for(worker, tcp, peer, None)
+}
+
+/// The same, of a session that is known by the place that the connection comes from; tokens say nothing then.
+pub(crate) async fn serve_for(
+    worker: Arc<Worker>,
+    mut tcp: TcpStream,
+    peer: SocketAddr,
+    session: Option<Arc<LiveSession>>,
+) {
     let source: Arc<str> = peer.ip().to_string().into();
-    let mut link = Link { source, address: peer.ip(), origin: None, session: None };
+    let mut link = Link { source, address: peer.ip(), origin: None, session };
     let first = match within(bounds::HEAD_SECONDS_MAX, read_first_head(&mut tcp)).await {
         Some(Ok(Some(first))) => first,
         Some(Err(violation)) => return refuse_raw(&worker, &link, tcp, &violation).await,
@@ -52,7 +63,8 @@ pub(crate) async fn serve(worker: Arc<Worker>, mut tcp: TcpStream, peer: SocketA
         let replayed = Rewind::new(first.raw, tcp);
         return speak_http1(worker, Arc::new(link), replayed).await;
     }
-    match open(&worker, &link, &first).await {
+    // On the heap, here and below, whatever is over before the connection is: its own task stays as large as its largest step.
+    match Box::pin(open(&worker, &link, &first)).await {
         Ok((origin, session)) => {
             link.origin = Some(origin);
             link.session = Some(session);
@@ -100,6 +112,10 @@ async fn open(worker: &Arc<Worker>, link: &Link, first: &FirstHead) -> Result<Op
 /// Speaks TLS under a leaf for exactly the CONNECT host; a ClientHello for another name ends the connection (row A1).
 async fn intercept(worker: Arc<Worker>, mut link: Link, tcp: TcpStream) {
     let (Some(origin), Some(session)) = (link.origin.clone(), link.session.clone()) else { return };
+    let snapshot = worker.gateway.snapshot.load_full();
+    if bare::is_meant(&snapshot, &link) {
+        return Box::pin(bare::serve(worker, &link, snapshot, tcp)).await;
+    }
     let mut first = [0u8; 1];
     match within(bounds::IDLE_SECONDS_MAX, tcp.peek(&mut first)).await {
         Some(Ok(1)) => {}
@@ -107,28 +123,39 @@ async fn intercept(worker: Arc<Worker>, mut link: Link, tcp: TcpStream) {
     }
     // 0x16 begins a TLS handshake (RFC 8446 5.1). Anything else is HTTP in clear text, as `ws://` through a proxy.
     if first != [0x16] && origin.port == Scheme::Https.default_port() {
-        let mut tcp = tcp;
-        let clear = Refusal::new(Code::Malformed, "Clear text came where TLS was expected");
-        return refuse_octets(&worker, &link, &mut tcp, ("", ""), &clear).await;
+        return Box::pin(refuse_clear_text(worker, link, tcp)).await;
     }
     if first != [0x16] {
         link.origin = Some(Origin { scheme: Scheme::Http, ..origin });
         return speak_http1(worker, Arc::new(link), tcp).await;
     }
-    link.origin = Some(Origin { scheme: Scheme::Https, ..origin.clone() });
-    // On the heap: a handshake is large and over soon, the connection's task stays.
-    let handshake = Box::pin(worker.gateway.authority.accept(tcp, &origin.host, &session.session.agent));
-    let tls = match within(bounds::HEAD_SECONDS_MAX, handshake).await {
-        Some(Ok(tls)) => tls,
-        Some(Err(error)) => return record_handshake(&worker, &link, &error.to_string()),
-        None => return,
-    };
-    let link = Arc::new(link);
-    if tls.get_ref().1.alpn_protocol() == Some(b"h2") {
-        speak_http2(worker, link, tls).await;
-    } else {
-        speak_http1(worker, link, tls).await;
+    link.origin = Some(Origin { scheme: Scheme::Https, ..origin });
+    if let Some(speaking) = Box::pin(secure(worker, link, session, tcp)).await {
+        speaking.await;
     }
+}
+
+type Speaking = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The handshake, and what is spoken after it.
+async fn secure(worker: Arc<Worker>, link: Link, session: Arc<LiveSession>, tcp: TcpStream) -> Option<Speaking> {
+    let origin = link.origin.as_ref()?;
+    let handshake = worker.gateway.authority.accept(tcp, &origin.host, &session.session.agent);
+    match within(bounds::HEAD_SECONDS_MAX, handshake).await? {
+        Ok(tls) if tls.get_ref().1.alpn_protocol() == Some(b"h2") => {
+            Some(Box::pin(speak_http2(worker, Arc::new(link), tls)))
+        }
+        Ok(tls) => Some(Box::pin(speak_http1(worker, Arc::new(link), tls))),
+        Err(error) => {
+            record_handshake(&worker, &link, &error.to_string());
+            None
+        }
+    }
+}
+
+async fn refuse_clear_text(worker: Arc<Worker>, link: Link, mut tcp: TcpStream) {
+    let clear = Refusal::new(Code::Malformed, "Clear text came where TLS was expected");
+    refuse_octets(&worker, &link, &mut tcp, ("", ""), &clear).await;
 }
 
 /// Serves a diverted connection like a tunnel that was opened for where it wanted to go. What is neither TLS nor HTTP goes
@@ -139,6 +166,9 @@ pub(crate) async fn serve_diverted(worker: Arc<Worker>, tcp: TcpStream, (origin,
     let source: Arc<str> = address.to_string().into();
     let web = [Scheme::Http, Scheme::Https].iter().any(|scheme| scheme.default_port() == origin.port);
     let link = Link { source, address, origin: Some(origin), session: Some(session) };
+    if bare::is_meant(&worker.gateway.snapshot.load(), &link) {
+        return intercept(worker, link, tcp).await;
+    }
     // Browsers open connections that they may need; whoever waits to be spoken to speaks another protocol.
     let patience = if web { bounds::IDLE_SECONDS_MAX } else { bounds::HEAD_SECONDS_MAX };
     let mut first = [0u8; 1];
@@ -163,7 +193,8 @@ fn record_protocol(worker: &Arc<Worker>, link: &Link) {
     if let Some(live) = &link.session {
         recorder.identified(live);
     }
-    let refusal = Refusal::new(Code::Denied, "Only HTTP, with or without TLS, leaves an isolated agent's network");
+    let refusal = Refusal::new(Code::Denied, "Only HTTP, with or without TLS, leaves an isolated agent's network")
+        .hint("a service file with `protocol: tcp` lets other protocols pass to its hosts");
     recorder.refused(&refusal, 403);
 }
 
@@ -257,10 +288,19 @@ where
             }
         }
         drop(connection);
-        if let Some((violation, io)) = violation.take() {
-            refuse_raw(&worker, &link, io, &violation).await;
+        if let Some(refusing) = refuse_taken(worker, link, &violation) {
+            refusing.await;
         }
     }
+}
+
+/// Not inside the future above: it would hold room for the stream as long as it lives.
+fn refuse_taken<IO>(worker: Arc<Worker>, link: Arc<Link>, refused: &guard::Refused<IO>) -> Option<Speaking>
+where
+    IO: AsyncWrite + Unpin + Send + 'static,
+{
+    let (violation, io) = refused.take()?;
+    Some(Box::pin(async move { refuse_raw(&worker, &link, io, &violation).await }))
 }
 
 fn speak_http2<IO>(worker: Arc<Worker>, link: Arc<Link>, io: IO) -> impl Future<Output = ()> + Send
@@ -331,4 +371,24 @@ async fn answer_raw<IO: AsyncWrite + Unpin>(io: &mut IO, refusal: &Refusal, side
 
 async fn within<T>(seconds: u64, work: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(Duration::from_secs(seconds), work).await.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<F: Future>(_: impl Fn(Arc<Worker>, TcpStream, SocketAddr) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    fn size_diverted<F: Future>(_: impl Fn(Arc<Worker>, TcpStream, (Origin, Arc<LiveSession>)) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Ten thousand connections are mostly idle, and each holds its task.
+    #[test]
+    fn an_idle_connection_is_small() {
+        let sizes = (size(serve), size_diverted(serve_diverted));
+        assert!(sizes.0 <= 2_048 && sizes.1 <= 1_536, "{sizes:?}");
+    }
 }

@@ -5,30 +5,26 @@
 mod frames;
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use model::event::ResponseRecord;
 use model::{Code, Refusal};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::{MissedTickBehavior, interval_at};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
 use crate::body::AnswerBody;
 use crate::exchange::Refused;
 use crate::forward::{Answered, clean_answer};
-use crate::gate::{AGAIN_AFTER, Gate};
+use crate::gate::Gate;
 use crate::gateway::Worker;
+use crate::join;
 use crate::record::Recorder;
 use crate::session::Place;
 use frames::{FrameError, FrameScrubber, FrameSearch};
-
-/// Octets read at once; a message of a chat fits, a large one takes several turns.
-const READ_BYTES: usize = 16 * 1024;
 
 /// Joins the two sides of an upgraded exchange.
 pub(crate) fn switch(worker: &Arc<Worker>, answered: Answered) -> Result<Response<AnswerBody>, Box<Refused>> {
@@ -79,15 +75,8 @@ impl Joint {
     async fn run(self, client: OnUpgrade, upstream: OnUpgrade) {
         let Ok((client, upstream)) = tokio::try_join!(client, upstream) else { return };
         let Self { mut traffic, gate, cut, recorder, _place } = self;
-        let judged = gate.judged;
-        let end = async {
-            tokio::select! {
-                biased;
-                () = futures_any(cut) => Code::SessionEnded,
-                code = refused(judged, || gate.still()) => code,
-            }
-        };
-        let cut = between(TokioIo::new(client), TokioIo::new(upstream), &mut traffic, end).await;
+        let sides = (TokioIo::new(client), TokioIo::new(upstream));
+        let cut = traffic.between(sides, join::end(cut, &gate)).await;
         let scrubbed = traffic.scrubber.map_or(0, |scrubber| scrubber.hits());
         recorder
             .outcome(ResponseRecord { status: 101, bytes: traffic.bytes, scrubbed, ..ResponseRecord::default() }, cut);
@@ -104,91 +93,34 @@ struct Traffic {
     bytes: u64,
 }
 
-/// Copies both ways until both are done, one of them fails, or `end` comes; both streams are closed then, whichever it
-/// was. The code is why it was cut, if it was.
-async fn between(
-    client: impl AsyncRead + AsyncWrite,
-    upstream: impl AsyncRead + AsyncWrite,
-    traffic: &mut Traffic,
-    end: impl Future<Output = Code>,
-) -> Option<Code> {
-    let (from_client, to_client) = tokio::io::split(client);
-    let (from_upstream, to_upstream) = tokio::io::split(upstream);
-    let Traffic { scrubber, search, bytes } = traffic;
-    let up = copy(from_client, to_upstream, |data, pieces| match search {
-        None => {
-            pieces.push(data);
-            Ok(())
-        }
-        Some(search) => search.push(data, pieces).map_err(|error| match error {
-            FrameError::Secret => Code::SecretInRequest,
-            FrameError::Broken => Code::Malformed,
-        }),
-    });
-    let down = copy(from_upstream, to_client, |data, pieces| {
-        *bytes += data.len() as u64;
-        match scrubber {
+impl Traffic {
+    async fn between(
+        &mut self,
+        sides: (impl AsyncRead + AsyncWrite, impl AsyncRead + AsyncWrite),
+        end: impl Future<Output = Code>,
+    ) -> Option<Code> {
+        let Self { scrubber, search, bytes } = self;
+        let up = |data, pieces: &mut Vec<Bytes>| match search {
             None => {
                 pieces.push(data);
                 Ok(())
             }
-            Some(scrubber) => scrubber.push(data, pieces).map_err(|_| Code::UpstreamInvalid),
-        }
-    });
-    let both = async { tokio::try_join!(up, down) };
-    tokio::select! {
-        biased;
-        code = end => Some(code),
-        done = both => done.err().flatten(),
-    }
-}
-
-/// Asks again and again, whether anything passes or not; ready with the code of the first refusal.
-async fn refused(judged: Instant, mut still: impl FnMut() -> Result<(), Refusal>) -> Code {
-    let mut ticks = interval_at((judged + AGAIN_AFTER).into(), AGAIN_AFTER);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        if let Err(refusal) = still() {
-            return refusal.code;
-        }
-    }
-}
-
-/// Ready when any of the handles is.
-async fn futures_any(handles: Vec<CancellationToken>) {
-    let mut waits: Vec<_> = handles.into_iter().map(|handle| Box::pin(handle.cancelled_owned())).collect();
-    std::future::poll_fn(|cx| {
-        if waits.iter_mut().any(|wait| wait.as_mut().poll(cx).is_ready()) {
-            std::task::Poll::Ready(())
-        } else {
-            std::task::Poll::Pending
-        }
-    })
-    .await;
-}
-
-/// Copies one way; `pass` says what of it may go on.
-///
-/// # Errors
-/// Why nothing more may pass; `None` where a side broke off.
-async fn copy(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-    mut pass: impl FnMut(Bytes, &mut Vec<Bytes>) -> Result<(), Code>,
-) -> Result<(), Option<Code>> {
-    let mut buffer = BytesMut::with_capacity(READ_BYTES);
-    let mut pieces = Vec::new();
-    loop {
-        buffer.reserve(READ_BYTES);
-        if from.read_buf(&mut buffer).await.map_err(|_| None)? == 0 {
-            // The other side may still have something to say.
-            return to.shutdown().await.map_err(|_| None);
-        }
-        pass(buffer.split().freeze(), &mut pieces)?;
-        for piece in pieces.drain(..) {
-            to.write_all(&piece).await.map_err(|_| None)?;
-        }
+            Some(search) => search.push(data, pieces).map_err(|error| match error {
+                FrameError::Secret => Code::SecretInRequest,
+                FrameError::Broken => Code::Malformed,
+            }),
+        };
+        let down = |data: Bytes, pieces: &mut Vec<Bytes>| {
+            *bytes += data.len() as u64;
+            match scrubber {
+                None => {
+                    pieces.push(data);
+                    Ok(())
+                }
+                Some(scrubber) => scrubber.push(data, pieces).map_err(|_| Code::UpstreamInvalid),
+            }
+        };
+        join::between(sides, up, down, end).await
     }
 }
 

@@ -1,8 +1,9 @@
 //! The seam for systems that are not Linux: the same words as `isolate/`, and no walls yet. Every preparation says so, and `run`
 //! goes on as without isolation, with the line that tells what is not protected.
 //!
-//! What is to come here: on macOS a Seatbelt profile (`sandbox_init` with a policy made of [`Surroundings`]), on Windows an
-//! AppContainer; both lack the network namespace, so that diversion becomes a refusal of everything but the proxy's port.
+//! What is to come here: on macOS the command of `seatbelt.rs`, which is written and untested (docs/decisions/0018); on Windows an
+//! AppContainer, of which nothing is written. Both lack the network namespace, so that diversion becomes a refusal of everything but the
+//! proxy's port.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};

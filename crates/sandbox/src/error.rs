@@ -57,6 +57,12 @@ pub enum SandboxError {
         /// What the system said.
         cause: io::Error,
     },
+    /// A path that the walls cannot be told of.
+    #[error("`{}` cannot be named in a profile of the sandbox; give it a name without control characters", path.display())]
+    Path {
+        /// The path.
+        path: PathBuf,
+    },
     /// The system gives this user no namespaces.
     #[error(
         "this system gives no namespaces to ordinary users ({cause}); allow them (sysctl kernel.unprivileged_userns_clone=1, or \

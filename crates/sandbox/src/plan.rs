@@ -46,8 +46,19 @@ pub struct Mask {
     pub path: PathBuf,
     /// What is in it.
     pub bytes: Vec<u8>,
-    /// Whether the agent may write it; what it writes is gone at the end.
-    pub writable: bool,
+    /// What the agent may do with it.
+    pub access: Access,
+}
+
+/// What an agent may do with a file of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Access {
+    /// Read it.
+    Read,
+    /// Write it too; what it writes is gone at the end.
+    Write,
+    /// Not even open it.
+    Closed,
 }
 
 /// Sockets that listen inside and are accepted from outside.

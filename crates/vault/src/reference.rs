@@ -203,6 +203,7 @@ mod tests {
             ("exec:op read op://vault/item", Scheme::Exec, true),
             ("built-in", Scheme::BuiltIn, true),
             ("login:/home/me/.x.json#value=/a,refresh=/b", Scheme::Login, true),
+            ("login:keychain:Claude Code-credentials/me#value=/a,refresh=/b", Scheme::Login, true),
             ("hashicorp:secret/data/x#key", Scheme::Hashicorp, false),
             ("aws-sm:name", Scheme::AwsSm, false),
             ("gcp-sm:name", Scheme::GcpSm, false),
@@ -228,6 +229,7 @@ mod tests {
             "exec:[1]",
             "built-in:x",
             "login:x",
+            "login:keychain:x#value=/a",
         ] {
             assert!(Reference::parse(bad).is_err(), "{bad}");
         }

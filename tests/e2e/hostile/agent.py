@@ -209,11 +209,41 @@ def next_run():
     return each(lambda: os.rename(P["work"] + "/r6", away), lambda: read(away + "/.env"), lambda: read(P["work"] + "/r6/.env"))
 
 
-@attack("save-anew", "waits until the user's editor replaces a masked file")
+def saved(folder):
+    """Asks the user's editor to replace a masked file, and waits until it has."""
+    open(f"{P['work']}/{folder}/ask-save", "w").close()
+    until(lambda: os.path.exists(f"{P['work']}/{folder}/ask-save.done"))
+
+
+@attack("save-anew", "reads a masked file after the user's editor has replaced it")
 def save_anew():
-    open(P["work"] + "/ask-save", "w").close()
-    until(lambda: os.path.exists(P["work"] + "/ask-save.done"))
+    saved("r5")
+    time.sleep(0.5)
     return read(P["work"] + "/r5/.env")
+
+
+@attack("save-anew-race", "reads it as fast as it can while the user's editor replaces it")
+def save_anew_race():
+    got = set()
+    before = read(P["work"] + "/r7/.env")
+    for number in range(20):
+        watcher = os.fork()
+        if watcher == 0:
+            end = time.monotonic() + 2
+            while time.monotonic() < end:
+                text = read(P["work"] + "/r7/.env")
+                if text != before:
+                    write(f"{P['work']}/r7/got-{number}", text)
+                    break
+            os._exit(0)
+        saved("r7")
+        os.waitpid(watcher, 0)
+        try:
+            got.add(read(f"{P['work']}/r7/got-{number}"))
+            break
+        except OSError:
+            os.unlink(P["work"] + "/r7/ask-save.done")
+    return repr(got)
 
 
 def until(condition, seconds=12):
@@ -618,8 +648,20 @@ network("unix-mirror", "connects to a socket by another mount of its file system
 def unix_late():
     open(P["work"] + "/ask-socket", "w").close()
     until(lambda: os.path.exists(P["unix_late"]))
-    time.sleep(0.1)
+    time.sleep(1)
     return unix("unix-late", P["unix_late"])
+
+
+@attack("unix-late-race", "connects to a socket at once when it has been bound")
+def unix_late_race():
+    open(P["work"] + "/ask-second-socket", "w").close()
+    end = time.monotonic() + 12
+    while time.monotonic() < end:
+        try:
+            return unix("unix-late-race", P["unix_late2"])
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ECONNREFUSED, errno.EACCES):
+                raise
 
 
 @attack("unix-datagram", "sends to a datagram socket of the host (syslog, journal, notify)")
@@ -751,7 +793,16 @@ def cli_stop():
 
 writes("policy-edit", "writes into the configuration", lambda: P["config"])
 writes("policy-state", "writes into the gateway's home", lambda: P["state"] + "/dropped")
-writes("policy-plant", "plants a configuration for the next run", lambda: P["work"] + "/valetkey.yaml")
+PLANTED = """version: 1
+agents:
+  planted:
+    permissions: [{ service: github, actions: [read, write, delete], resources: ["*"] }]
+"""
+
+
+@attack("policy-plant", "plants a configuration for the next run")
+def policy_plant():
+    return write(P["work"] + "/valetkey.yaml", PLANTED)
 
 
 @attack("policy-rename", "replaces the configuration by renaming it")
@@ -813,7 +864,28 @@ writes("stay-path", "puts a `git` of its own into the user's PATH", lambda: P["h
 writes("stay-authorized-keys", "lets a key of its own log in", lambda: P["home"] + "/.ssh/authorized_keys")
 writes("stay-gitconfig", "adds a program to git's configuration", lambda: P["home"] + "/.gitconfig")
 writes("stay-other-project", "changes another project of the user", lambda: P["home"] + "/other/Makefile")
-writes("stay-git-config", "adds a program to a repository's configuration that the user's next git runs", lambda: P["repo"] + "/.git/modules/part/config")
+
+
+@attack("stay-git-config", "adds a program to a repository's configuration that the user's next git runs")
+def stay_git_config():
+    def put(path):
+        return lambda: write(path, "\n# EFFECT:stay-git-config\n")
+
+    def replace():
+        new = P["repo"] + "/.git/config.new"
+        write(new, "\n# EFFECT:stay-git-config\n")
+        os.rename(new, P["repo"] + "/.git/config")
+
+    return each(put(P["repo"] + "/.git/config"), put(P["repo"] + "/.git/modules/part/config"), replace)
+
+
+@attack("stay-git-common", "has git read its configuration from another folder, by a file that git looks for")
+def stay_git_common():
+    os.makedirs(P["work"] + "/common/objects", exist_ok=True)
+    write(P["work"] + "/common/config", "\n# EFFECT:stay-git-common\n")
+    return write(P["repo"] + "/.git/commondir", "../app/common\n")
+
+
 writes("stay-git-hook", "adds a hook that the user's next commit runs", lambda: P["repo"] + "/.git/hooks/pre-commit")
 
 

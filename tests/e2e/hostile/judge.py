@@ -16,6 +16,7 @@ import json
 import os
 import pty
 import re
+import resource
 import secrets
 import shutil
 import signal
@@ -292,9 +293,11 @@ class Scene:
         for name, (path, text) in FILES.items():
             self.put(f"{self.home}/{path}", text.format(self.canary(name)))
             self.plan[name] = f"{self.home}/{path}"
-        for number in range(1, 7):
+        for number in range(1, 8):
             self.put(f"{self.work}/r{number}/.env", f"SERVICE_TOKEN={self.canary(f'r{number}')}\n")
-        self.put(self.home + "/repo/.git/HEAD", "ref: refs/heads/main\n")
+        for part in ("", "modules/part/"):
+            self.put(f"{self.home}/repo/.git/{part}HEAD", "ref: refs/heads/main\n")
+        self.put(self.home + "/repo/.git/modules/part/config", "[core]\n\tbare = false\n")
         for folder in ("repo/.git/hooks", "repo/app/cores", ".config", ".local/bin", "other"):
             os.makedirs(f"{self.home}/{folder}", exist_ok=True)
         for name, path in (("tmp", f"/tmp/{self.tag}-secret"), ("shm", f"/dev/shm/{self.tag}-secret")):
@@ -344,21 +347,20 @@ class Scene:
         }  # fmt: skip
 
     def become(self, terminal=None, cgroup=None, core=False):
-        import resource
-
         def steps():
             os.setsid()
             if cgroup:
                 with open(cgroup + "/cgroup.procs", "w") as out:
                     out.write("0")
+            if core:
+                hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+                resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
             if os.geteuid() == 0 and self.uid != 0:
                 os.setgroups([])
                 os.setresgid(self.uid, self.uid, self.uid)
                 os.setresuid(self.uid, self.uid, self.uid)
             if terminal is not None:
                 fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
-            if core:
-                resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
         return steps
 
@@ -416,7 +418,7 @@ class Scene:
             plan["unix_" + name] = path
             if not path.startswith(self.base):
                 self.outside.append(path)
-        plan |= {"unix_late": self.home + "/late.sock", "unix_datagram": self.home + "/log.sock", "vsock": 5999, "service_port": 15432}
+        plan |= {"unix_late": self.home + "/late.sock", "unix_late2": self.home + "/late2.sock", "unix_datagram": self.home + "/log.sock", "vsock": 5999, "service_port": 5432}
         servers.datagrams(socket.AF_UNIX, plan["unix_datagram"])
         try:
             servers.stream(40, (1, plan["vsock"]))
@@ -430,14 +432,13 @@ class Scene:
         sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         while not self.stop.wait(0.05):
             sender.sendto(self.canaries["wire"].encode(), ("127.0.0.1", 9))
-            if os.path.exists(self.work + "/ask-save") and not os.path.exists(self.work + "/ask-save.done"):
-                new = self.work + "/r5/.env~"
-                self.put(new, f"SERVICE_TOKEN={self.canary('r5-new')}\n", 0o644)
-                os.chown(new, self.uid, -1)
-                os.rename(new, self.work + "/r5/.env")
-                self.put(self.work + "/ask-save.done", "")
-            if os.path.exists(self.work + "/ask-socket") and not os.path.exists(self.plan["unix_late"]):
-                self.servers.stream(socket.AF_UNIX, self.plan["unix_late"])
+            for folder in ("r5", "r7"):
+                place = f"{self.work}/{folder}"
+                if os.path.exists(place + "/ask-save") and not os.path.exists(place + "/ask-save.done"):
+                    self.save(place, folder)
+            for asked, path in (("ask-socket", "unix_late"), ("ask-second-socket", "unix_late2")):
+                if os.path.exists(f"{self.work}/{asked}") and not os.path.exists(self.plan[path]):
+                    self.servers.stream(socket.AF_UNIX, self.plan[path])
             try:
                 with socket.create_connection(("127.0.0.1", self.plan["service_port"]), 0.2) as link:
                     link.sendall(self.canary("service").encode())
@@ -449,6 +450,16 @@ class Scene:
                     self.servers.note(link.recv(200))
             except OSError:
                 pass
+
+    def save(self, place, folder):
+        """As editors do: a new file takes the old one's place."""
+        new = place + "/.env~"
+        self.put(new, f"SERVICE_TOKEN={self.canary(folder + '-new')}\n", 0o644)
+        os.chown(new, self.uid, -1)
+        os.rename(new, place + "/.env")
+        done = place + "/ask-save.done"
+        self.put(done, "", 0o666)
+        os.chown(done, self.uid, -1)
 
     def victims(self):
         slave, name = self.servers.terminal()
@@ -647,6 +658,13 @@ def limit_of(scene):
         return re.search(r"Max open files +5 ", file.read())
 
 
+def planted(scene):
+    """Whether the next run in the folder would take its rules from what the agent has put there."""
+    words = [scene.plan["valetkey"], "explain", "DELETE", "https://api.github.com/repos/a/b", "--agent", "planted", "--json"]
+    done = subprocess.run(words, preexec_fn=scene.become(), env=scene.environment(), cwd=scene.work, capture_output=True)
+    return done.returncode == 0 and json.loads(done.stdout)["decision"] == "allow"
+
+
 SAYS = {
     "file-audit": r'"seq"|"hash"|"kind"|prev',
     "control-socket": r"ses_[0-9A-Za-z]",
@@ -664,7 +682,6 @@ EFFECTS = dict(
     [
         marked("policy-rename-folder", PLAN("config")),
         marked("policy-state", below(".local/share/valetkey/dropped")),
-        marked("policy-plant", below("repo/app/valetkey.yaml")),
         marked("stay-bashrc", below(".bashrc")),
         marked("stay-environment", below(".config/environment.d/x.conf")),
         marked("stay-systemd", below(".config/systemd/user/x.service")),
@@ -674,7 +691,7 @@ EFFECTS = dict(
         marked("stay-gitconfig", below(".gitconfig")),
         marked("stay-other-project", below("other/Makefile")),
         marked("stay-git-hook", below("repo/.git/hooks/pre-commit")),
-        marked("stay-git-config", below("repo/.git/modules/part/config")),
+        marked("stay-git-common", below("repo/app/common/config")),
         marked("stay-cron", PLAN("cron")),
         marked("own-binary", PLAN("valetkey_spare")),
     ]
@@ -683,6 +700,10 @@ EFFECTS = dict(
     # The folder may have been renamed by the attempt that came after it.
     "policy-edit": lambda scene: any(b"EFFECT:policy-edit\n" in octets for octets in scene.configurations()),
     "policy-rename": lambda scene: any(b"EFFECT:policy-rename\n" in octets for octets in scene.configurations()),
+    "policy-plant": planted,
+    "stay-git-config": lambda scene: any(
+        holds(below(f"repo/.git/{part}config"), "EFFECT:stay-git-config\n")(scene) for part in ("", "modules/part/")
+    ),
     "host-name": lambda scene: socket.gethostname() == "hostile-was-here",
     "cgroup": lambda scene: os.path.isdir(scene.plan["cgroup"] + "/escaped"),
     "deputy-receipt": lambda scene: open(scene.plan["users_file"]).read() != "mine\n",
@@ -695,11 +716,9 @@ EFFECTS = dict(
 
 # What succeeds inside as well, and why it is left so. docs/threat-model.md says what to do about each.
 OPEN = {
-    "save-anew": "a mask lies on one file; where the user's program puts another in its place, the new one is bare until the next run",
-    "unix-late": "sockets are hidden as they are when the agent starts",
-    "policy-plant": "the work folder is the agent's to write, and the next run takes its configuration from there",
-    "stay-git-config": "git inside writes its configuration, and git outside reads it",
-    "squat-service": "ports that the agent opens are shown on the host's loopback, that being their use",
+    "save-anew-race": "a mask lies on one file; where the user's program puts another in its place, that one is bare until it is masked",
+    "unix-late-race": "a socket that was bound after the start is hidden within a fifth of a second",
+    "stay-git-common": "git trusts the folder that it is started in, and the agent writes that folder",
 }
 
 
@@ -726,6 +745,9 @@ def without_control(scene):
         none["udp-lite"] = "this kernel has none"
     if not getattr(scene, "cgroup", None):
         none["cgroup"] = "no second version of control groups that may be written"
+    # Whoever starts us may have forbidden them, as `doctor --attack` has; few may change that.
+    if resource.getrlimit(resource.RLIMIT_CORE)[1] == 0:
+        none["core-dump"] = "core files are forbidden here"
     with open("/proc/sys/kernel/core_pattern") as file:
         if file.read().strip() != "core":
             none["core-dump"] = "the system takes dumps away"

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::candidate::{EVENTS, Kind, environment, first_request};
-use super::lab::{COLD_HOSTS, LARGE, PORT_H1, READ, WRITE, stop};
+use super::lab::{COLD_HOSTS, HOST, LARGE, PORT_H1, READ, WRITE, stop};
 use super::{Candidate, Lab, Live, Options};
 use crate::shell;
 
@@ -29,6 +29,7 @@ pub fn one(lab: &Lab, candidate: &Candidate, options: &Options) -> Figures {
         ("rss", proxied && !candidate.h2(), memory),
         ("startup", proxied && !candidate.h2(), start_up),
         ("run", candidate.name == "valetkey", run_start_up),
+        ("inside", candidate.name == "valetkey", inside),
     ];
     for (name, fits, step) in steps {
         if *fits && wanted(name) {
@@ -238,6 +239,46 @@ fn run_start_up(run: &Run<'_>) -> Result<Figures> {
     }
     let (bare, open) = (median(&mut bare), median(&mut open));
     Ok(vec![("run_over_bare_ms", open - bare), ("run_walls_ms", median(&mut walled) - open)])
+}
+
+/// Times that each way is measured; what is compared are differences of few microseconds.
+const INSIDE_TURNS: usize = 5;
+
+/// One connection of an agent of `run`, everything on CPU 0: without walls, with them by the proxy, and diverted.
+fn inside(run: &Run<'_>) -> Result<Figures> {
+    run.candidate.command(run.lab, PORT_H1, 0)?;
+    run.lab.pin("1")?;
+    let ways = [("--isolate=off", true), ("--isolate=on", true), ("--isolate=on", false)];
+    let mut all = [const { Vec::new() }; 3];
+    for _ in 0..INSIDE_TURNS {
+        for ((isolate, proxy), figures) in ways.into_iter().zip(&mut all) {
+            figures.push(agent_p50(run, isolate, proxy)?);
+        }
+    }
+    let [off, on, diverted] = all.map(|mut figures| median(&mut figures));
+    Ok(vec![("inside_off_p50_us", off), ("inside_proxy_us", on - off), ("inside_diverted_us", diverted - off)])
+}
+
+fn agent_p50(run: &Run<'_>, isolate: &str, proxy: bool) -> Result<f64> {
+    let load = run.lab.tools.join("loadgen");
+    let through = if proxy { "--proxy ${u#*@} --proxy-auth ${u%@*}" } else { "" };
+    let script = format!(
+        "u=${{HTTPS_PROXY#http://}}; u=${{u%/}}; exec {} --url https://{HOST}{READ} {through} --ca $SSL_CERT_FILE \
+         -H \"Authorization: Bearer $GITHUB_TOKEN\" -c 1 -d {} --warmup 0.3",
+        load.display(),
+        run.seconds / 2.0
+    );
+    let mut command = Command::new("taskset");
+    command.args(["-c", "0"]).arg(&run.lab.valetkey);
+    environment(&mut command, run.lab);
+    command.args(["run", "--config", &run.lab.path("valetkey.yaml"), "--agent", "bench", isolate]);
+    command.args(["--", "sh", "-c", &script]).stdin(Stdio::null()).stderr(Stdio::null());
+    let text = shell::output(&mut command)?;
+    let json: Value = serde_json::from_str(text.lines().next().unwrap_or_default())?;
+    if count(&json, "errors").unwrap_or(1) + count(&json, "non200").unwrap_or(1) > 0 {
+        bail!("{isolate}: {}", first_error(&json));
+    }
+    Ok(number(&json, "p50_us"))
 }
 
 fn timed(command: &mut Command) -> Result<f64> {

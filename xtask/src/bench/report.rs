@@ -25,6 +25,9 @@ const COLUMNS: &[(&str, &str, bool, usize)] = &[
     ("start ms", "startup_ms", false, 0),
     ("run ms", "run_over_bare_ms", false, 0),
     ("walls ms", "run_walls_ms", false, 0),
+    ("inside us", "inside_off_p50_us", false, 0),
+    ("+ walls us", "inside_proxy_us", false, 1),
+    ("+ diverted us", "inside_diverted_us", false, 1),
 ];
 
 /// What a bar compares with.
@@ -57,6 +60,9 @@ const BARS: &[(&str, &str, Bar)] = &[
     ("valetkey", "startup_ms", Bar::Most(60.0)),
     ("valetkey", "run_over_bare_ms", Bar::Most(40.0)),
     ("valetkey", "run_walls_ms", Bar::Most(30.0)),
+    // What two measurements of the same differ by.
+    ("valetkey", "inside_proxy_us", Bar::Most(3.0)),
+    ("valetkey", "inside_diverted_us", Bar::Most(3.0)),
 ];
 
 /// Prints the table and the bars, writes `target/bench.json`; false where a bar is missed.

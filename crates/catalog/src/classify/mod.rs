@@ -11,6 +11,7 @@ mod git;
 mod json;
 mod multipart;
 mod rest;
+mod tcp;
 
 use std::sync::Arc;
 
@@ -56,8 +57,8 @@ impl<'a> View<'a> {
 /// A classifier: nothing where the request is not its kind.
 pub(crate) type Classify = fn(View<'_>) -> Result<Option<Found>, Refusal>;
 
-/// Protocols over HTTP, by the word that hosts use. To add one, write a file and a line.
-const PROTOCOLS: &[(Protocol, Classify)] = &[(Protocol::Git, git::classify)];
+/// Protocols, by the word that hosts use. To add one, write a file and a line.
+const PROTOCOLS: &[(Protocol, Classify)] = &[(Protocol::Git, git::classify), (Protocol::Tcp, tcp::classify)];
 
 /// Classifies a request of a known service.
 pub(crate) fn classify(

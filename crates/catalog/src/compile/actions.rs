@@ -6,8 +6,9 @@ use model::vocabulary::FactType;
 use model::{Class, Effects};
 
 use super::{Wrong, covers};
+use crate::compiled::{BARE_RESOURCE, CONNECT};
 use crate::file::pattern::Pattern;
-use crate::file::{ActionEntry, AnswerHint, CaptureMap, Holds, ServiceFile, WhenEntry};
+use crate::file::{ActionEntry, AnswerHint, CaptureMap, Holds, Protocol, ServiceFile, WhenEntry};
 
 /// One action, complete.
 #[derive(Debug)]
@@ -61,6 +62,12 @@ pub(super) fn drafts(written: &ServiceFile) -> Result<Vec<Draft>, Wrong> {
             if let Some(draft) = drafts.get_mut(index) {
                 draft.patterns.push((pattern, matched.body.clone()));
             }
+        }
+    }
+    if written.hosts.iter().any(|entry| entry.0.protocol == Some(Protocol::Tcp)) {
+        let index = at(&mut drafts, CONNECT);
+        if let Some(draft) = drafts.get_mut(index) {
+            draft.resource = Some(vec![BARE_RESOURCE.to_owned()]);
         }
     }
     check_groups(written, &drafts)?;

@@ -5,7 +5,7 @@ use model::canonical::Host;
 use super::Wrong;
 use super::tables::Tables;
 use crate::compiled::HostRule;
-use crate::file::ServiceFile;
+use crate::file::{Protocol, ServiceFile};
 
 pub(super) fn hosts(written: &ServiceFile, tables: &mut Tables<'_>) -> Result<Vec<HostRule>, Wrong> {
     if written.hosts.is_empty() {
@@ -26,6 +26,12 @@ pub(super) fn hosts(written: &ServiceFile, tables: &mut Tables<'_>) -> Result<Ve
         if !base.starts_with('/') {
             return Err(Wrong::new(base, format!("base path `{base}` must begin with `/`")));
         }
+        let bare = entry.protocol == Some(Protocol::Tcp);
+        if bare && (entry.ports.is_empty() || entry.base.is_some() || entry.clear || entry.schemes.is_some()) {
+            let message =
+                format!("`{}` is no HTTP: give its `ports`, and neither `base`, `clear` nor `schemes`", entry.host);
+            return Err(Wrong::new(&entry.host, message));
+        }
         let role = entry.role.as_deref().unwrap_or_default();
         out.push(HostRule {
             name: parsed.as_str().into(),
@@ -36,7 +42,7 @@ pub(super) fn hosts(written: &ServiceFile, tables: &mut Tables<'_>) -> Result<Ve
             role: role.into(),
             root: tables.root(role),
             protocol: entry.protocol,
-            schemes: entry.schemes.clone(),
+            schemes: if bare { Some(Vec::new()) } else { entry.schemes.clone() },
         });
     }
     Ok(out)

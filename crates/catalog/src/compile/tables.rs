@@ -302,7 +302,8 @@ impl<'a> Tables<'a> {
             Some(Piece::Text(text)) => Some(kind_of(text).to_owned()),
             _ => None,
         };
-        self.templates.iter().flatten().filter_map(first).chain(["resource".to_owned()]).collect()
+        let of_actions = self.actions.iter().map(|action| action.kind.to_string());
+        self.templates.iter().flatten().filter_map(first).chain(of_actions).chain(["resource".to_owned()]).collect()
     }
 }
 

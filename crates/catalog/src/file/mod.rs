@@ -109,7 +109,7 @@ pub struct HostEntry(pub HostMap);
 pub struct HostMap {
     /// `api.github.com`, or `*.suffix` for every name of one or more labels under it.
     pub host: String,
-    /// Ports over TLS; 443 where none is given.
+    /// Ports over TLS; 443 where none is given. With `protocol: tcp` they must be.
     #[serde(default)]
     pub ports: Vec<u16>,
     /// Also spoken in clear text on port 80, without a credential.
@@ -138,12 +138,15 @@ impl From<Word<HostMap>> for HostEntry {
     }
 }
 
-/// Protocols over HTTP with a classifier of their own.
+/// Protocols with a classifier of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
-    /// Git's smart HTTP and LFS.
+    /// Git's smart HTTP and LFS, over HTTP.
     Git,
+    /// No HTTP: connections pass as they are, each as the action `tcp/connect` on `host:{name}/{port}`. What is said on them is
+    /// not looked into, and no credential is put on.
+    Tcp,
 }
 
 /// Where a credential usually lies in a file.

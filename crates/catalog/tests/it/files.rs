@@ -42,6 +42,10 @@ fn mistakes_have_places() {
             "x.yaml:4:27: unknown variant `wrte`; did you mean `write`?",
         ),
         (format!("{head}groups: [{{ actions: b/*, class: admin }}]\n"), "x.yaml:4:21: no action `b/*`"),
+        (
+            "name: x\ntitle: X\nhosts: [{ host: x.test, protocol: tcp }]\n".to_owned(),
+            "`x.test` is no HTTP: give its `ports`, and neither `base`, `clear` nor `schemes`",
+        ),
         ("name: x\ntitle: X\nhosts: [\"*.com\"]\n".to_owned(), "`*.com` is too wide; name at least two labels"),
         ("name: x\ntitle: X\nhosts: [\"a_b.example\"]\n".to_owned(), "x.yaml:3:10: `a_b.example`"),
         (

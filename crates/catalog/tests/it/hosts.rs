@@ -1,7 +1,9 @@
 //! Which service a host is (attack rows A8 to A11).
 
 use catalog::{Catalog, ServiceFile};
-use model::canonical::{Host, Scheme};
+use model::Class;
+use model::call::BodyView;
+use model::canonical::{CanonicalRequest, Host, Scheme};
 use proptest::prelude::*;
 
 fn name(catalog: &Catalog, host: &str, port: u16, scheme: Scheme) -> Option<String> {
@@ -38,6 +40,34 @@ fn hosts_and_ports() {
     ] {
         assert_eq!(name(&catalog, host, port, scheme).as_deref(), want, "{host}:{port}");
     }
+}
+
+/// A host of `protocol: tcp` is one for bare connections alone, and a host of HTTP never is.
+#[test]
+fn bare_connections_are_apart() {
+    let text = "name: db\ntitle: Database\nhosts: [{ host: db.test, ports: [5432], protocol: tcp }, web.db.test]\n";
+    let file = ServiceFile::parse(text, "db.yaml").expect("a service");
+    let catalog = Catalog::with(vec![file]).expect("a catalogue");
+    for (host, port, scheme, want) in [
+        ("db.test", 5432, Scheme::Tcp, Some("db")),
+        ("db.test", 443, Scheme::Tcp, None),
+        ("db.test", 5432, Scheme::Https, None),
+        ("db.test", 5432, Scheme::Http, None),
+        ("web.db.test", 443, Scheme::Https, Some("db")),
+        ("web.db.test", 443, Scheme::Tcp, None),
+        ("api.github.com", 443, Scheme::Tcp, None),
+    ] {
+        assert_eq!(name(&catalog, host, port, scheme).as_deref(), want, "{host}:{port}");
+    }
+    let request = CanonicalRequest::connection(Host::parse("db.test").expect("a host"), 5432).expect("a connection");
+    let found = catalog.classify(&request, BodyView::Empty).expect("known");
+    let call = found.calls.first().expect("one call");
+    assert_eq!(
+        (call.action.as_str(), call.class, call.resource.as_str()),
+        ("tcp/connect", Class::Write, "host:db.test/5432")
+    );
+    let service = catalog.service("db").expect("a service");
+    assert_eq!(service.default_host().map(|host| &*host.name), Some("web.db.test"));
 }
 
 #[test]

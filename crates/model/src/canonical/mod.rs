@@ -93,24 +93,28 @@ pub enum Scheme {
     Https,
     /// In clear text; no credential is ever put on.
     Http,
+    /// No HTTP at all: a connection whose octets pass as they are. It has no default port.
+    Tcp,
 }
 
 impl Scheme {
-    /// `https` or `http`.
+    /// `https`, `http` or `tcp`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Https => "https",
             Self::Http => "http",
+            Self::Tcp => "tcp",
         }
     }
 
-    /// 443 or 80.
+    /// 443 or 80; no port is the default of a bare connection.
     #[must_use]
     pub const fn default_port(self) -> u16 {
         match self {
             Self::Https => 443,
             Self::Http => 80,
+            Self::Tcp => 0,
         }
     }
 }
@@ -195,7 +199,23 @@ impl CanonicalRequest {
         })
     }
 
-    /// The method; one of seven.
+    /// A bare connection to a host, as it is judged: CONNECT, without path and fields.
+    ///
+    /// # Errors
+    /// None; the root is a path.
+    pub fn connection(host: Host, port: u16) -> Result<Self, Malformed> {
+        Ok(Self {
+            method: Method::CONNECT,
+            origin: Origin { scheme: Scheme::Tcp, host, port },
+            path: CanonicalPath::parse("/")?,
+            query: CanonicalQuery::parse(None)?,
+            headers: HeaderMap::new(),
+            length: Length::Empty,
+            websocket: false,
+        })
+    }
+
+    /// The method; one of seven, or CONNECT for a [bare connection](Self::connection).
     #[must_use]
     pub const fn method(&self) -> &Method {
         &self.method

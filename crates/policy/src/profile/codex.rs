@@ -1,11 +1,11 @@
 //! Codex: the OpenAI API, and ChatGPT for subscriptions.
 
-use super::{Profile, Reach};
+use super::{Profile, Reach, folder};
 
 pub(super) const PROFILE: Profile = Profile {
     name: "codex",
     hosts: &["api.openai.com", "auth.openai.com", "chatgpt.com"],
     services: &["openai"],
-    state_folders: &[".codex"],
+    state: &[folder(".codex", "codex")],
     reach: Reach::Use,
 };

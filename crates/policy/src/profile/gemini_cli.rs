@@ -1,6 +1,6 @@
 //! Gemini CLI: the Gemini API, Code Assist and the Google log-in.
 
-use super::{Profile, Reach};
+use super::{Profile, Reach, folder};
 
 pub(super) const PROFILE: Profile = Profile {
     name: "gemini-cli",
@@ -11,6 +11,6 @@ pub(super) const PROFILE: Profile = Profile {
         "accounts.google.com",
     ],
     services: &[],
-    state_folders: &[".gemini"],
+    state: &[folder(".gemini", "gemini")],
     reach: Reach::Use,
 };

@@ -16,6 +16,25 @@ pub enum Reach {
     Use,
 }
 
+/// A folder or a file under the home folder, and the program that makes it there on its first start.
+#[derive(Clone, Copy, Debug)]
+pub struct State {
+    /// Its path, from the home folder.
+    pub path: &'static str,
+    /// The program, where it is a folder that may be made for it; empty where it may not.
+    pub program: &'static str,
+}
+
+/// A folder of this program's.
+const fn folder(path: &'static str, program: &'static str) -> State {
+    State { path, program }
+}
+
+/// A file, which is there or not.
+const fn file(path: &'static str) -> State {
+    State { path, program: "" }
+}
+
 /// What one program needs.
 #[derive(Clone, Copy, Debug)]
 pub struct Profile {
@@ -25,8 +44,8 @@ pub struct Profile {
     pub hosts: &'static [&'static str],
     /// Services of the catalogue, for those whose hosts are not listed.
     pub services: &'static [&'static str],
-    /// Folders and files under the home folder that hold the program's state and log-ins.
-    pub state_folders: &'static [&'static str],
+    /// What holds the program's state and log-ins.
+    pub state: &'static [State],
     /// How much it lets through.
     pub reach: Reach,
 }

@@ -1,6 +1,6 @@
 //! Package registries and mirrors, read-only.
 
-use super::{Profile, Reach};
+use super::{Profile, Reach, folder};
 
 pub(super) const PROFILE: Profile = Profile {
     name: "packages",
@@ -25,6 +25,6 @@ pub(super) const PROFILE: Profile = Profile {
         "security.ubuntu.com",
     ],
     services: &["npm", "pypi", "crates", "debian"],
-    state_folders: &[".npm", ".cache/pip", ".cargo/registry"],
+    state: &[folder(".npm", "npm"), folder(".cache/pip", "pip"), folder(".cargo/registry", "cargo")],
     reach: Reach::Read,
 };

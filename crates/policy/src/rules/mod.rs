@@ -21,7 +21,7 @@ use crate::compile::actions::{Named, Raw};
 use crate::compile::pattern::Pattern;
 use crate::condition::{Condition, Needs};
 use crate::document::{Egress, Inject, Mode};
-use crate::profile::Profile;
+use crate::profile::{Profile, State};
 use index::Index;
 use judge::Judge;
 
@@ -124,11 +124,11 @@ impl Rules {
         self.list.iter().map(|rule| rule.cedar.as_str()).collect::<Vec<_>>().join("\n")
     }
 
-    /// Folders and files below the home in which programs keep state: those of the profiles, of all of them under the guarded
+    /// Folders and files below the home in which programs keep their state: those of the profiles, of all of them under the guarded
     /// policy, which names none.
     #[must_use]
-    pub fn state_folders(&self) -> Vec<&'static str> {
-        let of = |profile: &'static Profile| profile.state_folders.iter().copied();
+    pub fn state(&self) -> Vec<&'static State> {
+        let of = |profile: &'static Profile| profile.state.iter();
         if self.guarded {
             return crate::profile::names().filter_map(crate::profile::get).flat_map(of).collect();
         }

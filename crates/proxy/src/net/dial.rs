@@ -159,7 +159,7 @@ impl Dialer {
                 reach(&origin.host, &addresses, origin.port).await?
             }
         };
-        if origin.scheme == Scheme::Http {
+        if origin.scheme != Scheme::Https {
             return Ok(Stream::Plain(tcp));
         }
         let trust = listed.and_then(|upstream| upstream.trust.as_ref()).unwrap_or(&self.trust);

@@ -365,7 +365,8 @@ fn form_many<B>(mut request: Request<B>, key: &PoolKey) -> Request<B> {
     let mut parts = http::uri::Parts::default();
     parts.scheme = Some(match key.origin.scheme {
         Scheme::Https => http::uri::Scheme::HTTPS,
-        Scheme::Http => http::uri::Scheme::HTTP,
+        // No bare connection is ever pooled.
+        Scheme::Http | Scheme::Tcp => http::uri::Scheme::HTTP,
     });
     parts.authority = Authority::try_from(key.origin.to_string()).ok();
     parts.path_and_query = Some(path_and_query(request.uri()));

@@ -3,9 +3,11 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use inject::KnownSecrets;
 use model::CredentialName;
 use secret::{Material, Secret};
-use tokio::io::duplex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
 use super::*;
+use crate::gate::AGAIN_AFTER;
+use crate::join::refused;
 
 fn bare() -> Traffic {
     Traffic { scrubber: None, search: None, bytes: 0 }
@@ -22,7 +24,7 @@ async fn a_refusal_ends_both_directions_though_nothing_passes() {
         _ => Err(Refusal::new(Code::Denied, "No longer")),
     };
     let mut traffic = bare();
-    let cut = between(client, upstream, &mut traffic, refused(started.into_std(), still)).await;
+    let cut = traffic.between((client, upstream), refused(started.into_std(), still)).await;
     assert_eq!((cut, started.elapsed()), (Some(Code::Denied), AGAIN_AFTER * 3));
     let mut rest = Vec::new();
     assert_eq!(agent.read_to_end(&mut rest).await.ok(), Some(0));
@@ -40,7 +42,7 @@ async fn a_secret_cuts_both_directions_before_it_leaves() {
     // A key of zeros: the payload reads as it is.
     agent.write_all(&[&[0x81, 0x82, 0, 0, 0, 0], &b"hi"[..]].concat()).await.expect("write");
     agent.write_all(&[&[0x81, 0x80 | 0x1a, 0, 0, 0, 0], value.as_bytes()].concat()).await.expect("write");
-    let cut = between(client, upstream, &mut traffic, std::future::pending()).await;
+    let cut = traffic.between((client, upstream), std::future::pending()).await;
     assert_eq!(cut, Some(Code::SecretInRequest));
     let mut seen = Vec::new();
     server.read_to_end(&mut seen).await.expect("read");
@@ -57,7 +59,7 @@ async fn without_known_secrets_octets_pass_both_ways() {
     agent.shutdown().await.expect("shutdown");
     server.write_all(b"back").await.expect("write");
     server.shutdown().await.expect("shutdown");
-    assert_eq!(between(client, upstream, &mut traffic, std::future::pending()).await, None);
+    assert_eq!(traffic.between((client, upstream), std::future::pending()).await, None);
     let (mut up, mut down) = (Vec::new(), Vec::new());
     server.read_to_end(&mut up).await.expect("read");
     agent.read_to_end(&mut down).await.expect("read");

@@ -15,10 +15,11 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 use rustix::process::{self, Pid, Signal, WaitOptions, WaitStatus};
 use rustix::pty::{OpenptFlags, openpt, ptsname, unlockpt};
 
+use super::vigil::Vigil;
 use super::wire::{Ending, Failure, Order, Word, post, take};
 use super::{mounts, seccomp};
 use crate::kernel;
-use crate::plan::Isolation;
+use crate::plan::{Isolation, Surroundings};
 
 /// What is left after the agent may take this long to end by itself.
 const GENTLE: Duration = Duration::from_millis(250);
@@ -27,7 +28,7 @@ const STEP: Duration = Duration::from_millis(5);
 /// Runs to the end of the namespace.
 pub(super) fn run(plan: &Isolation, control: &OwnedFd) -> u8 {
     match begin(plan, control) {
-        Ok(agent) => Init { control, agent, child: None }.serve(),
+        Ok((agent, files)) => Init { control, agent, files, child: None }.serve(),
         Err(failure) => {
             let _ = post(control.as_fd(), &Word::Failed(failure), &[], None);
             1
@@ -40,7 +41,13 @@ struct Agent {
     signals: OwnedFd,
 }
 
-fn begin(plan: &Isolation, control: &OwnedFd) -> Result<Agent, Failure> {
+/// What is watched over while the agent runs.
+struct Files {
+    surroundings: Surroundings,
+    vigil: Vigil,
+}
+
+fn begin(plan: &Isolation, control: &OwnedFd) -> Result<(Agent, Files), Failure> {
     let during = |what: &'static str| move |cause: io::Error| Failure::of(what, &cause);
     process::set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(|cause| during("bind to run")(cause.into()))?;
@@ -48,7 +55,8 @@ fn begin(plan: &Isolation, control: &OwnedFd) -> Result<Agent, Failure> {
     let Some(Order::Furnish { surroundings, sockets }) = order.map(|parcel| parcel.message) else {
         return Err(Failure::of("wait for the files", &io::Error::other("there are none")));
     };
-    mounts::make(&surroundings, &sockets)?;
+    let laid = mounts::make(&surroundings, &sockets)?;
+    let vigil = Vigil::begin(laid).map_err(during("watch the files"))?;
     std::env::set_current_dir(&surroundings.folder).map_err(during("enter the work folder"))?;
     let terminal = if plan.terminal { Some(terminal().map_err(during("make a terminal"))?) } else { None };
     let ends: Vec<_> = terminal.iter().map(|(master, _)| master.as_fd()).collect();
@@ -63,7 +71,7 @@ fn begin(plan: &Isolation, control: &OwnedFd) -> Result<Agent, Failure> {
     // While it is open here the end of the agent's output is never seen.
     drop(slave);
     post(control.as_fd(), &Word::Started, &[], Some(pid)).map_err(during("say that the agent runs"))?;
-    Ok(Agent { pid, signals })
+    Ok((Agent { pid, signals }, Files { surroundings: *surroundings, vigil }))
 }
 
 /// Both ends of a pseudo-terminal of this namespace's own, so that it has a name inside.
@@ -94,18 +102,28 @@ fn start(argv: Vec<Vec<u8>>, env: Vec<(Vec<u8>, Vec<u8>)>, slave: Option<&OwnedF
 struct Init<'a> {
     control: &'a OwnedFd,
     agent: Agent,
+    files: Files,
     child: Option<Ending>,
 }
 
 impl Init<'_> {
     fn serve(mut self) -> u8 {
         loop {
-            let mut ready = [PollFd::new(self.control, PollFlags::IN), PollFd::new(&self.agent.signals, PollFlags::IN)];
+            let vigil = self.files.vigil.events();
+            let mut ready = [
+                PollFd::new(self.control, PollFlags::IN),
+                PollFd::new(&self.agent.signals, PollFlags::IN),
+                PollFd::from_borrowed_fd(vigil, PollFlags::IN),
+            ];
             match poll(&mut ready, None) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(_) => break,
             }
-            let [control, signals] = ready.map(|one| !one.revents().is_empty());
+            let [control, signals, files] = ready.map(|one| !one.revents().is_empty());
+            // First: until then a file lies bare.
+            if files {
+                self.files.vigil.look();
+            }
             if signals {
                 kernel::drain(self.agent.signals.as_fd());
                 self.reap();
@@ -146,6 +164,11 @@ impl Init<'_> {
                     let socket = dial(port, v6).ok();
                     let along: Vec<_> = socket.iter().map(AsFd::as_fd).collect();
                     post(self.control.as_fd(), &Word::Connected { number }, &along, None).is_ok()
+                }
+                Order::HideSockets { sockets } => {
+                    // One that cannot be hidden has no name any more.
+                    let _ = mounts::hide_late_sockets(&sockets, &self.files.surroundings);
+                    true
                 }
                 Order::Make(_) | Order::Furnish { .. } | Order::Start { .. } => false,
             },

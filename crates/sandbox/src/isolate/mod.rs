@@ -16,13 +16,14 @@ mod netlink;
 mod ports;
 mod seccomp;
 mod sockets;
+mod vigil;
 mod wire;
 
 use std::collections::HashMap;
 use std::io;
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc as sync;
@@ -90,6 +91,11 @@ impl ControlLine {
     /// Starts the agent.
     pub(crate) fn start(&self, argv: Vec<Vec<u8>>, env: Vec<(Vec<u8>, Vec<u8>)>) -> io::Result<()> {
         self.order(&Order::Start { argv, env })
+    }
+
+    /// Hides sockets of the host that were bound since.
+    pub(crate) fn hide_sockets(&self, sockets: Vec<PathBuf>) -> io::Result<()> {
+        self.order(&Order::HideSockets { sockets })
     }
 
     /// Opens a connection to one of the agent's own ports.

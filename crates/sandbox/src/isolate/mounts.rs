@@ -1,11 +1,11 @@
 //! The files of an isolated agent. Everything is mounted on the host's own tree, in a namespace of its own: read-only first,
 //! then what may be written on top, then what is not there and what is there otherwise.
 //!
-//! The order is the safety. Trees that stay writable are cloned before the whole becomes read-only; masks come last, so that
-//! nothing lies over them. An agent that makes namespaces of its own gets copies whose mounts are locked to each other
+//! The order is the safety, and each step consumes the one before: [`Copies`] (trees that stay writable are copied before the whole
+//! becomes read-only), [`Closed`], [`Opened`], [`Hidden`], [`Laid`] (masks come last, so that nothing lies over them). An agent that makes namespaces of its own gets copies whose mounts are locked to each other
 //! (mount_namespaces(7)), and cannot lift a mask to look beneath.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -21,7 +21,7 @@ use rustix::mount::{
 use super::aliases::Mounts;
 use super::wire::Failure;
 use crate::kernel;
-use crate::plan::{Mask, Surroundings};
+use crate::plan::{Access, Mask, Surroundings};
 
 type Outcome<T = ()> = Result<T, Failure>;
 
@@ -54,36 +54,143 @@ const PROC_OF_ROOT: [&str; 5] = ["/proc/sys", "/proc/sysrq-trigger", "/proc/irq"
 const STAGE: &str = "/tmp";
 
 /// Makes the files, in the mount namespace and the process namespace of the caller.
-pub(super) fn make(plan: &Surroundings, sockets: &[PathBuf]) -> Outcome {
-    let root = Path::new("/");
-    mount_change(root, MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).during("detach mounts of", root)?;
-    let kept = clones(plan.writable.iter().chain(&plan.sockets));
-    let nodes = clones(NODES.iter().map(|name| Path::new("/dev").join(name)).collect::<Vec<_>>().iter());
-    kernel::make_read_only(CWD, root, true).during("make read-only", root)?;
-    let masks = stage(&plan.masks)?;
-    dev(nodes)?;
-    proc()?;
-    let mounts = Mounts::read().during("read what is mounted at", root)?;
-    for (path, options) in FRESH {
-        fresh(Path::new(path), options)?;
+pub(super) fn make(plan: &Surroundings, sockets: &[PathBuf]) -> Outcome<Laid> {
+    Copies::take(plan)?.close(plan)?.open(plan)?.hide(plan, sockets)?.mask(plan)
+}
+
+/// Copies of what stays as it is, in a tree that no longer belongs to the host's.
+struct Copies {
+    writable: Vec<Kept>,
+    nodes: Vec<Kept>,
+}
+
+impl Copies {
+    fn take(plan: &Surroundings) -> Outcome<Self> {
+        let root = Path::new("/");
+        let flags = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+        mount_change(root, flags).during("detach mounts of", root)?;
+        let writable = clones(plan.writable.iter().chain(&plan.sockets));
+        let nodes = clones(NODES.iter().map(|name| Path::new("/dev").join(name)).collect::<Vec<_>>().iter());
+        Ok(Self { writable, nodes })
     }
-    if let Some(folder) = &plan.runtime_folder {
-        runtime(folder)?;
+
+    /// Makes everything read-only.
+    fn close(self, plan: &Surroundings) -> Outcome<Closed<'_>> {
+        let root = Path::new("/");
+        kernel::make_read_only(CWD, root, true).during("make read-only", root)?;
+        Ok(Closed { copies: self, masks: stage(&plan.masks)? })
     }
-    place(kept)?;
-    pin(plan)?;
-    hide_sockets(sockets, plan, &mounts)?;
-    let emptied = hide(plan, &mounts)?;
-    put_masks(masks, plan, &mounts)?;
-    for path in plan.kept.iter().filter_map(|path| fs::canonicalize(path).ok()) {
-        let tree = clone(&path).during("keep", &path)?;
-        kernel::make_read_only(&tree, Path::new(""), true).during("make read-only", &path)?;
-        attach(&tree, &path).during("keep", &path)?;
+}
+
+/// Nothing can be written.
+struct Closed<'a> {
+    copies: Copies,
+    masks: Vec<Staged<'a>>,
+}
+
+impl<'a> Closed<'a> {
+    /// Makes what is the agent's own, and lays on top what it may write.
+    fn open(self, plan: &Surroundings) -> Outcome<Opened<'a>> {
+        dev(self.copies.nodes)?;
+        proc()?;
+        let mounts = Mounts::read().during("read what is mounted at", Path::new("/"))?;
+        for (path, options) in FRESH {
+            fresh(Path::new(path), options)?;
+        }
+        if let Some(folder) = &plan.runtime_folder {
+            runtime(folder)?;
+        }
+        place(self.copies.writable)?;
+        pin(plan)?;
+        Ok(Opened { masks: self.masks, mounts })
     }
-    for path in emptied {
-        kernel::make_read_only(CWD, &path, false).during("make read-only", &path)?;
+}
+
+/// The agent's files, with everything in them.
+struct Opened<'a> {
+    masks: Vec<Staged<'a>>,
+    mounts: Mounts,
+}
+
+impl<'a> Opened<'a> {
+    fn hide(self, plan: &Surroundings, sockets: &[PathBuf]) -> Outcome<Hidden<'a>> {
+        hide_sockets(sockets, plan, &self.mounts)?;
+        let emptied = hide(plan, &self.mounts)?;
+        Ok(Hidden { masks: self.masks, mounts: self.mounts, emptied })
     }
-    Ok(())
+}
+
+/// What is not to be there is not there.
+struct Hidden<'a> {
+    masks: Vec<Staged<'a>>,
+    mounts: Mounts,
+    emptied: Vec<PathBuf>,
+}
+
+impl Hidden<'_> {
+    fn mask(self, plan: &Surroundings) -> Outcome<Laid> {
+        let mut paths = put_masks(self.masks, plan, &self.mounts)?;
+        for path in plan.kept.iter().filter_map(|path| fs::canonicalize(path).ok()) {
+            let tree = clone(&path).during("keep", &path)?;
+            kernel::make_read_only(&tree, Path::new(""), true).during("make read-only", &path)?;
+            attach(&tree, &path).during("keep", &path)?;
+            paths.push(path);
+        }
+        for path in self.emptied {
+            kernel::make_read_only(CWD, &path, false).during("make read-only", &path)?;
+        }
+        // A file may be masked and kept: what lies on top now is what is to lie there again.
+        let spare = |path: &PathBuf| clone(path).map(|tree| (path.clone(), tree)).during("copy", path);
+        Ok(Laid(paths.iter().map(spare).collect::<Outcome<_>>()?))
+    }
+}
+
+/// Masks and files that are kept, as they lie: a mount falls off when the host puts another file in its place, so that each has
+/// a spare copy.
+pub(super) struct Laid(BTreeMap<PathBuf, OwnedFd>);
+
+impl Laid {
+    /// Where they lie.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.0.keys().map(PathBuf::as_path)
+    }
+
+    /// Lays one on again where it has fallen off.
+    pub(super) fn lay_again(&mut self, path: &Path) {
+        if let Some(spare) = self.0.get_mut(path) {
+            lay(path, spare);
+        }
+    }
+
+    /// All of them, where it is not known which.
+    pub(super) fn lay_all_again(&mut self) {
+        for (path, spare) in &mut self.0 {
+            lay(path, spare);
+        }
+    }
+}
+
+/// What cannot be laid again has no name any more.
+fn lay(path: &Path, spare: &mut OwnedFd) {
+    let identity = |found: rustix::fs::Stat| (found.st_dev, found.st_ino);
+    let lies = rustix::fs::fstat(&*spare).map(identity).ok();
+    if rustix::fs::lstat(path).map(identity).ok() == lies || attach(spare, path).is_err() {
+        return;
+    }
+    if let Ok(next) = clone(path) {
+        *spare = next;
+    }
+}
+
+/// Hides sockets that were bound since. Those in folders that the agent has for itself are its own.
+pub(super) fn hide_late_sockets(sockets: &[PathBuf], plan: &Surroundings) -> Outcome {
+    let is_own =
+        |path: &Path| is_fresh(path) || plan.runtime_folder.as_deref().is_some_and(|own| path.starts_with(own));
+    let late: Vec<PathBuf> = sockets.iter().filter(|path| !is_own(path) && path.exists()).cloned().collect();
+    if late.is_empty() {
+        return Ok(());
+    }
+    hide_sockets(&late, plan, &Mounts::read().during("read what is mounted at", Path::new("/"))?)
 }
 
 /// `$XDG_RUNTIME_DIR` is empty wherever it is.
@@ -267,10 +374,14 @@ fn stage(masks: &[Mask]) -> Outcome<Vec<Staged<'_>>> {
     let mut staged = Vec::with_capacity(masks.len());
     for (number, mask) in masks.iter().enumerate() {
         let file = folder.join(number.to_string());
-        let mode = if mask.writable { 0o600 } else { 0o444 };
+        let mode = match mask.access {
+            Access::Read => 0o444,
+            Access::Write => 0o600,
+            Access::Closed => 0,
+        };
         write(&file, &mask.bytes, mode).during("write", &mask.path)?;
         let tree = clone(&file).during("copy", &mask.path)?;
-        if !mask.writable {
+        if mask.access != Access::Write {
             kernel::make_read_only(&tree, Path::new(""), false).during("make read-only", &mask.path)?;
         }
         staged.push(Staged { mask, tree });
@@ -285,15 +396,17 @@ fn write(file: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     fs::set_permissions(file, fs::Permissions::from_mode(mode))
 }
 
-/// Lays the masks over what is there. In a folder that is hidden or fresh they are made; elsewhere nothing is added.
-fn put_masks(masks: Vec<Staged<'_>>, plan: &Surroundings, mounts: &Mounts) -> Outcome {
-    let hidden: Vec<PathBuf> = plan.hidden.iter().filter_map(|path| fs::canonicalize(path).ok()).collect();
+/// Lays the masks over what is there, and says where they lie. In a folder that is hidden or fresh they are made; elsewhere nothing is added.
+fn put_masks(masks: Vec<Staged<'_>>, plan: &Surroundings, mounts: &Mounts) -> Outcome<Vec<PathBuf>> {
+    let real = |paths: &[PathBuf]| paths.iter().filter_map(|path| fs::canonicalize(path).ok()).collect::<Vec<_>>();
+    let own = Own { hidden: real(&plan.hidden), writable: real(&plan.writable) };
+    let mut laid = Vec::with_capacity(masks.len());
     for Staged { mask, tree } in masks {
         // The link's own target is what must not be read.
         let path = if let Ok(path) = fs::canonicalize(&mask.path) {
             path
         } else {
-            let Some(path) = new_place(&mask.path, &hidden) else { continue };
+            let Some(path) = own.new_place(&mask.path) else { continue };
             let parent = path.parent().unwrap_or(Path::new("/"));
             fs::create_dir_all(parent).during("make", parent)?;
             fs::File::create(&path).during("make", &path)?;
@@ -305,19 +418,29 @@ fn put_masks(masks: Vec<Staged<'_>>, plan: &Surroundings, mounts: &Mounts) -> Ou
             let copy = clone(&path).during("copy", &path)?;
             attach(&copy, name).during("mask", name)?;
         }
+        laid.extend(names);
     }
-    Ok(())
+    Ok(laid)
 }
 
-/// Where a mask may appear although nothing is there: below a hidden or fresh folder. A dangling link into one (as
-/// `/etc/resolv.conf` is) counts.
-fn new_place(path: &Path, hidden: &[PathBuf]) -> Option<PathBuf> {
-    let path = match fs::read_link(path) {
-        Ok(target) => path.parent()?.join(target),
-        Err(_) => path.to_owned(),
-    };
-    let path = lexical(&path);
-    (is_fresh(&path) || hidden.iter().any(|folder| path.starts_with(folder))).then_some(path)
+/// Folders as they are inside.
+struct Own {
+    hidden: Vec<PathBuf>,
+    writable: Vec<PathBuf>,
+}
+
+impl Own {
+    /// Where a mask may appear although nothing is there: below a hidden or fresh folder, which is the agent's own and in memory.
+    /// A dangling link into one (as `/etc/resolv.conf` is) counts. What may be written is the host's, wherever it lies.
+    fn new_place(&self, path: &Path) -> Option<PathBuf> {
+        let path = match fs::read_link(path) {
+            Ok(target) => path.parent()?.join(target),
+            Err(_) => path.to_owned(),
+        };
+        let path = lexical(&path);
+        let below = |folders: &[PathBuf]| folders.iter().any(|folder| path.starts_with(folder));
+        (below(&self.hidden) || is_fresh(&path) && !below(&self.writable)).then_some(path)
+    }
 }
 
 fn is_fresh(path: &Path) -> bool {
@@ -345,11 +468,15 @@ mod tests {
 
     #[test]
     fn masks_are_made_in_fresh_and_hidden_folders_only() {
-        let hidden = [PathBuf::from("/home/u/.ssh")];
-        let place = |path: &str| new_place(Path::new(path), &hidden);
+        let folders = |all: &[&str]| all.iter().map(PathBuf::from).collect();
+        let own = Own { hidden: folders(&["/home/u/.ssh", "/tmp/project/.ssh"]), writable: folders(&["/tmp/project"]) };
+        let place = |path: &str| own.new_place(Path::new(path));
         assert_eq!(place("/home/u/.ssh/none/../config"), Some("/home/u/.ssh/config".into()));
         assert_eq!(place("/run/none/resolv.conf"), Some("/run/none/resolv.conf".into()));
         assert_eq!(place("/home/u/.none"), None);
         assert_eq!(place("/home/u/.ssh/../.none"), None);
+        assert_eq!(place("/tmp/other/none"), Some("/tmp/other/none".into()));
+        assert_eq!(place("/tmp/project/none"), None);
+        assert_eq!(place("/tmp/project/.ssh/none"), Some("/tmp/project/.ssh/none".into()));
     }
 }

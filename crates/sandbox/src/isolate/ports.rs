@@ -1,10 +1,12 @@
-//! Ports that the agent opens appear on the host's loopback, so that a person can look at what it built.
+//! What is opened while the agent runs: its ports appear on the host's loopback, so that a person can look at what it built;
+//! Unix sockets that the host binds are hidden from it.
 //!
-//! The kernel's table of the agent's network is read a few times a second (there is nothing to wait on), and connections are
-//! opened by the namespace's first process, which hands the socket out.
+//! The kernel's tables of both are read a few times a second (there is nothing to wait on), and connections are opened by the
+//! namespace's first process, which hands the socket out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, TcpStream as StdStream};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,13 +17,23 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::ControlLine;
+use super::sockets::bound_sockets;
 
 const EVERY: Duration = Duration::from_millis(200);
 /// As many ports are shown at once.
 const PORTS_MAX: usize = 64;
-/// Below it ports are the system's. These two are the gateway's own: a page that asks for approvals must not be forged.
+/// Below it ports are the system's.
 const SYSTEM_PORTS_END: u16 = 1024;
-const GATEWAY_PORTS: [u16; 2] = [7800, 7801];
+/// Never shown: where programs of the host look for a service that they give a password, a query or an order to. An agent that has
+/// one of these open keeps it for itself. The first two are the gateway's own: a page that asks for approvals must not be forged.
+const NEVER_SHOWN: [u16; 42] = [
+    7800, 7801, // Valetkey
+    1433, 1521, 3050, 3306, 5432, 5433, 6432, 26257, 33060, 50000, // SQL
+    5984, 6379, 6380, 7687, 8086, 8529, 9042, 9200, 9300, 11211, 27017, 28015, // other stores
+    1883, 4222, 5671, 5672, 9092, 61613, 61616, // brokers of messages
+    2375, 2376, 2379, 6443, 8200, 8500, 10250, // containers, clusters, secrets
+    1080, 3128, 8118, 9050, // proxies
+];
 /// `TCP_LISTEN`, as the table has it.
 const LISTENING: &str = "0A";
 
@@ -35,8 +47,10 @@ pub(crate) fn watch(leader: Pid, control: Arc<ControlLine>, own: Vec<u16>) -> Jo
         let mut taken: BTreeSet<u16> = BTreeSet::new();
         let mut every = interval(EVERY);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut hidden: BTreeSet<PathBuf> = BTreeSet::new();
         loop {
             every.tick().await;
+            hide_late(&control, &mut hidden);
             let open = open_ports(leader, &own);
             shown.retain(|port, _| open.contains_key(port));
             taken.retain(|port| open.contains_key(port));
@@ -56,6 +70,16 @@ pub(crate) fn watch(leader: Pid, control: Arc<ControlLine>, own: Vec<u16>) -> Jo
             }
         }
     })
+}
+
+/// Has sockets hidden that were not there the last time.
+fn hide_late(control: &ControlLine, hidden: &mut BTreeSet<PathBuf>) {
+    let bound: BTreeSet<PathBuf> = bound_sockets().into_iter().collect();
+    let late: Vec<PathBuf> = bound.difference(hidden).cloned().collect();
+    // Without its line the inside is gone.
+    if late.is_empty() || control.hide_sockets(late).is_ok() {
+        *hidden = bound;
+    }
 }
 
 struct Shown(JoinHandle<()>);
@@ -89,7 +113,7 @@ fn open_ports(leader: Pid, own: &[u16]) -> Open {
     for (table, v6) in [("tcp", false), ("tcp6", true)] {
         let text = std::fs::read_to_string(format!("/proc/{}/net/{table}", leader.as_raw_nonzero()));
         for port in listening(&text.unwrap_or_default()) {
-            if port >= SYSTEM_PORTS_END && !GATEWAY_PORTS.contains(&port) && !own.contains(&port) {
+            if port >= SYSTEM_PORTS_END && !NEVER_SHOWN.contains(&port) && !own.contains(&port) {
                 open.entry(port).or_insert(v6);
             }
         }

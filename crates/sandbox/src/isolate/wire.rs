@@ -30,6 +30,8 @@ pub(super) enum Order {
     Furnish { surroundings: Box<Surroundings>, sockets: Vec<PathBuf> },
     /// Last: what to start in it.
     Start { argv: Vec<Vec<u8>>, env: Vec<(Vec<u8>, Vec<u8>)> },
+    /// Sockets of the host that were bound since.
+    HideSockets { sockets: Vec<PathBuf> },
     /// A connection to a port of the agent's.
     Connect { number: u64, port: u16, v6: bool },
 }

@@ -112,7 +112,7 @@ pub struct SearchArgs {
     json: bool,
 }
 
-fn time(text: &str) -> Result<Timestamp, String> {
+pub(super) fn time(text: &str) -> Result<Timestamp, String> {
     Timestamp::parse(text).ok_or_else(|| format!("`{text}` is not a time; write it as 2026-11-20T18:00:00Z"))
 }
 

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use super::usage;
 use crate::config::Ambient;
 use crate::output::{self, Paint};
 use crate::wiring::{Finding, Group, State};
@@ -13,8 +12,8 @@ pub struct Args {
     /// The configuration whose credentials are tested [default: valetkey.yaml in this folder, if there is one]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Run the hostile agent against this machine (not in this version)
-    #[arg(long, hide = true)]
+    /// Have a hostile agent try to get over the walls of this machine, instead of anything else (two minutes; needs python3)
+    #[arg(long, conflicts_with = "config")]
     attack: bool,
     /// Print JSON
     #[arg(long)]
@@ -23,10 +22,11 @@ pub struct Args {
 
 impl Args {
     pub(super) async fn run(self, ambient: &Ambient) -> anyhow::Result<bool> {
-        if self.attack {
-            return Err(usage("`doctor --attack` is not in this version; `valetkey doctor` proves the swap"));
-        }
-        let findings = crate::wiring::doctor(ambient, self.config.as_deref()).await?;
+        let findings = if self.attack {
+            crate::wiring::attack(ambient)?
+        } else {
+            crate::wiring::doctor(ambient, self.config.as_deref()).await?
+        };
         let well = findings.iter().all(|finding| finding.state != State::Failed);
         if self.json {
             output::json(&findings)?;
@@ -34,7 +34,10 @@ impl Args {
         }
         let paint = Paint::of_stdout(ambient.wants_colour());
         for (group, title) in GROUPS {
-            let of_group: Vec<&Finding> = findings.iter().filter(|finding| finding.group == group).collect();
+            // Of more than a hundred attempts those that got nothing are counted alone.
+            let is_told = |finding: &&Finding| group != Group::Attack || finding.state != State::Ok;
+            let of_group: Vec<&Finding> =
+                findings.iter().filter(|finding| finding.group == group).filter(is_told).collect();
             if !of_group.is_empty() {
                 section(paint, title, &of_group);
             }
@@ -45,8 +48,13 @@ impl Args {
 }
 
 /// In the order in which they are printed.
-const GROUPS: [(Group, &str); 3] =
-    [(Group::Setting, "setting"), (Group::Runtime, "runtimes"), (Group::Credential, "credentials")];
+const GROUPS: [(Group, &str); 5] = [
+    (Group::Setting, "setting"),
+    (Group::Isolation, "isolation"),
+    (Group::Runtime, "runtimes"),
+    (Group::Credential, "credentials"),
+    (Group::Attack, "the hostile agent"),
+];
 
 /// What a group found: one line each, and for what failed what was seen and the mend. What is absent is one line together.
 fn section(paint: Paint, title: &str, findings: &[&Finding]) {
@@ -58,7 +66,7 @@ fn section(paint: Paint, title: &str, findings: &[&Finding]) {
         let state = match finding.state {
             State::Ok => paint.good(&state),
             State::Failed => paint.bad(&state),
-            State::Absent | State::Untested => paint.faint(&state),
+            State::Absent | State::Untested | State::Open => paint.faint(&state),
         };
         let subject = format!("{:width$}", finding.subject);
         output::line(&format!("  {state} {subject}  {}", output::safe(&told(finding))));
@@ -95,5 +103,9 @@ fn told(finding: &Finding) -> String {
 fn summary(findings: &[Finding]) -> String {
     let count = |state| findings.iter().filter(|finding| finding.state == state).count();
     let (ok, failed, absent) = (count(State::Ok), count(State::Failed), count(State::Absent));
-    format!("{ok} ok, {failed} failed, {absent} absent, {} untested", count(State::Untested))
+    let open = match count(State::Open) {
+        0 => String::new(),
+        open => format!(", {open} open"),
+    };
+    format!("{ok} ok, {failed} failed, {absent} absent, {} untested{open}", count(State::Untested))
 }

@@ -1,20 +1,16 @@
 //! `explain`: what a request would be, and whether it would pass.
 
 use std::io::Read;
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use anyhow::Context;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use model::call::BodyView;
-use model::canonical::{CanonicalRequest, Length, Origin, Scheme, clean, parse_authority};
-use model::{AgentName, Classification, Code, Random, Refusal, SessionId, Tenant, UserName, bounds};
-use policy::{Question, Subject};
+use model::{AgentName, Classification, Refusal, UserName, bounds};
+use policy::Question;
 use serde_json::{Map, Value, json};
 
+use super::asked;
 use super::policy::{Checked, check};
-use super::usage;
-use crate::clock::{SystemClock, SystemRandom};
+use crate::clock::SystemClock;
 use crate::config::{Ambient, Faults, Sources, read_bounded};
 use crate::output;
 
@@ -55,12 +51,12 @@ impl Args {
             Checked::Bad(faults) => return Err(Faults(faults).into()),
         };
         let body = self.read_body(ambient)?;
-        let request = match self.request(body.as_deref()) {
+        let request = match asked::canonical((&self.method, &self.url), &self.headers, body.as_deref()) {
             Ok(Ok(request)) => request,
             Ok(Err(refusal)) => return self.refused(&refusal),
             Err(error) => return Err(error),
         };
-        let classification = match ready.catalog.classify(&request, body_view(body.as_deref())) {
+        let classification = match ready.catalog.classify(&request, asked::body_view(body.as_deref())) {
             Ok(classification) => classification,
             Err(refusal) => return self.refused(&refusal),
         };
@@ -69,7 +65,8 @@ impl Args {
             self.print(&answer)?;
             return Ok(true);
         };
-        let subject = self.subject(agent, model::Clock::now(&SystemClock));
+        let now = model::Clock::now(&SystemClock);
+        let subject = asked::subject(agent, self.user.clone(), self.task.clone(), now);
         let question = Question {
             subject: &subject,
             classification: &classification,
@@ -98,60 +95,6 @@ impl Args {
         Ok(Some(
             bytes.with_context(|| format!("`{}` does not exist; check the path given with --body", path.display()))?,
         ))
-    }
-
-    /// The canonical request, or why it would be refused before policy.
-    fn request(&self, body: Option<&[u8]>) -> anyhow::Result<Result<CanonicalRequest, Refusal>> {
-        let (scheme, rest) = match self.url.split_once("://") {
-            Some(("https", rest)) => (Scheme::Https, rest),
-            Some(("http", rest)) => (Scheme::Http, rest),
-            _ => {
-                return Err(usage(format!(
-                    "`{}` is not an http or https URL; write it whole",
-                    output::safe(&self.url)
-                )));
-            }
-        };
-        let end = rest.find(['/', '?']).unwrap_or(rest.len());
-        let (authority, target) = rest.split_at(end);
-        // A fragment is never sent (RFC 9110 4.2.4).
-        let target = target.split('#').next().unwrap_or_default();
-        let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
-        let method = Method::from_bytes(self.method.to_ascii_uppercase().as_bytes());
-        let method = method.map_err(|_| usage(format!("`{}` is not a method", output::safe(&self.method))))?;
-        let headers = self.header_map()?;
-        let length = body.map_or(Length::Empty, |body| Length::Known(body.len() as u64));
-        let made = || {
-            let (host, port) = parse_authority(authority)?;
-            let port = port.unwrap_or(scheme.default_port());
-            CanonicalRequest::new(method, Origin { scheme, host, port }, &target, clean(headers)?, length)
-        };
-        Ok(made().map_err(|malformed| Refusal::new(Code::Malformed, malformed.to_string())))
-    }
-
-    fn header_map(&self) -> anyhow::Result<HeaderMap> {
-        let mut map = HeaderMap::new();
-        for field in &self.headers {
-            let wrong = || usage(format!("`{}` is not a header field; write `Name: value`", output::safe(field)));
-            let (name, value) = field.split_once(':').ok_or_else(wrong)?;
-            let name = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| wrong())?;
-            map.append(name, HeaderValue::from_str(value.trim()).map_err(|_| wrong())?);
-        }
-        Ok(map)
-    }
-
-    fn subject(&self, agent: &AgentName, now: model::Timestamp) -> Subject {
-        let random: &dyn Random = &SystemRandom;
-        Subject {
-            tenant: Tenant::local(),
-            agent: agent.clone(),
-            user: self.user.clone(),
-            roles: Vec::new(),
-            task: self.task.clone(),
-            session: SessionId::fresh(now, random),
-            session_started: now,
-            source: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        }
     }
 
     fn refused(&self, refusal: &Refusal) -> anyhow::Result<bool> {
@@ -209,14 +152,6 @@ impl Args {
 fn list(value: &Value) -> String {
     let words = value.as_array().into_iter().flatten().filter_map(Value::as_str);
     words.collect::<Vec<_>>().join(" ")
-}
-
-fn body_view(body: Option<&[u8]>) -> BodyView<'_> {
-    match body {
-        None => BodyView::Empty,
-        Some(body) if body.len() > bounds::BODY_FACT_BYTES_MAX => BodyView::TooLarge,
-        Some(body) => BodyView::Whole(body),
-    }
 }
 
 fn told(classification: &Classification) -> anyhow::Result<Map<String, Value>> {

@@ -5,6 +5,7 @@
 
 mod agent;
 mod approval;
+mod asked;
 mod audit;
 mod completions;
 mod control;

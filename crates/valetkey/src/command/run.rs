@@ -41,6 +41,9 @@ pub struct Args {
     /// Open a port of this machine, or a Unix socket, to an isolated agent
     #[arg(long, value_name = "localhost:PORT|/SOCKET")]
     reach: Vec<Reach>,
+    /// Let an isolated agent write this file or folder too, such as `.git/config`
+    #[arg(long, value_name = "PATH")]
+    writable: Vec<PathBuf>,
     /// The agent and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -58,6 +61,7 @@ impl Args {
             flags: Flags { bind: self.bind, keep: self.keep },
             isolate: self.isolate,
             reach: self.reach,
+            writable: self.writable,
             command: self.command,
         };
         crate::wiring::run(ambient, wanted).await

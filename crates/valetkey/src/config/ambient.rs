@@ -113,6 +113,16 @@ impl Ambient {
         &self.folder
     }
 
+    /// Where a program lies on the PATH.
+    pub fn on_path(&self, name: &str) -> Option<PathBuf> {
+        use std::os::unix::fs::PermissionsExt;
+        let runs = |file: &PathBuf| {
+            std::fs::metadata(file).is_ok_and(|state| state.is_file() && state.permissions().mode() & 0o111 != 0)
+        };
+        let folders = std::env::split_paths(self.var_os("PATH")?);
+        folders.filter(|folder| folder.is_absolute()).map(|folder| folder.join(name)).find(runs)
+    }
+
     /// This machine's name.
     pub fn host_name() -> String {
         rustix::system::uname().nodename().to_string_lossy().into_owned()

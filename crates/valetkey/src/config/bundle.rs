@@ -11,7 +11,7 @@ use model::Timestamp;
 use sandbox::{SessionDir, SessionFile};
 
 use super::private::read_bounded;
-use super::{Ambient, keystore};
+use super::{Ambient, keystore, nss};
 
 /// Where systems keep their roots as one file: Debian, Fedora, openSUSE, Alpine and macOS, older Red Hat.
 pub(super) const SYSTEM: [&str; 5] = [
@@ -39,6 +39,7 @@ pub struct Bundle {
     ours: PathBuf,
     java: PathBuf,
     wget: PathBuf,
+    nss: Option<[Vec<u8>; 2]>,
 }
 
 impl Bundle {
@@ -72,7 +73,7 @@ impl Bundle {
         settings.extend_from_slice(bundle.as_os_str().as_encoded_bytes());
         settings.push(b'\n');
         let wget = write("wgetrc", settings)?;
-        Ok(Self { dir, pem: bundle, ours, java, wget })
+        Ok(Self { dir, pem: bundle, ours, java, wget, nss: nss::write(ca_der) })
     }
 
     /// Lets every user of this machine read them: certificates are public, and the home of a service is closed to others.
@@ -100,6 +101,11 @@ impl Bundle {
     /// The system's settings of wget, with the roots added.
     pub fn wget(&self) -> &Path {
         &self.wget
+    }
+
+    /// Ours alone, as the files of Chromium's store; it has the system's roots itself.
+    pub fn nss(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
+        self.nss.iter().flat_map(|files| nss::NAMES.into_iter().zip(files.iter().map(Vec::as_slice)))
     }
 
     /// System roots and ours, as a Java store.

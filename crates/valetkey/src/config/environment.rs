@@ -83,19 +83,22 @@ pub fn child_environment(
 /// Hosts whose repositories are reached over HTTPS too, under the same path.
 const GIT_HOSTS: [&str; 3] = ["github.com", "gitlab.com", "bitbucket.org"];
 
-/// Lets git reach `git@host:` remotes over HTTPS, where the gateway sees what is fetched and pushed: no SSH leaves an isolated
-/// agent's network. By variables (git-config(1), `GIT_CONFIG_COUNT`), after those that the user has set.
-pub fn remotes_over_https(env: &mut Vec<(OsString, OsString)>) {
+/// How git behaves inside walls: it reaches `git@host:` remotes over HTTPS, where the gateway sees what is fetched and pushed (no
+/// SSH leaves an isolated agent's network), and notes no upstream for a new branch, since it may not write its configuration.
+/// By variables (git-config(1), `GIT_CONFIG_COUNT`), after those that the user has set.
+pub fn git_inside(env: &mut Vec<(OsString, OsString)>) {
     let count =
         env.iter().find(|(name, _)| name == "GIT_CONFIG_COUNT").and_then(|(_, value)| value.to_str()?.parse().ok());
     let mut number: u32 = count.unwrap_or(0);
     env.retain(|(name, _)| name != "GIT_CONFIG_COUNT");
-    for host in GIT_HOSTS {
-        for remote in [format!("git@{host}:"), format!("ssh://git@{host}/")] {
-            env.push((format!("GIT_CONFIG_KEY_{number}").into(), format!("url.https://{host}/.insteadOf").into()));
-            env.push((format!("GIT_CONFIG_VALUE_{number}").into(), remote.into()));
-            number += 1;
-        }
+    let remotes = GIT_HOSTS.iter().flat_map(|host| {
+        let key = format!("url.https://{host}/.insteadOf");
+        [format!("git@{host}:"), format!("ssh://git@{host}/")].map(|remote| (key.clone(), remote))
+    });
+    for (key, value) in remotes.chain([("branch.autoSetupMerge".to_owned(), "false".to_owned())]) {
+        env.push((format!("GIT_CONFIG_KEY_{number}").into(), key.into()));
+        env.push((format!("GIT_CONFIG_VALUE_{number}").into(), value.into()));
+        number += 1;
     }
     env.push(("GIT_CONFIG_COUNT".into(), number.to_string().into()));
 }

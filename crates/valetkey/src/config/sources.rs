@@ -8,12 +8,12 @@ use catalog::ServiceFile;
 use model::bounds;
 use policy::document::{Diagnostic, Document, Note};
 
-use super::Ambient;
 use super::ownership::refuse_foreign;
 use super::private::read_bounded;
+use super::{Ambient, grounds};
 
 /// The file that is read when none is named.
-const DEFAULT: &str = "valetkey.yaml";
+pub(super) const DEFAULT: &str = "valetkey.yaml";
 /// Files of one folder.
 const FILES_MAX: usize = 1_000;
 
@@ -52,13 +52,15 @@ impl Sources {
     /// The configuration named on the command line, else `valetkey.yaml` in the current folder, else none.
     ///
     /// # Errors
-    /// A named one does not exist; a file cannot be read, is too large or no text.
+    /// A named one does not exist; a file cannot be read, is too large or no text; one that is found by its name could be an
+    /// agent's.
     pub fn find(ambient: &Ambient, named: Option<&Path>) -> anyhow::Result<Self> {
         if let Some(path) = named {
             return Self::read(&ambient.folder().join(path));
         }
         let path = ambient.folder().join(DEFAULT);
         if path.exists() {
+            grounds::refuse_planted(ambient, &path)?;
             return Self::read(&path);
         }
         Ok(Self { folder: ambient.folder().to_owned(), ..Self::default() })

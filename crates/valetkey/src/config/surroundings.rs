@@ -1,13 +1,16 @@
 //! The files that an isolated agent sees: what may be written, what is masked, what is not there.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use sandbox::{Mask, Surroundings};
+use policy::profile::State;
+use sandbox::{Access, Mask, Surroundings};
 
 use super::bundle::SYSTEM;
 use super::masking::masked;
 use super::private::read_bounded;
+use super::repository::{self, work_folders};
 use super::{Ambient, Bundle};
 
 /// Not there, below the user's home: keys, keyrings, browser profiles, histories, and the stores of secret managers. What an
@@ -16,6 +19,7 @@ const HIDDEN: [&str; 59] = [
     ".ssh",
     ".gnupg",
     ".pki",
+    ".local/share/pki",
     ".password-store",
     ".local/share/keyrings",
     ".local/share/kwalletd",
@@ -69,10 +73,11 @@ const HIDDEN: [&str; 59] = [
     ".sqlite_history",
     ".rediscli_history",
     ".lesshst",
-    ".viminfo",
     ".Xauthority",
     ".ICEauthority",
 ];
+/// Cannot be opened: who finds it empty, or no plain file, complains at each end.
+const CLOSED: [&str; 1] = [".viminfo"];
 /// Of a hidden `.ssh` these appear, and public keys.
 const SSH_SHOWN: [&str; 3] = ["config", "known_hosts", "known_hosts2"];
 /// Appear with placeholders, below the user's home.
@@ -155,6 +160,8 @@ const HOME_DEPTH_MAX: usize = 4;
 const ENTRIES_MAX: usize = 5_000;
 /// A larger file holds more than credentials; it is not shown at all.
 const FILE_BYTES_MAX: usize = 1024 * 1024;
+/// Where Chromium keeps its certificates, in folders that are hidden; the second is of version 146 and later, where nothing is at the first.
+const NSS_STORES: [&str; 2] = [".pki/nssdb", ".local/share/pki/nssdb"];
 /// Where Java keeps its certificates.
 const JAVA_STORE: &str = "/etc/ssl/certs/java/cacerts";
 const JAVA_HOMES: &str = "/usr/lib/jvm";
@@ -162,9 +169,11 @@ const JAVA_HOMES: &str = "/usr/lib/jvm";
 /// What depends on the configuration and the command line.
 pub struct Wants<'a> {
     /// Folders and files below the home that profiles keep state in.
-    pub state: Vec<&'static str>,
+    pub state: Vec<&'static State>,
     /// The configuration, which stays as it is.
     pub kept: Vec<PathBuf>,
+    /// What may be written besides.
+    pub writable: Vec<PathBuf>,
     /// Unix sockets of the host that stay reachable.
     pub sockets: Vec<PathBuf>,
     /// A text without the secrets that the gateway knows.
@@ -188,51 +197,61 @@ pub fn surroundings(ambient: &Ambient, bundle: &Bundle, wants: &Wants<'_>) -> an
     hidden.extend(HIDDEN_OF_MACHINE.iter().map(PathBuf::from));
     hidden.extend(ssh_host_keys());
     let mut masks = system_masks(bundle, &Ambient::host_name());
+    masks.extend(NSS_STORES.iter().flat_map(|folder| nss_masks(bundle, &home.join(folder))));
     let clean = |path: &Path| masked_file(path, wants);
+    let closed = CLOSED.iter().map(|path| home.join(path)).filter(|path| path.exists());
+    masks.extend(closed.map(|path| Mask { path, bytes: Vec::new(), access: Access::Closed }));
     masks.extend(MASKED.iter().filter_map(|path| clean(&home.join(path))));
-    let tops = work_folders(&folder, &home);
+    let tops = work_folders(ambient);
     // Each has a bound of its own, so that a large repository does not hide the work folder's files; none is looked at twice.
     let searched: BTreeSet<&PathBuf> = tops.iter().chain([&folder]).collect();
     let in_tops = searched.iter().flat_map(|top| in_folder(top, DEPTH_MAX));
     let found: BTreeSet<PathBuf> = in_tops.chain(in_folder(&home, HOME_DEPTH_MAX)).collect();
     masks.extend(found.iter().filter_map(|path| clean(path)));
-    // A log-in in a remote's address; without one, git goes on writing its own configuration.
-    let configs = tops.iter().map(|top| top.join(".git/config")).filter(|path| path.is_file());
-    masks.extend(configs.filter_map(|path| {
-        let read = read_bounded(&path, FILE_BYTES_MAX).ok().flatten();
-        let bytes = read.as_deref().map(|bytes| masked(bytes, wants.known, wants.own)).unwrap_or_default();
-        (read.as_ref() != Some(&bytes)).then_some(Mask { path, bytes, writable: true })
+    // A log-in in a remote's address.
+    let of_git: Vec<PathBuf> = tops.iter().flat_map(|top| repository::programs_of_git(top)).collect();
+    let is_asked_for = |path: &Path| path.canonicalize().is_ok_and(|path| wants.writable.contains(&path));
+    masks.extend(of_git.iter().filter_map(|path| {
+        let mask = clean(path)?;
+        // One without a log-in need not be masked, so that it can be written where that was asked for.
+        let is_needed = !is_asked_for(path) || contents(path) != mask.bytes;
+        is_needed.then_some(mask)
     }));
     masks.extend(ssh(&home.join(".ssh")));
     let mut kept = wants.kept.clone();
     kept.extend(ambient.own_program());
-    // What is put there runs outside at the user's next commit.
-    kept.extend(tops.iter().map(|top| top.join(".git/hooks")));
+    kept.extend(of_git);
     if tops.iter().any(|top| home.starts_with(top)) {
         kept.extend(KEPT_OF_HOME.iter().map(|path| home.join(path)));
     }
-    let mut writable: Vec<PathBuf> = wants.state.iter().map(|path| home.join(path)).collect();
+    wants.state.iter().for_each(|state| make_state(ambient, &home, state));
+    let mut writable: Vec<PathBuf> = wants.state.iter().map(|state| home.join(state.path)).collect();
+    // What lies in a folder that can be written is not mounted by itself: programs could not replace it.
+    let is_in_tops = |path: &&PathBuf| tops.iter().any(|top| top.canonicalize().is_ok_and(|top| path.starts_with(top)));
+    writable.extend(wants.writable.iter().filter(|path| !is_in_tops(path)).cloned());
     writable.extend(tops);
+    kept.retain(|path| !is_asked_for(path));
     let runtime_folder = ambient.var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     let sockets = wants.sockets.clone();
     Ok(Surroundings { folder, writable, hidden, masks, kept, sockets, runtime_folder })
 }
 
-/// The work folder, and the repository around it: a commit from a subfolder writes into the repository's own files. Neither
-/// where it is the whole machine or the folder of all homes; the user's own home only when it is the work folder.
-fn work_folders(folder: &Path, home: &Path) -> Vec<PathBuf> {
-    let too_wide = |path: &Path| home.starts_with(path) && path != home && path.components().count() <= 2;
-    let mut all: Vec<PathBuf> = Some(folder).filter(|path| !too_wide(path)).map(Path::to_owned).into_iter().collect();
-    let root = folder.ancestors().find(|path| path.join(".git").exists());
-    all.extend(root.filter(|path| !home.starts_with(path)).map(Path::to_owned));
-    all
+/// A program that is here and was never started outside could not make its folder inside, where the home is read-only.
+fn make_state(ambient: &Ambient, home: &Path, state: &State) {
+    let path = home.join(state.path);
+    if state.program.is_empty() || path.exists() || ambient.on_path(state.program).is_none() {
+        return;
+    }
+    if let Err(error) = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path) {
+        tracing::warn!(%error, path = %path.display(), "a folder for a program's state cannot be made");
+    }
 }
 
 fn masked_file(path: &Path, wants: &Wants<'_>) -> Option<Mask> {
     if !path.is_file() {
         return None;
     }
-    Some(Mask { path: path.to_owned(), bytes: masked(&contents(path), wants.known, wants.own), writable: true })
+    Some(Mask { path: path.to_owned(), bytes: masked(&contents(path), wants.known, wants.own), access: Access::Write })
 }
 
 /// What cannot be read, or is too large, is shown as empty rather than as it is.
@@ -297,15 +316,22 @@ fn ssh(folder: &Path) -> Vec<Mask> {
         .filter(|entry| entry.file_name().to_str().is_some_and(is_shown_of_ssh))
         .filter_map(|entry| {
             let bytes = read_bounded(&entry.path(), FILE_BYTES_MAX).ok().flatten()?;
-            Some(Mask { path: entry.path(), bytes, writable: false })
+            Some(Mask { path: entry.path(), bytes, access: Access::Read })
         })
         .collect()
+}
+
+/// Our authority in a store of NSS. Files that may not be written it does not open.
+fn nss_masks(bundle: &Bundle, folder: &Path) -> Vec<Mask> {
+    let mask =
+        |(name, bytes): (&str, &[u8])| Mask { path: folder.join(name), bytes: bytes.to_vec(), access: Access::Write };
+    bundle.nss().map(mask).collect()
 }
 
 /// Certificates, names and hosts, as the namespace needs them.
 fn system_masks(bundle: &Bundle, host: &str) -> Vec<Mask> {
     let read = |path: &Path| std::fs::read(path).unwrap_or_default();
-    let mask = |path: PathBuf, bytes: Vec<u8>| Mask { path, bytes, writable: false };
+    let mask = |path: PathBuf, bytes: Vec<u8>| Mask { path, bytes, access: Access::Read };
     let [pem, ours, java] = [bundle.pem(), bundle.ours(), bundle.java()].map(read);
     let mut masks: Vec<Mask> =
         SYSTEM.iter().map(PathBuf::from).filter(|path| path.is_file()).map(|path| mask(path, pem.clone())).collect();
@@ -343,17 +369,5 @@ mod tests {
         let want: Vec<PathBuf> =
             [".env", "api/.env.local", "api/.npmrc"].iter().map(|name| folder.path().join(name)).collect();
         assert_eq!(found, want);
-    }
-
-    #[test]
-    fn how_wide_a_work_folder_is() {
-        let root = tempfile::tempdir().expect("folder");
-        let (home, project) = (root.path().join("u"), root.path().join("u/p"));
-        std::fs::create_dir_all(project.join(".git")).expect("made");
-        std::fs::create_dir_all(project.join("sub")).expect("made");
-        assert_eq!(work_folders(&project.join("sub"), &home), [project.join("sub"), project.clone()]);
-        assert_eq!(work_folders(&home, &home), std::slice::from_ref(&home));
-        assert!(work_folders(Path::new("/"), &home).is_empty());
-        assert!(work_folders(Path::new("/home"), Path::new("/home/u")).is_empty());
     }
 }

@@ -27,7 +27,7 @@ mod way_out;
 
 pub use credential_test::credential_test;
 pub use demo::{agent as demo_agent, demo};
-pub use doctor::{Finding, Group, State, doctor};
+pub use doctor::{Finding, Group, State, attack, doctor};
 pub use run::{Run, run};
 pub use serve::{Serve, serve};
 pub use walls::{Isolate, Reach};

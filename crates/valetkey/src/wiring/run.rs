@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use approval::{TerminalChannel, WaitingRoom};
 use model::event::Kind;
 use model::{AgentName, UserName};
@@ -24,7 +25,9 @@ use super::terminal::RunTerminal;
 use super::walls::{self, Doors, Isolate, Reach, Said};
 use super::way_out::way_out;
 use super::{receipt, serve, watch};
-use crate::config::{Ambient, Discovery, Flags, Found, Sources, remotes_over_https};
+use crate::config::{
+    Ambient, Discovery, Flags, Found, Grounds, Sources, enter_grounds, found_by_name, git_inside, work_folders,
+};
 
 /// What `run` was asked.
 pub struct Run {
@@ -46,6 +49,8 @@ pub struct Run {
     pub isolate: Isolate,
     /// `--reach`.
     pub reach: Vec<Reach>,
+    /// `--writable`.
+    pub writable: Vec<PathBuf>,
     /// The agent's command.
     pub command: Vec<OsString>,
 }
@@ -67,8 +72,9 @@ pub async fn run(ambient: &Ambient, wanted: Run) -> anyhow::Result<u8> {
         discovery.open.iter().for_each(|line| note(line));
     }
     let (walls, doors) = raised.map_or_else(|| (None, Doors::default()), |(walls, doors)| (Some(walls), doors));
-    let said = said(&plan, sources.as_ref());
+    let said = said(&ambient, wanted, (&plan, sources.as_ref()))?;
     let opened = open::open(&ambient).await?;
+    let _grounds = if walls.is_some() { enter(&ambient, wanted, &said)? } else { Grounds::default() };
     opened.tell_hollow(&mut plan.credentials).await?;
     opened.declare(&plan.credentials).await?;
     let now = opened.clock.now();
@@ -167,9 +173,26 @@ fn ports(plan: &Plan) -> Vec<u16> {
     all.into_iter().collect()
 }
 
-/// State that the agent's programs keep, and what it must not change.
-fn said(plan: &Plan, sources: Option<&Sources>) -> Said {
-    Said { state: plan.rules.state_folders(), kept: sources.map(Sources::places).unwrap_or_default() }
+/// State that the agent's programs keep, what it must not change, and what it may.
+fn said(ambient: &Ambient, wanted: &Run, of: (&Plan, Option<&Sources>)) -> anyhow::Result<Said> {
+    let (plan, sources) = of;
+    let mut kept = sources.map(Sources::places).unwrap_or_default();
+    kept.extend(found_by_name(&work_folders(ambient)));
+    let real = |path: &PathBuf| {
+        let path = ambient.folder().join(path);
+        path.canonicalize()
+            .with_context(|| format!("--writable `{}` does not exist; name a file or folder that does", path.display()))
+    };
+    let writable = wanted.writable.iter().map(real).collect::<Result<_, _>>()?;
+    Ok(Said { state: plan.rules.state(), kept, writable })
+}
+
+/// Writes down that an agent goes to work here.
+fn enter(ambient: &Ambient, wanted: &Run, said: &Said) -> anyhow::Result<Grounds> {
+    let mut folders = work_folders(ambient);
+    folders.extend(said.writable.iter().filter(|path| path.is_dir()).cloned());
+    let kept: Vec<PathBuf> = said.kept.iter().filter(|path| !said.writable.contains(path)).cloned().collect();
+    enter_grounds(ambient, &folders, &kept, wanted.config.as_deref())
 }
 
 /// Whether the agent may write where the configuration lies: it must not change the rules that it is under, not even by
@@ -194,7 +217,7 @@ async fn supervise(ambient: &Ambient, wanted: &Run, begun: &Begun, around: Aroun
     let (address, isolated) = inside.map_or((address, None), |(address, inside)| (address, Some(inside)));
     let mut env = environment::of_agent(ambient, begun, address, trust);
     if isolated.is_some() {
-        remotes_over_https(&mut env);
+        git_inside(&mut env);
     }
     let launch = Launch {
         argv: wanted.command.clone(),

@@ -6,7 +6,8 @@ use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 
 use anyhow::Context;
-use proxy::divert::{Diverted, divert};
+use policy::profile::State;
+use proxy::divert::{Diverted, divert, proxy_inside};
 use proxy::net::names::{Names, answer_names};
 use proxy::{LiveSession, Worker};
 use sandbox::{Isolated, Isolation, SandboxError, Surroundings};
@@ -70,11 +71,13 @@ pub struct Walls {
 
 /// What the gateway accepts on besides its own port.
 #[derive(Default)]
-pub struct Doors {
-    /// The proxy port inside.
-    pub proxy: Option<std::net::TcpListener>,
-    /// Diverted connections, and whose they are.
-    pub diverted: Option<(Vec<std::net::TcpListener>, Arc<Diverted>)>,
+pub struct Doors(Option<Inside>);
+
+/// Sockets of a namespace, and whose it is.
+struct Inside {
+    proxy: std::net::TcpListener,
+    diverted: Vec<std::net::TcpListener>,
+    whose: Arc<Diverted>,
 }
 
 impl Doors {
@@ -83,14 +86,9 @@ impl Doors {
     /// # Errors
     /// There are no descriptors left.
     pub fn try_clone(&self) -> std::io::Result<Self> {
-        let again = |listeners: &[std::net::TcpListener]| -> std::io::Result<Vec<_>> {
-            listeners.iter().map(std::net::TcpListener::try_clone).collect()
-        };
-        let diverted = match &self.diverted {
-            Some((listeners, diverted)) => Some((again(listeners)?, Arc::clone(diverted))),
-            None => None,
-        };
-        Ok(Self { proxy: self.proxy.as_ref().map(std::net::TcpListener::try_clone).transpose()?, diverted })
+        let Some(inside) = &self.0 else { return Ok(Self::default()) };
+        let diverted = inside.diverted.iter().map(std::net::TcpListener::try_clone).collect::<Result<_, _>>()?;
+        Ok(Self(Some(Inside { proxy: inside.proxy.try_clone()?, diverted, whose: Arc::clone(&inside.whose) })))
     }
 
     /// Accepts on this thread until the process is told to stop.
@@ -98,13 +96,12 @@ impl Doors {
     /// # Errors
     /// The runtime cannot watch them.
     pub fn open(self, worker: &Arc<Worker>) -> std::io::Result<()> {
-        if let Some(proxy) = self.proxy {
-            tokio::spawn(proxy::listen::listen(Arc::clone(worker), TcpListener::from_std(proxy)?));
-        }
-        let (listeners, diverted) = self.diverted.unzip();
-        for (listener, diverted) in listeners.into_iter().flatten().zip(diverted.iter().cycle()) {
+        let Some(inside) = self.0 else { return Ok(()) };
+        let proxy = TcpListener::from_std(inside.proxy)?;
+        tokio::spawn(proxy_inside(Arc::clone(worker), proxy, Arc::clone(&inside.whose)));
+        for listener in inside.diverted {
             let listener = TcpListener::from_std(listener)?;
-            tokio::spawn(divert(Arc::clone(worker), listener, Arc::clone(diverted)));
+            tokio::spawn(divert(Arc::clone(worker), listener, Arc::clone(&inside.whose)));
         }
         Ok(())
     }
@@ -145,7 +142,8 @@ pub fn raise(
     }
     let diverted = Arc::new(Diverted { names, session: OnceLock::new() });
     let proxy = listeners.proxy.local_addr()?;
-    let doors = Doors { proxy: Some(listeners.proxy), diverted: Some((listeners.diverted, Arc::clone(&diverted))) };
+    let inside = Inside { proxy: listeners.proxy, diverted: listeners.diverted, whose: Arc::clone(&diverted) };
+    let doors = Doors(Some(inside));
     Ok(Some((Walls { isolated, proxy, sockets: sockets.collect(), diverted }, doors)))
 }
 
@@ -164,9 +162,11 @@ async fn reach_host(listener: TcpListener, port: u16) {
 /// What the configuration says of the agent's files.
 pub struct Said {
     /// State folders of its profiles.
-    pub state: Vec<&'static str>,
+    pub state: Vec<&'static State>,
     /// Its own files.
     pub kept: Vec<PathBuf>,
+    /// What the agent may write besides.
+    pub writable: Vec<PathBuf>,
 }
 
 impl Walls {
@@ -184,6 +184,7 @@ impl Walls {
         let wants = Wants {
             state: said.state,
             kept: said.kept,
+            writable: said.writable,
             sockets: self.sockets,
             known: &|text| live.without_secrets(text),
             own: &|value| live.holdings().placeholders.entries().any(|entry| *entry.text == *value),
@@ -195,6 +196,13 @@ impl Walls {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_agents_own_address_stands_for_no_name() {
+        let own = sandbox::OWN_V4;
+        let itself = model::canonical::Host::parse(&own.to_string()).expect("an address");
+        assert_eq!(Names::default().meant(own.into()), proxy::net::names::Meant::Host(itself));
+    }
 
     #[test]
     fn what_can_be_reached() {

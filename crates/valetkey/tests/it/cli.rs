@@ -94,7 +94,7 @@ const ERRORS: &[(&str, i32, &str)] = &[
     ),
     ("serve --config ok.yaml --socket-group users", 2, "--socket <PATH>"),
     ("explain GET", 2, "<URL>"),
-    ("explain GET /user", 2, "`/user` is not an http or https URL; write it whole"),
+    ("explain GET /user", 2, "`/user` is not an http, https or tcp URL; write it whole"),
     ("explain G@T https://api.github.com/user", 2, "`G@T` is not a method"),
     ("explain -H nonsense GET https://api.github.com/user", 2, "`nonsense` is not a header field; write `Name: value`"),
     (
@@ -131,6 +131,15 @@ const ERRORS: &[(&str, i32, &str)] = &[
     ("policy check", 2, "<FILE>"),
     ("policy check none.yaml", 3, "none.yaml` does not exist"),
     ("policy prove x", 2, "`policy prove` is not in this version"),
+    ("policy test", 2, "<TABLE>"),
+    ("policy test none.yaml", 3, "none.yaml` does not exist; check the path of the table"),
+    ("policy test ok.yaml", 2, "ok.yaml:1:1: unknown field `version`"),
+    ("policy test empty.yaml", 2, "has 0 tests; give 1 to 10000 under `tests:`"),
+    ("policy test words.yaml", 2, "`now` is not a request; write `GET https://host/path`"),
+    ("policy replay", 2, "<FILE>"),
+    ("policy replay none.yaml", 3, "none.yaml` does not exist"),
+    ("policy replay bad.yaml", 3, "bad.yaml:2:"),
+    ("policy replay ok.yaml --since yesterday", 2, "`yesterday` is not a time"),
     ("service show githob", 1, "no service is called `githob`"),
     ("service test githob", 2, "no service is called `githob`"),
     ("service import x", 2, "not in this version; write a service file by hand"),
@@ -140,7 +149,6 @@ const ERRORS: &[(&str, i32, &str)] = &[
     ("audit verify --head nonsense", 3, "nonsense"),
     ("audit evidence", 2, "`valetkey audit export` writes everything"),
     ("whose nothing", 1, "no placeholder of this home"),
-    ("doctor --attack", 2, "not in this version"),
     ("doctor --config none.yaml", 3, "none.yaml` does not exist; check the path given with --config"),
     ("completions nosuchshell", 2, "invalid value 'nosuchshell'"),
     ("grant list", 2, "`grant` is not in this version; write a permission with `expires`"),
@@ -150,7 +158,8 @@ const ERRORS: &[(&str, i32, &str)] = &[
 #[test]
 fn errors_say_what_why_and_what_to_do() {
     let home = Home::new();
-    home.write("ok.yaml", CONFIG).write("bad.yaml", "version: 1\nagnets: {}\n");
+    home.write("ok.yaml", CONFIG).write("bad.yaml", "version: 1\nagnets: {}\n").write("empty.yaml", "tests: []\n");
+    home.write("words.yaml", "policy: ok.yaml\ntests: [{ agent: bot, request: now, expect: deny }]\n");
     for (line, code, part) in ERRORS {
         let said = home.says(line);
         assert_eq!(said.code, *code, "`{line}`: {}{}", said.out, said.err);
@@ -352,4 +361,42 @@ fn what_others_may_change_is_not_believed() {
     mode("home", 0o777);
     let said = home.says("session list");
     assert!(said.code == 3 && said.err.contains("home` may be written by everybody (mode 777)"), "{}", said.err);
+}
+
+/// Cases that hold, in every form that a table has.
+const TABLE: &str = r#"policy: ok.yaml
+tests:
+  - agent: bot
+    request: POST https://api.github.com/repos/acme/widgets/pulls
+    body: { title: x, head: y, base: main }
+    expect: allow
+    action: pulls/create
+    resource: "repo:acme/widgets"
+    credential: github-token
+  - { name: nothing else, agent: bot, request: "GET https://api.github.com/user", expect: deny, code: denied }
+  - { agent: bot, request: "DELETE https://api.github.com/repos/acme/widgets", expect: deny }
+  - { agent: nobody, request: "GET https://api.github.com/user", expect: deny }
+  - { agent: bot, request: "GET https://api.github.com/a/../b", expect: refused, code: malformed }
+"#;
+
+#[test]
+fn tables_of_cases_are_run_against_a_policy() {
+    let home = Home::new();
+    home.write("ok.yaml", CONFIG).write("good.yaml", TABLE);
+    let said = home.says("policy test good.yaml");
+    assert_eq!((said.code, said.out.as_str()), (0, "5 passed, 0 failed\n"), "{}", said.err);
+    let wrong =
+        TABLE.replace("nobody", "bot").replace("expect: allow\n", "expect: ask\n").replace("github-token", "other");
+    home.write("wrong.yaml", &wrong);
+    let said = home.says("policy test wrong.yaml");
+    assert_eq!(said.code, 1, "{}{}", said.out, said.err);
+    assert!(said.out.contains("expected ask, got allow; expected credential other, got github-token"), "{}", said.out);
+    assert!(said.out.ends_with("4 passed, 1 failed\n"), "{}", said.out);
+    let json = home.says("policy test --json wrong.yaml good.yaml").json();
+    assert_eq!((&json["passed"], &json["failed"]), (&Value::from(9), &Value::from(1)), "{json:#}");
+    assert_eq!(json["tests"][0]["got"], "allow", "{json:#}");
+    // What is named on the command line wins over the table's own.
+    home.write("strict.yaml", "version: 1\nagents: { bot: { permissions: [] } }\n");
+    let said = home.says("policy test --config strict.yaml good.yaml");
+    assert!(said.code == 1 && said.out.contains("expected allow, got deny"), "{}{}", said.out, said.err);
 }

@@ -1,6 +1,7 @@
 //! `login:PATH#value=/a/b,refresh=/c`: the file in which a program keeps its log-in, as JSON. It is read like any file, and
 //! what is renewed is written back to where it came from, or the user would be logged out there: the server has taken
-//! back what the file holds. Everything else in the file stays as it is.
+//! back what the file holds. Everything else in the file stays as it is. `login:keychain:SERVICE/ACCOUNT#..` is the same for a program that
+//! keeps it in macOS's keychain.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -12,12 +13,15 @@ use secret::Secret;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use super::keychain::Item;
 use super::{Backend, BackendError, Fetched, Ground, Wanted};
 use crate::kind::oauth2::Parts;
 use crate::{Ambient, Pending, Scheme};
 
 /// A file of log-ins that is larger holds other things.
 const FILE_BYTES_MAX: usize = 1024 * 1024;
+/// What a path begins with that is an item of the keychain.
+const KEYCHAIN: &str = "keychain:";
 /// Microseconds of a millisecond.
 const MILLI: i64 = 1_000;
 
@@ -32,7 +36,18 @@ impl Login {
 
     fn place(&self, wanted: &Wanted<'_>) -> Result<Place, BackendError> {
         let place = Place::parse(wanted.reference.rest()).map_err(|what| BackendError::Malformed { what })?;
+        if place.item.is_some() {
+            return Ok(place);
+        }
         Ok(Place { path: self.ambient.base().join(&place.path), ..place })
+    }
+
+    /// What is there now: its program may have written other things since.
+    async fn text(&self, place: &Place) -> Result<Zeroizing<Vec<u8>>, BackendError> {
+        match &place.item {
+            Some(item) => item.read(&self.ambient).await,
+            None => read(&place.path),
+        }
     }
 }
 
@@ -42,13 +57,22 @@ impl Backend for Login {
     }
 
     fn fetch<'a>(&'a self, wanted: Wanted<'a>) -> Pending<'a, Result<Fetched, BackendError>> {
-        let fetched = self.place(&wanted).and_then(|place| place.read()).map(Fetched::plain);
-        Box::pin(std::future::ready(fetched))
+        Box::pin(async move {
+            let place = self.place(&wanted)?;
+            place.read(&self.text(&place).await?).map(Fetched::plain)
+        })
     }
 
     fn store<'a>(&'a self, wanted: Wanted<'a>, value: Secret) -> Pending<'a, Result<u64, BackendError>> {
-        let stored = self.place(&wanted).and_then(|place| place.write(&value, wanted.now)).map(|()| 1);
-        Box::pin(std::future::ready(stored))
+        Box::pin(async move {
+            let place = self.place(&wanted)?;
+            let made = place.renewed(&self.text(&place).await?, &value, wanted.now)?;
+            match &place.item {
+                Some(item) => item.write(&self.ambient, &made).await?,
+                None => replace(&place.path, &made)?,
+            }
+            Ok(1)
+        })
     }
 }
 
@@ -56,6 +80,8 @@ impl Backend for Login {
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Place {
     path: PathBuf,
+    /// Where the path names one.
+    item: Option<Item>,
     value: String,
     refresh: Option<String>,
     identity: Option<String>,
@@ -65,10 +91,17 @@ struct Place {
 
 impl Place {
     fn parse(text: &str) -> Result<Self, String> {
-        let wrong =
-            || format!("`login:{text}` is not `login:PATH#value=/POINTER,refresh=/POINTER`; write it like that");
+        let wrong = || {
+            format!(
+                "`login:{text}` is not `login:PATH#value=/POINTER,refresh=/POINTER`, with `keychain:SERVICE/ACCOUNT` for a path \
+                        where it is in the keychain; write it like that"
+            )
+        };
         let (path, parts) = text.rsplit_once('#').ok_or_else(wrong)?;
         let mut place = Self { path: path.into(), ..Self::default() };
+        if let Some(item) = path.strip_prefix(KEYCHAIN) {
+            place.item = Some(Item::parse(item).ok_or_else(wrong)?);
+        }
         for part in parts.split(',') {
             let (name, at) = part.split_once('=').filter(|(_, at)| at.starts_with('/')).ok_or_else(wrong)?;
             let at = at.to_owned();
@@ -84,16 +117,15 @@ impl Place {
         if place.value.is_empty() || place.path.as_os_str().is_empty() { Err(wrong()) } else { Ok(place) }
     }
 
-    fn tree(&self) -> Result<(Value, bool), BackendError> {
-        let text = read(&self.path)?;
-        let tree = serde_json::from_slice(&text).map_err(|_| BackendError::Malformed {
+    fn tree(&self, text: &[u8]) -> Result<(Value, bool), BackendError> {
+        let tree = serde_json::from_slice(text).map_err(|_| BackendError::Malformed {
             what: format!("`{}` is not JSON; log in again with the program that wrote it", self.path.display()),
         })?;
         Ok((tree, text.contains(&b'\n')))
     }
 
-    fn read(&self) -> Result<Secret, BackendError> {
-        let (tree, _) = self.tree()?;
+    fn read(&self, text: &[u8]) -> Result<Secret, BackendError> {
+        let (tree, _) = self.tree(text)?;
         let text = |at: &str| tree.pointer(at).and_then(Value::as_str).map(|text| Zeroizing::new(text.to_owned()));
         let part = |at: &Option<String>| at.as_deref().and_then(text).filter(|text| !text.is_empty());
         let access = text(&self.value).filter(|text| !text.is_empty()).ok_or_else(|| BackendError::Missing {
@@ -105,10 +137,10 @@ impl Place {
         parts.join().map_err(|error| BackendError::Malformed { what: error.to_string() })
     }
 
-    fn write(&self, value: &Secret, now: Timestamp) -> Result<(), BackendError> {
+    /// The same with what is new in its places.
+    fn renewed(&self, text: &[u8], value: &Secret, now: Timestamp) -> Result<Zeroizing<Vec<u8>>, BackendError> {
         let parts = Parts::of(value).map_err(|error| BackendError::Malformed { what: error.to_string() })?;
-        // As it is now: its program may have written other things since.
-        let (mut tree, lines) = self.tree()?;
+        let (mut tree, lines) = self.tree(text)?;
         let mut put = |at: Option<&str>, value: Option<Value>| {
             if let (Some(at), Some(value)) = (at, value) {
                 set(&mut tree, at, value);
@@ -121,8 +153,7 @@ impl Place {
         put(self.expires_ms.as_deref(), parts.expires.map(|end| Value::from(end.0.div_euclid(MILLI))));
         put(self.renewed.as_deref(), Some(Value::from(now.to_string())));
         let made = if lines { serde_json::to_vec_pretty(&tree) } else { serde_json::to_vec(&tree) };
-        let made = Zeroizing::new(made.map_err(|error| BackendError::Malformed { what: error.to_string() })?);
-        replace(&self.path, &made)
+        made.map(Zeroizing::new).map_err(|error| BackendError::Malformed { what: error.to_string() })
     }
 }
 
@@ -194,7 +225,9 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<(), BackendError> {
 
 /// Whether a reference reads right.
 pub(crate) fn check(rest: &str) -> Result<(), &'static str> {
-    Place::parse(rest).map(drop).map_err(|_| "write `login:PATH#value=/POINTER,refresh=/POINTER`")
+    Place::parse(rest)
+        .map(drop)
+        .map_err(|_| "write `login:PATH#value=/POINTER,refresh=/POINTER`; PATH may be `keychain:SERVICE/ACCOUNT`")
 }
 
 #[cfg(test)]
@@ -222,10 +255,12 @@ mod tests {
             let _ = std::fs::remove_file(&link);
             std::os::unix::fs::symlink(&path, &link).expect("linked");
             let place = place(&link);
-            let value = place.read().expect("read");
+            let value = place.read(&read(&link).expect("there")).expect("read");
             assert!(Parts::of(&value).expect("parts").access.as_str() == "a-1");
             let new = r#"{"access_token":"a-2","refresh_token":"r-2","expires_at":1800000000}"#;
-            place.write(&Secret::new(new.as_bytes().to_vec()), Timestamp::from_secs(1)).expect("stored");
+            let (before, new) = (read(&link).expect("there"), Secret::new(new.as_bytes().to_vec()));
+            let made = place.renewed(&before, &new, Timestamp::from_secs(1)).expect("made");
+            replace(&link, &made).expect("stored");
             let made: Value = serde_json::from_str(&std::fs::read_to_string(&path).expect("there")).expect("JSON");
             let want = serde_json::json!({"z": 1, "last": "1970-01-01T00:00:01.000000Z", "o": {"accessToken": "a-2",
                 "refreshToken": "r-2", "expiresAt": 1_800_000_000_000_i64, "scopes": ["x"]}});
@@ -239,13 +274,18 @@ mod tests {
     fn what_is_wrong_is_said() {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("file");
-        assert!(matches!(place(&path).read(), Err(BackendError::Missing { .. })));
+        assert!(matches!(read(&path), Err(BackendError::Missing { .. })));
         for text in ["not json", "{}", r#"{"o":{"accessToken":""}}"#] {
             std::fs::write(&path, text).expect("written");
-            assert!(place(&path).read().is_err(), "{text}");
+            assert!(place(&path).read(&read(&path).expect("there")).is_err(), "{text}");
         }
         for bad in ["", "x", "x#", "x#value", "x#value=a", "#value=/a", "x#refresh=/a", "x#value=/a,other=/b"] {
             assert!(Place::parse(bad).is_err(), "{bad}");
         }
+        for bad in ["keychain:#value=/a", "keychain:x#value=/a", "keychain:x/y z#value=/a"] {
+            assert!(Place::parse(bad).is_err(), "{bad}");
+        }
+        let item = Place::parse("keychain:Claude Code-credentials/ada#value=/a").expect("an item").item;
+        assert_eq!(item, Item::parse("Claude Code-credentials/ada"));
     }
 }

@@ -6,6 +6,7 @@ mod built_in;
 mod env;
 mod exec;
 mod file;
+mod keychain;
 pub(crate) mod login;
 
 use std::sync::Arc;

@@ -2,8 +2,10 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of a test fail with it")]
 
 mod attacks;
+mod bare;
 mod clients;
 mod clock;
+mod coding;
 mod coverage;
 mod doctor;
 mod faults;
@@ -16,6 +18,7 @@ mod names;
 mod own_user;
 mod packaging;
 mod placeholders;
+mod policies;
 mod reliability;
 mod rows;
 mod scan;
@@ -24,4 +27,5 @@ mod sharing;
 mod talk;
 mod tripwires;
 mod tunnels;
+mod vendors;
 mod walls;

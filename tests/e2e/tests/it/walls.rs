@@ -183,6 +183,77 @@ fn the_rules_stay_as_they_are() {
     assert!(house.path("here").exists());
 }
 
+/// A command in a folder of a project.
+fn at(house: &House, folder: &str, words: &[&str]) -> Finished {
+    let mut command = house.clean(binary());
+    std::fs::create_dir_all(house.path(folder)).unwrap();
+    finish(command.current_dir(house.path(folder)).args(words), Duration::from_mins(1))
+}
+
+#[test]
+fn what_an_agent_plants_is_no_configuration() {
+    let house = House::new("version: 1\n", &[]);
+    let look = ["explain", "GET", "https://api.github.com/user", "--agent", "planted"];
+    let plant = "printf 'version: 1\nagents: { planted: { permissions: [{ service: github, actions: [read], resources: [\"*\"] }] } }\n' > valetkey.yaml";
+    let _ = at(&house, "project", &["run", "--isolate=on", "--", "sh", "-c", plant]).expect_success("the agent");
+    for words in [&look[..], &["run", "--isolate=on", "--", "true"]] {
+        let refused = at(&house, "project", words);
+        assert!(refused.stderr.contains("one of them may have written it"), "{words:?}: {}", refused.stderr);
+        assert!(matches!(refused.code(), Some(3 | 125)), "{words:?}: {:?}", refused.code());
+    }
+    // Somebody has looked at it, and names it.
+    let named = ["run", "--isolate=on", "--config", "valetkey.yaml", "--agent", "planted", "--", "true"];
+    let _ = at(&house, "project", &named).expect_success("the agent");
+    let _ = at(&house, "project", &look).expect_success("explain");
+}
+
+#[test]
+fn git_works_and_its_configuration_stays() {
+    let house = House::new("version: 1\n", &[]);
+    let git = |script: &str| {
+        let mut command = house.clean(std::path::Path::new("/bin/sh"));
+        let script = format!("export GIT_CONFIG_GLOBAL=/dev/null; {script}");
+        finish(command.args(["-c", &script]), Duration::from_mins(1)).expect_success("git")
+    };
+    git("git init -qb main project && cd project && git config user.name me && git config user.email me@x.test && \
+         git commit -q --allow-empty -m one && git worktree add -q ../linked -b linked");
+    let work = "git config core.fsmonitor ./evil 2>/dev/null && echo configured; echo x >> .git/config; \
+                git switch -q -c more && echo y > file && git add file && git commit -qm two && git log --format=%s | head -1";
+    let done = at(&house, "project", &["run", "--isolate=on", "--", "sh", "-c", work]).expect_success("the agent");
+    assert_eq!(done.stdout, "two\n", "{}", done.stderr);
+    let config = std::fs::read_to_string(house.path("project/.git/config")).unwrap();
+    assert!(!config.contains("evil") && !config.ends_with("x\n"), "{config}");
+    // A linked worktree commits into the repository that it belongs to.
+    let work = "echo z > file && git add file && git commit -qm three && git log --format=%s | head -1; \
+                echo x >> ../project/.git/config; touch ../project/free";
+    let done = at(&house, "linked", &["run", "--isolate=on", "--", "sh", "-c", work]).expect_success("the agent");
+    assert_eq!(done.stdout, "three\n", "{}", done.stderr);
+    assert_eq!(std::fs::read_to_string(house.path("project/.git/config")).unwrap(), config);
+    assert!(!house.path("project/free").exists(), "the other worktree is none of its business");
+    // Who wants it otherwise says so.
+    let work = "git config core.editor true && git config core.editor";
+    let words = ["run", "--isolate=on", "--writable", ".git/config", "--", "sh", "-c", work];
+    assert_eq!(at(&house, "project", &words).expect_success("the agent").stdout, "true\n");
+    assert!(std::fs::read_to_string(house.path("project/.git/config")).unwrap().contains("editor = true"));
+    let words = ["run", "--isolate=on", "--writable", "none", "--", "true"];
+    assert!(at(&house, "project", &words).stderr.contains("none` does not exist; name a file or folder that does"));
+}
+
+/// Chromium trusts what stands in this store; NSS itself says here that the session's authority does.
+#[test]
+fn programs_that_stand_on_nss_trust_the_session() {
+    let house = House::new("version: 1\n", &[]);
+    for store in [".pki/nssdb", ".local/share/pki/nssdb"] {
+        std::fs::create_dir_all(house.path("home").join(store)).unwrap();
+        let script = format!("cd ~/{store} && certutil -L -d sql:. && certutil -V -n 'Valetkey session' -u L -d sql:.");
+        let told = in_run(&house, &["--isolate=on"], &script).expect_success("certutil");
+        let listed =
+            told.stdout.lines().any(|line| line.starts_with("Valetkey session") && line.trim_end().ends_with("C,,"));
+        assert!(listed && told.stdout.contains("certificate is valid"), "{}{}", told.stdout, told.stderr);
+        assert!(std::fs::read_dir(house.path("home").join(store)).unwrap().next().is_none(), "nothing is left outside");
+    }
+}
+
 #[test]
 fn git_remotes_by_ssh_go_over_https() {
     let vendors = Vendors::start();

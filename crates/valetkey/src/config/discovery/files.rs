@@ -77,8 +77,8 @@ impl Search<'_> {
                 digest.copy_from_slice(sha(&SHA256, value.as_bytes()).as_ref());
                 found.digest = Some(Digest(digest));
             }
-            self.notes.push(format!(
-                "{} holds a log-in and the agent can read it; log in again behind Valetkey, or start the agent where the file is not",
+            self.open.push(format!(
+                "{} holds a log-in; if that happened outside of Valetkey, the agent can read its tokens and what it sends with them is refused: log in again behind Valetkey, or run the agent between walls",
                 hint.path
             ));
         }

@@ -1,11 +1,13 @@
-//! `valetkey doctor`: proves on this machine that what Valetkey needs is there: a setting that nobody else can change, for
+//! `valetkey doctor`: proves on this machine that what Valetkey needs is there: a setting that nobody else can change, walls, for
 //! each runtime that a client trusts the session's certificate, goes through the proxy and gets its placeholder swapped, and
 //! for each credential that its service takes it.
 //!
 //! To add a runtime: a file in [`probe`] and a line in its list. What a later part of the house has to say about this
-//! machine becomes another group beside [`setting`], [`runtimes`] and [`credentials`].
+//! machine becomes another group beside [`setting`], [`isolation`], [`runtimes`] and [`credentials`].
 
+mod attack;
 mod credentials;
+mod isolation;
 mod probe;
 mod runtimes;
 mod setting;
@@ -21,10 +23,14 @@ use crate::config::{Ambient, Sources};
 pub enum Group {
     /// Our own files.
     Setting,
+    /// Walls around an agent.
+    Isolation,
     /// A client, and how it fares behind the gateway.
     Runtime,
     /// A credential of the configuration.
     Credential,
+    /// One attempt of the hostile agent.
+    Attack,
 }
 
 /// How it is.
@@ -39,6 +45,8 @@ pub enum State {
     Absent,
     /// Could not be tried without harm.
     Untested,
+    /// An attempt that succeeds and is left so; the threat model says why.
+    Open,
 }
 
 impl State {
@@ -49,6 +57,7 @@ impl State {
             Self::Failed => "failed",
             Self::Absent => "absent",
             Self::Untested => "untested",
+            Self::Open => "open",
         }
     }
 }
@@ -102,7 +111,18 @@ impl Finding {
 pub async fn doctor(ambient: &Ambient, config: Option<&Path>) -> anyhow::Result<Vec<Finding>> {
     let sources = Sources::find(ambient, config)?;
     let mut findings = setting::examine(ambient, &sources);
+    findings.extend(isolation::examine(ambient));
     findings.extend(runtimes::examine(ambient).await?);
     findings.extend(credentials::examine(ambient, &sources, config).await);
+    Ok(findings)
+}
+
+/// Examines this machine's walls, and has the hostile agent try to get over them.
+///
+/// # Errors
+/// The agent could not be judged; the error says what is missing.
+pub fn attack(ambient: &Ambient) -> anyhow::Result<Vec<Finding>> {
+    let mut findings = isolation::examine(ambient);
+    findings.extend(attack::attack(ambient)?);
     Ok(findings)
 }

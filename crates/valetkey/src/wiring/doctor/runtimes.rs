@@ -49,7 +49,7 @@ struct Room<'a> {
     upstream: &'a Upstream,
     gate: &'a Gate,
     folder: &'a Path,
-    path: String,
+    ambient: &'a Ambient,
     real: String,
 }
 
@@ -76,9 +76,8 @@ pub(super) async fn examine(ambient: &Ambient) -> anyhow::Result<Vec<Finding>> {
         credentials: vec![("doctor-token", "doctor", real.clone().into_bytes())],
     };
     let stage = stage::set(ambient, play, quiet_room).await?;
-    let path = ambient.var("PATH").unwrap_or_default();
     let gate = Gate::before(stage.serving.address).await?;
-    let room = Room { stage: &stage, upstream: &upstream, gate: &gate, folder: folder.path(), path, real };
+    let room = Room { stage: &stage, upstream: &upstream, gate: &gate, folder: folder.path(), ambient, real };
     let mut findings = Vec::new();
     for probe in ALL {
         findings.push(room.examine(probe).await);
@@ -95,7 +94,7 @@ fn quiet_room(opened: &Opened) -> WaitingRoom {
 impl Room<'_> {
     async fn examine(&self, probe: &Probe) -> Finding {
         let absent = |why: String| Finding::new(Group::Runtime, probe.subject, State::Absent, why);
-        let Some(program) = probe.programs.iter().find_map(|name| on_path(&self.path, name)) else {
+        let Some(program) = probe.programs.iter().find_map(|name| self.ambient.on_path(name)) else {
             return absent(format!("no {} on the PATH", probe.programs.join(", ")));
         };
         let Ok(place) = self.place(probe) else { return absent("its files cannot be written".to_owned()) };
@@ -238,15 +237,6 @@ impl Gate {
     fn count(&self) -> usize {
         self.came.load(Ordering::Relaxed)
     }
-}
-
-/// Where a program lies on a PATH.
-fn on_path(path: &str, name: &str) -> Option<PathBuf> {
-    use std::os::unix::fs::PermissionsExt;
-    let runs = |file: &PathBuf| {
-        std::fs::metadata(file).is_ok_and(|state| state.is_file() && state.permissions().mode() & 0o111 != 0)
-    };
-    path.split(':').filter(|folder| !folder.is_empty()).map(|folder| Path::new(folder).join(name)).find(runs)
 }
 
 fn first_line(bytes: &[u8]) -> Option<String> {

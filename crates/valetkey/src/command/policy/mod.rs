@@ -1,11 +1,14 @@
-//! `policy check`.
+//! `policy check|schema|test|replay`. To add a subcommand: a file here and a line in [`Policy`].
+
+mod replay;
+mod test;
 
 use std::path::PathBuf;
 
 use catalog::Catalog;
 use clap::Subcommand;
-use policy::Rules;
 use policy::document::{Diagnostic, Note};
+use policy::{Explained, Rules};
 use serde_json::json;
 
 use super::later::Anything;
@@ -27,12 +30,10 @@ pub enum Policy {
     },
     /// The JSON Schema of the configuration
     Schema,
-    /// Run cases against a policy (not in this version)
-    #[command(hide = true)]
-    Test(Anything),
-    /// Judge what is on record anew (not in this version)
-    #[command(hide = true)]
-    Replay(Anything),
+    /// Run tables of cases against a policy
+    Test(test::Args),
+    /// Judge what is on record by this policy: what would be otherwise, call by call
+    Replay(replay::Args),
     /// The least policy for what was used (not in this version)
     #[command(hide = true)]
     Suggest(Anything),
@@ -52,8 +53,8 @@ impl Policy {
                 output::line(&serde_json::to_string_pretty(&policy::document::json_schema())?);
                 return Ok(true);
             }
-            Self::Test(_) => "test",
-            Self::Replay(_) => "replay",
+            Self::Test(args) => return args.run(ambient),
+            Self::Replay(args) => return args.run(ambient),
             Self::Suggest(_) => "suggest",
             Self::Diff(_) => "diff",
             Self::Prove(_) => "prove",
@@ -89,6 +90,56 @@ pub(super) fn check(sources: &Sources) -> anyhow::Result<Checked> {
     match Rules::compile(&document, &catalog.vocabulary()) {
         Ok(rules) => Ok(Checked::Good(Box::new(Ready { rules, catalog, notes }))),
         Err(faults) => Ok(Checked::Bad(faults)),
+    }
+}
+
+/// The rules and services of a configuration.
+///
+/// # Errors
+/// It cannot be used; the faults say why.
+fn ready(sources: &Sources) -> anyhow::Result<Box<Ready>> {
+    match check(sources)? {
+        Checked::Good(ready) => Ok(ready),
+        Checked::Bad(faults) => Err(Faults(faults).into()),
+    }
+}
+
+/// What a policy says to a request, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Verdict {
+    /// It passes, within its limits.
+    Allow,
+    /// It passes when a person says so.
+    Ask,
+    /// It does not pass.
+    Deny,
+    /// It is refused before policy looks at it: two readers could understand it differently.
+    Refused,
+}
+
+impl Verdict {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Ask => "ask",
+            Self::Deny => "deny",
+            Self::Refused => "refused",
+        }
+    }
+
+    fn of(explained: &Explained) -> Self {
+        if explained.decision != "allow" {
+            Self::Deny
+        } else if explained
+            .conditions
+            .iter()
+            .any(|condition| condition.get("kind").is_some_and(|kind| kind == "approval"))
+        {
+            Self::Ask
+        } else {
+            Self::Allow
+        }
     }
 }
 

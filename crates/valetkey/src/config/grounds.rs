@@ -1,0 +1,202 @@
+//! Folders in which isolated agents were at work, and which configurations there were kept from them.
+//!
+//! `valetkey.yaml` is found by its name alone. In a folder that an agent may write it could be the agent's: rules that it would
+//! like to be under, for the next run. So each run writes down its folders and what it kept read-only in them, and a
+//! configuration below such a folder that was not kept in every run is used only once a person has named it (`--config`).
+//! (Rejected: to take it away at the end of a run, since it may be the user's own, and a run that is killed has no end.)
+
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use aws_lc_rs::digest;
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+
+use super::Ambient;
+use super::private::{create_private, read_bounded, write_private};
+use super::sources::DEFAULT;
+
+/// One folder and the few configurations in it.
+const RECORD_BYTES_MAX: usize = 64 * 1024;
+
+/// What is written down of a folder.
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    /// For whoever looks.
+    folder: PathBuf,
+    /// Configurations that no agent could write.
+    kept: Vec<PathBuf>,
+}
+
+/// An agent is at work in these folders for as long as this lives.
+#[derive(Debug, Default)]
+pub struct Grounds {
+    _at_work: Vec<File>,
+}
+
+/// The configurations that are found by their name in these folders, as they exist.
+pub fn found_by_name(folders: &[PathBuf]) -> impl Iterator<Item = PathBuf> {
+    folders.iter().map(|folder| folder.join(DEFAULT)).filter(|path| path.exists())
+}
+
+/// Refuses a configuration that was found by its name alone where an agent could have written it.
+///
+/// # Errors
+/// It could.
+pub(super) fn refuse_planted(ambient: &Ambient, path: &Path) -> anyhow::Result<()> {
+    // Where our state has no place nothing was ever written down.
+    let Ok(state) = ambient.state_folder() else { return Ok(()) };
+    let path = real(path)?;
+    for folder in path.ancestors().skip(1) {
+        let Some(record) = read(&state, folder)? else { continue };
+        if !record.kept.contains(&path) {
+            bail!(
+                "`{}` is not used by its name alone: agents were at work in `{}` since, and one of them may have written \
+                 it; read it, then name it once: --config {}",
+                path.display(),
+                folder.display(),
+                path.display()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Writes down that an agent goes to work in these folders, that these configurations are kept from it, and which of them a
+/// person has named.
+///
+/// # Errors
+/// A configuration was named that another agent which is at work can write; our own state cannot be written.
+pub fn enter(
+    ambient: &Ambient,
+    folders: &[PathBuf],
+    kept: &[PathBuf],
+    named: Option<&Path>,
+) -> anyhow::Result<Grounds> {
+    let state = ambient.state_folder()?;
+    let named = named.map(|path| real(&ambient.folder().join(path))).transpose()?;
+    let kept: Vec<PathBuf> = kept.iter().filter_map(|path| real(path).ok()).collect();
+    let mut at_work = Vec::new();
+    for folder in folders.iter().filter_map(|path| path.canonicalize().ok()) {
+        let place = state.join("grounds");
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&place);
+        made.with_context(|| format!("`{}` cannot be made; check space and permissions", place.display()))?;
+        let before = read(&state, &folder)?;
+        let lock = create_private(&file(&state, &folder, "lock"))?;
+        let alone = flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
+        flock(&lock, FlockOperation::LockShared)?;
+        at_work.push(lock);
+        let in_it = kept.iter().filter(|path| path.starts_with(&folder));
+        let was_kept = |path: &Path| before.as_ref().is_none_or(|record| record.kept.iter().any(|one| one == path));
+        let mut still = Vec::new();
+        for path in in_it {
+            let is_named = named.as_ref() == Some(path);
+            if is_named && !was_kept(path) && !alone {
+                bail!(
+                    "`{}` can be written by an agent that is at work in `{}` and was started without it; end that one first",
+                    path.display(),
+                    folder.display()
+                );
+            }
+            if was_kept(path) || is_named {
+                still.push(path.clone());
+            }
+        }
+        let record = serde_json::to_vec_pretty(&Record { folder: folder.clone(), kept: still })?;
+        write_private(&file(&state, &folder, "json"), &record)?;
+    }
+    Ok(Grounds { _at_work: at_work })
+}
+
+fn read(state: &Path, folder: &Path) -> anyhow::Result<Option<Record>> {
+    let path = file(state, folder, "json");
+    let Some(bytes) = read_bounded(&path, RECORD_BYTES_MAX)? else { return Ok(None) };
+    let record = serde_json::from_slice(&bytes);
+    record
+        .map(Some)
+        .with_context(|| format!("`{}` is broken; remove it, and look at valetkey.yaml first", path.display()))
+}
+
+fn file(state: &Path, folder: &Path, extension: &str) -> PathBuf {
+    let hash = digest::digest(&digest::SHA256, folder.as_os_str().as_bytes());
+    let half = hash.as_ref().first_chunk().map_or(0, |octets| u128::from_be_bytes(*octets));
+    state.join("grounds").join(format!("{half:032x}.{extension}"))
+}
+
+/// The folder without links; the name in it as it is, since a link there is the agent's to make.
+fn real(path: &Path) -> io::Result<PathBuf> {
+    let missing = || io::Error::from(io::ErrorKind::NotFound);
+    let (parent, name) = (path.parent().ok_or_else(missing)?, path.file_name().ok_or_else(missing)?);
+    Ok(parent.canonicalize()?.join(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Project {
+        _root: tempfile::TempDir,
+        ambient: Ambient,
+        folder: PathBuf,
+        file: PathBuf,
+    }
+
+    fn project() -> Project {
+        let root = tempfile::tempdir().expect("folder");
+        let folder = root.path().canonicalize().expect("real").join("project");
+        std::fs::create_dir_all(folder.join("sub")).expect("made");
+        let ambient = Ambient::of([], folder.clone()).at_home(&root.path().join("state"));
+        Project { _root: root, ambient, file: folder.join(DEFAULT), folder }
+    }
+
+    fn run(project: &Project, kept: &[PathBuf], named: Option<&str>) -> anyhow::Result<Grounds> {
+        enter(&project.ambient, std::slice::from_ref(&project.folder), kept, named.map(Path::new))
+    }
+
+    #[test]
+    fn what_an_agent_could_write_must_be_named_once() {
+        let project = project();
+        refuse_planted(&project.ambient, &project.file).expect("nobody was here");
+        run(&project, &[], None).expect("a run");
+        std::fs::write(&project.file, "version: 1\n").expect("written");
+        let kept = [project.file.clone()];
+        let error = refuse_planted(&project.ambient, &project.file).expect_err("planted").to_string();
+        assert!(error.contains("name it once: --config"), "{error}");
+        run(&project, &kept, None).expect("another configuration was named");
+        refuse_planted(&project.ambient, &project.file).expect_err("still nobody has looked at it");
+        run(&project, &kept, Some(DEFAULT)).expect("named");
+        refuse_planted(&project.ambient, &project.file).expect("it was looked at");
+        std::fs::write(&project.file, "version: 1\negress: closed\n").expect("the user's own editor");
+        refuse_planted(&project.ambient, &project.file).expect("it is kept in every run");
+        run(&project, &[], None).expect("one that does not keep it");
+        refuse_planted(&project.ambient, &project.file).expect_err("it could be written again");
+    }
+
+    #[test]
+    fn what_was_there_before_the_first_agent_is_trusted() {
+        let project = project();
+        let kept = [project.file.clone()];
+        std::fs::write(&project.file, "version: 1\n").expect("written");
+        run(&project, &kept, None).expect("a run");
+        refuse_planted(&project.ambient, &project.file).expect("kept from the first");
+        refuse_planted(&project.ambient, &project.folder.join("sub").join(DEFAULT)).expect_err("not this one");
+    }
+
+    #[test]
+    fn nothing_is_named_under_the_hands_of_an_agent() {
+        let project = project();
+        let at_work = run(&project, &[], None).expect("a run");
+        std::fs::write(&project.file, "version: 1\n").expect("written");
+        let kept = [project.file.clone()];
+        let error = run(&project, &kept, Some(DEFAULT)).expect_err("one is at work").to_string();
+        assert!(error.contains("end that one first"), "{error}");
+        drop(at_work);
+        let first = run(&project, &kept, Some(DEFAULT)).expect("named");
+        run(&project, &kept, Some(DEFAULT)).expect("kept by both");
+        drop(first);
+    }
+}

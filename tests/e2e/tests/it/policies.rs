@@ -1,0 +1,34 @@
+//! Work on policies with what real agents did.
+
+use serde_json::Value;
+use testkit::Upstream;
+
+use crate::talk::{agent, echo_house};
+
+#[test]
+fn what_is_on_record_is_judged_by_another_policy() {
+    let upstream = Upstream::start();
+    let (house, _) = echo_house(&upstream, &agent("tester", ""));
+    let ask = "for path in /a /a /b; do curl -sS -o /dev/null -H \"Authorization: Bearer $ECHO_TOKEN\" https://kit.echo.test$path; done; \
+               curl -sS -o /dev/null -X POST -d x -H \"Authorization: Bearer $ECHO_TOKEN\" https://kit.echo.test/a; \
+               curl -sS -o /dev/null -X DELETE -H \"Authorization: Bearer $ECHO_TOKEN\" https://kit.echo.test/a";
+    let (finished, receipt) = house.run("tester", &["sh", "-c", ask]);
+    let _ = finished.expect_success("the agent");
+    assert_eq!((receipt.count("allowed"), receipt.count("denied")), (4, 1), "{}", receipt.0);
+    let same = house.valetkey(&["policy", "replay", "valetkey.yaml"]).expect_success("replay");
+    assert_eq!(same.stdout, "5 requests judged anew: 5 as before, 0 otherwise\n");
+    let other = std::fs::read_to_string(house.config()).unwrap();
+    std::fs::write(house.path("other.yaml"), other.replace("methods: [GET, POST]", "methods: [GET, DELETE]")).unwrap();
+    let told = house.valetkey(&["policy", "replay", "other.yaml", "--agent", "tester"]);
+    assert_eq!(told.code(), Some(1), "{}", told.stderr);
+    for part in ["allow -> deny", "deny -> allow", "5 requests judged anew: 3 as before, 2 otherwise"] {
+        assert!(told.stdout.contains(part), "`{part}` is missing: {}", told.stdout);
+    }
+    let json = house.valetkey(&["policy", "replay", "other.yaml", "--json"]);
+    let json: Value = serde_json::from_str(&json.stdout).unwrap();
+    let changes = json["changes"].as_array().unwrap();
+    assert_eq!((changes.len(), &json["judged"]), (2, &Value::from(5)), "{json:#}");
+    // Nothing of it is anything that another agent did.
+    let none = house.valetkey(&["policy", "replay", "other.yaml", "--agent", "nobody"]).expect_success("replay");
+    assert_eq!(none.stdout, "0 requests judged anew: 0 as before, 0 otherwise\n");
+}
