@@ -1,4 +1,4 @@
-//! The house's own tools: `cargo xtask test | tidy | codegen | bench`.
+//! The house's own tools: `cargo xtask test | tidy | codegen | bench | sbom | reproduce`.
 //!
 //! Everything that a person or a machine has to run, in one place. It never ships: it may use processes, the clock and
 //! packages of the system, but reads no setting from the environment and leaves nothing outside `target/`. Start reading at
@@ -8,6 +8,7 @@ mod bench;
 mod codegen;
 mod replay;
 mod shell;
+mod supply;
 mod test;
 mod tidy;
 mod tools;
@@ -37,6 +38,10 @@ enum Command {
     Bench(bench::Options),
     /// Replays the fuzz corpora on the stable toolchain.
     Replay,
+    /// Prints what the program is made of, as CycloneDX.
+    Sbom(supply::SbomOptions),
+    /// Builds what is committed twice, from nothing and in different folders, and compares. Takes as long as two releases.
+    Reproduce(supply::ReproduceOptions),
     /// Installs what the tests need and says where it is.
     Tools,
 }
@@ -49,6 +54,8 @@ fn main() -> ExitCode {
         Command::Codegen(options) => codegen::run(&root, &options),
         Command::Bench(options) => bench::run(&root, &options),
         Command::Replay => replay::run(&root),
+        Command::Sbom(options) => supply::sbom(&root, &options),
+        Command::Reproduce(options) => supply::reproduce(&root, &options),
         Command::Tools => tools::install(&root).map(|_| true),
     };
     match done {

@@ -12,6 +12,7 @@ use crate::shell;
 /// A program and the Debian package that brings it.
 const PROGRAMS: &[(&str, &str)] = &[
     ("curl", "curl"),
+    ("faketime", "faketime"),
     ("certutil", "libnss3-tools"),
     ("gh", "gh"),
     ("git", "git"),

@@ -18,7 +18,7 @@ pub enum Format {
     /// The record's line as it stands in the log, chain and all.
     Json,
     /// `timestamp, agent_id, action, service, resource, credential_used, request, response, duration_ms, ip_address`:
-    /// one line for each record that ends an exchange or is a call within one.
+    /// one line for each record that ends an exchange or is a call within one, with a `count` where it stands for many.
     Flat,
 }
 
@@ -70,7 +70,7 @@ pub fn flat(event: &Event) -> Option<Value> {
         response.insert("status".into(), answer.status.into());
         response.extend(answer.made.clone().unwrap_or_default());
     }
-    Some(json!({
+    let mut flat = json!({
         "timestamp": event.time,
         "agent_id": event.agent,
         "action": join(event.calls.iter().map(|call| call.action.as_str()).collect()),
@@ -85,5 +85,9 @@ pub fn flat(event: &Event) -> Option<Value> {
         "response": event.response.as_ref().map(|_| response),
         "duration_ms": event.duration_us.map(|micros| (micros as f64 / 1_000.0).round() as u64),
         "ip_address": request.map(|request| &request.source),
-    }))
+    });
+    if let (Some(repeated), Some(flat)) = (&event.repeated, flat.as_object_mut()) {
+        flat.insert("count".into(), repeated.times.into());
+    }
+    Some(flat)
 }

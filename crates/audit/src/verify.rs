@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 
 use crate::checkpoint::{self, Binding, Checkpoints, Head};
 use crate::error::AuditError;
-use crate::frame::{BadLine, Link};
+use crate::frame::{BadLine, Link, read_line};
 use crate::layout;
 use crate::lines::Lines;
 
@@ -24,6 +24,8 @@ use crate::lines::Lines;
 pub struct Report {
     /// Records checked.
     pub records: u64,
+    /// Refusals that some of them stand for together.
+    pub counted: u64,
     /// Lanes checked.
     pub lanes: u64,
     /// Checkpoints checked.
@@ -102,7 +104,10 @@ pub fn verify(dir: &Path, public_key: &[u8; 32], head: Option<&str>) -> Result<V
     let mut report = Report { checkpoints: checkpoints.count, ..Report::default() };
     for done in check_all(dir, &jobs) {
         match done.map_err(io)? {
-            Ok(records) => report.records += records,
+            Ok((records, counted)) => {
+                report.records += records;
+                report.counted += counted;
+            }
             Err(fault) => return Ok(Verified::Broken(fault)),
         }
     }
@@ -127,7 +132,8 @@ fn miss_head(checkpoints: &Checkpoints, head: Head) -> Option<Fault> {
     Some(at_checkpoint(head.number, why))
 }
 
-type Checked = io::Result<Result<u64, Fault>>;
+/// Records of a lane, and refusals that some of them stand for.
+type Checked = io::Result<Result<(u64, u64), Fault>>;
 
 /// Checks lanes in parallel; results in the order of `jobs`.
 fn check_all(dir: &Path, jobs: &[Expected<'_>]) -> Vec<Checked> {
@@ -154,7 +160,7 @@ fn check_all(dir: &Path, jobs: &[Expected<'_>]) -> Vec<Checked> {
 
 fn check_lane(dir: &Path, job: &Expected<'_>) -> Checked {
     let folder = dir.join(job.lane);
-    let mut link = Link::START;
+    let (mut link, mut counted) = (Link::START, 0);
     let fault = |segment, line, seq, why: &dyn fmt::Display| {
         Ok(Err(Fault { lane: job.lane.to_owned(), segment, line, seq, why: why.to_string() }))
     };
@@ -180,6 +186,7 @@ fn check_lane(dir: &Path, job: &Expected<'_>) -> Checked {
             if let Err(why) = link.follow(job.lane.as_bytes(), line.bytes) {
                 return fault(number, count, link.seq + 1, &why);
             }
+            counted += times(line.bytes);
             if let Some(bound) = job.bound.filter(|bound| bound.link.seq == link.seq) {
                 if bound.link != link {
                     return fault(number, count, link.seq, &"the record is not the one that a checkpoint binds");
@@ -203,5 +210,12 @@ fn check_lane(dir: &Path, job: &Expected<'_>) -> Checked {
     if !closed && !job.open && link.seq > 0 {
         return fault(0, 0, link.seq, &"the lane has no lock, and no checkpoint binds its end");
     }
-    Ok(Ok(link.seq))
+    Ok(Ok((link.seq, counted)))
+}
+
+/// How many refusals a sealed record stands for besides itself; records that are told one by one are not parsed.
+fn times(line: &[u8]) -> u64 {
+    let is_counted = memchr::memmem::find(line, b"\"repeated\":{").is_some();
+    let record = if is_counted { read_line(line).ok() } else { None };
+    record.and_then(|record| record.event.repeated).map_or(0, |repeated| repeated.times)
 }

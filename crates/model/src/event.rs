@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::call::Call;
+use crate::class::Class;
 use crate::digest::Digest;
 use crate::id::{ApprovalId, EventId, ExchangeId, GrantId, SessionId};
 use crate::name::{AgentName, CredentialName, ServiceName, Tenant, UserName};
@@ -189,6 +190,23 @@ pub struct Event {
     /// From accepting to the end of the answer.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub duration_us: Option<u64>,
+    /// It stands for many of the same kind.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub repeated: Option<Repeated>,
+}
+
+/// What a counted record stands for: refusals that had been seen often enough to be told one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repeated {
+    /// How many.
+    pub times: u64,
+    /// When the first of them was refused.
+    pub first: Timestamp,
+    /// And the last.
+    pub last: Timestamp,
+    /// The weightiest class of their calls; none where they did not come so far.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub class: Option<Class>,
 }
 
 impl Event {
@@ -221,6 +239,7 @@ impl Event {
             sightings: Vec::new(),
             rewritten: Vec::new(),
             duration_us: None,
+            repeated: None,
         }
     }
 }

@@ -15,9 +15,11 @@ use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
 
 use crate::body::{Budget, OutBody};
+use crate::guesses::Guesses;
 use crate::net::dial::Dialer;
 use crate::net::leaf::Authority;
 use crate::net::pool::Pool;
+use crate::record::counted::Counted;
 use crate::session::{SessionSource, Sessions};
 
 /// What decides, as one value that is swapped whole (hot reload). Never edited.
@@ -85,6 +87,10 @@ pub struct Gateway {
     pub bodies: Budget,
     /// Open client connections.
     pub connections: AtomicUsize,
+    /// Refusals that are counted and not on record yet.
+    pub counted: Counted,
+    /// Whether many tokens were wrong of late.
+    pub guesses: Guesses,
 }
 
 impl Gateway {

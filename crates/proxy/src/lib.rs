@@ -14,6 +14,7 @@ pub mod listen;
 mod tunnel;
 
 mod accepted;
+mod guesses;
 mod identify;
 
 mod classify;
@@ -42,4 +43,6 @@ mod websocket;
 
 pub use body::Budget;
 pub use gateway::{Gateway, Worker};
+pub use guesses::Guesses;
+pub use record::counted::Counted;
 pub use session::{LiveSession, SessionSource, Sessions};

@@ -31,7 +31,7 @@ where
         tokio::select! {
             biased;
             () = drain.cancelled() => return,
-            _ = pulse.tick() => {}
+            _ = pulse.tick() => worker.gateway.write_due_counts(&worker.lane),
             accepted = listener.accept() => match accepted {
                 Ok((tcp, peer)) => take(&worker, tcp, peer, &serve),
                 Err(error) => {

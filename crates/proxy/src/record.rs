@@ -2,17 +2,16 @@
 //! that no exchange ends unrecorded, whatever happens to its future.
 
 mod alarm;
+pub(crate) mod counted;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use audit::Said;
 use model::event::{ApprovalRecord, CredentialUse, Kind, RequestRecord, ResponseRecord, Verdict};
 use model::id::ReservationId;
-use model::{
-    CanonicalRequest, Class, Classification, Code, Digest, Event, EventId, ExchangeId, Refusal, Tenant, Timestamp,
-};
+use model::{CanonicalRequest, Class, Classification, Code, Digest, Event, EventId, ExchangeId, Refusal, Tenant};
 
 use crate::gateway::Worker;
 use crate::session::LiveSession;
@@ -37,7 +36,7 @@ pub(crate) struct Recorder {
     worker: Arc<Worker>,
     /// Boxed: a recorder is handed from stage to stage, and an event is most of a kilobyte.
     event: Box<Event>,
-    accepted: Timestamp,
+    accepted: Instant,
     progress: Progress,
     class: Class,
     session: Option<Arc<LiveSession>>,
@@ -57,7 +56,7 @@ impl Recorder {
         Self {
             worker: Arc::clone(worker),
             event,
-            accepted: now,
+            accepted: Instant::now(),
             progress: Progress::Open,
             class: Class::Read,
             session: None,
@@ -285,16 +284,20 @@ impl Recorder {
         self.event.kind = kind;
         if kind != Kind::Attempt {
             self.event.id = EventId::fresh(now, &*self.worker.gateway.random);
-            self.event.duration_us = Some(now.micros_since(self.accepted));
+            self.event.duration_us = u64::try_from(self.accepted.elapsed().as_micros()).ok();
         }
         self.event.time = now;
     }
 
     fn close(&mut self) {
-        if self.progress == Progress::Open {
-            self.nothing_sent();
-        }
+        let sent = self.progress == Progress::Attempted;
         self.progress = Progress::Closed;
+        if !sent {
+            self.nothing_sent();
+            if self.is_counted() {
+                return;
+            }
+        }
         if let Err(error) = self.worker.lane.append(&self.event) {
             // Nothing can be refused any more. Where the disk is in trouble the lane keeps the record and writes it later; else
             // recovery finds the attempt without an end.
@@ -304,6 +307,13 @@ impl Recorder {
 }
 
 impl Recorder {
+    /// Whether it is one refusal of many; one that a person had a part in is none of them.
+    fn is_counted(&self) -> bool {
+        let class = (!self.event.calls.is_empty()).then_some(self.class);
+        let alone = self.event.approval.is_some() || self.event.decision == Some(Verdict::Allow);
+        !alone && self.worker.gateway.counted.takes(&self.event, class, Instant::now())
+    }
+
     /// [`close`](Self::close) with a write that is shared with the next record of this thread.
     fn close_soon(&mut self) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return self.close() };

@@ -204,6 +204,9 @@ pub trait SessionSource: Send + Sync {
     /// The live session of this token.
     fn load<'a>(&'a self, token: &'a str) -> Later<'a, Option<Arc<LiveSession>>>;
 
+    /// Digests of the tokens of all live sessions that any process began; none where they are too many or cannot be told.
+    fn tokens(&self) -> Later<'_, Option<HashSet<Digest>>>;
+
     /// Takes in a placeholder that an earlier session of the same agent was given for a log-in that this one holds too;
     /// anything else is left alone. `part` is what its slot takes.
     fn adopt<'a>(&'a self, live: &'a Arc<LiveSession>, part: Part, text: &'a str) -> Later<'a, ()>;

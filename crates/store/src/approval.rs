@@ -328,6 +328,19 @@ impl Approvals<'_> {
         Ok(count)
     }
 
+    /// Ends every question that is open, every yes that was not used, and every yes that is remembered: nobody can say any
+    /// more whether their time is over.
+    pub async fn lapse(&self, tenant: &Tenant, now: Timestamp) -> Result<u64, StoreError> {
+        let mut tx = self.db.tx(Durability::Power).await?;
+        let sql = "UPDATE approvals SET state = 'expired', settled = $2
+            WHERE tenant = $1 AND state IN ('open', 'approved')";
+        let questions = tx.exec(sql, vals![tenant, now]).await?;
+        let remembered = tx.exec("DELETE FROM remembered WHERE tenant = $1", vals![tenant]).await?;
+        bump(&mut tx, tenant, Topic::Approvals).await?;
+        tx.commit().await?;
+        Ok(questions + remembered)
+    }
+
     /// Who said yes to a question.
     pub async fn approvers(&self, tenant: &Tenant, id: ApprovalId) -> Result<Vec<String>, StoreError> {
         let sql = "SELECT approver FROM answers

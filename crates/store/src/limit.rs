@@ -101,6 +101,13 @@ impl Limits<'_> {
         tx.commit().await
     }
 
+    /// What was taken later than now, while the clock was ahead, counts as taken now: it counts for one period, no more and
+    /// no less.
+    pub async fn pull_back(&self, tenant: &Tenant, now: Timestamp) -> Result<u64, StoreError> {
+        let sql = "UPDATE reservations SET at = $2 WHERE tenant = $1 AND at > $2";
+        self.db.exec(Durability::Power, sql, vals![tenant, now]).await
+    }
+
     /// What is taken of a counter since `since`, for `review` and displays.
     pub async fn taken(&self, tenant: &Tenant, key: &str, since: Timestamp) -> Result<u64, StoreError> {
         let row = self.db.row(SUM, vals![tenant, key, since]).await?;

@@ -85,6 +85,37 @@ fn checksum(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::sqlite::Engine;
+
+    /// Row J140: a store of every version before this one opens, becomes like a new one, and keeps what it held.
+    #[tokio::test]
+    async fn every_older_version_is_brought_up() {
+        let schema = async |db: &Db| {
+            let sql = "SELECT COALESCE(sql, name) FROM sqlite_master ORDER BY name";
+            db.rows(sql, &[]).await.unwrap().iter().map(|row| row.text(0).unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let new = Db::Sqlite(Engine::open(&folder.path().join("new.db")).await.unwrap());
+        migrate(&new, Timestamp(1)).await.unwrap();
+        for older in 0..=MIGRATIONS.len() {
+            let db = Db::Sqlite(Engine::open(&folder.path().join(format!("{older}.db"))).await.unwrap());
+            let mut tx = db.tx(Durability::Power).await.unwrap();
+            tx.batch(&fitted(TABLE, &db)).await.unwrap();
+            for (number, text) in MIGRATIONS.iter().take(older) {
+                tx.batch(&fitted(text, &db)).await.unwrap();
+                note(&mut tx, *number, text, Timestamp(1)).await.unwrap();
+            }
+            if older > 0 {
+                let sql = "INSERT INTO meta (tenant, key, value) VALUES ('local', 'kept', 'from before')";
+                tx.exec(sql, &[]).await.unwrap();
+            }
+            tx.commit().await.unwrap();
+            migrate(&db, Timestamp(2)).await.unwrap();
+            assert_eq!(schema(&db).await, schema(&new).await, "from version {older}");
+            let kept = db.row("SELECT value FROM meta WHERE key = 'kept'", &[]).await.unwrap();
+            assert_eq!(kept.map(|row| row.text(0).unwrap().to_owned()).is_some(), older > 0);
+        }
+    }
 
     #[test]
     fn numbers_rise_and_every_table_begins_with_tenant() {

@@ -1,5 +1,7 @@
 //! Sessions. The token itself is never stored, only its SHA-256.
 
+use std::collections::HashSet;
+
 use model::{AgentName, Digest, Session, SessionId, Tenant, Timestamp};
 
 use crate::StoreError;
@@ -9,6 +11,8 @@ use crate::value::{Row, json, vals};
 
 /// Sessions listed at once; older ones are left off.
 const LISTED_MAX: i64 = 1_000;
+/// Tokens held in memory at once, 3 MiB of them; a home with more live sessions looks each up.
+const TOKENS_MAX: i64 = 100_000;
 
 /// Runs of agents.
 pub struct Sessions<'a> {
@@ -44,6 +48,17 @@ impl Sessions<'_> {
         const SQL: &str = "SELECT tenant, id, agent, username, roles, task, started, expires, ended
             FROM sessions WHERE token = $1";
         self.db.row(SQL, vals![token]).await?.map(|row| read(&row)).transpose()
+    }
+
+    /// Tokens of all sessions that live at that time; none where there are too many to hold.
+    pub async fn tokens(&self, tenant: &Tenant, now: Timestamp) -> Result<Option<HashSet<Digest>>, StoreError> {
+        const SQL: &str = "SELECT token FROM sessions
+            WHERE tenant = $1 AND expires > $2 AND ended IS NULL LIMIT $3";
+        let rows = self.db.rows(SQL, vals![tenant, now, TOKENS_MAX + 1]).await?;
+        if rows.len() as i64 > TOKENS_MAX {
+            return Ok(None);
+        }
+        rows.iter().map(|row| row.digest(0)).collect::<Result<_, _>>().map(Some)
     }
 
     /// One session.

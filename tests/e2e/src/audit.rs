@@ -37,6 +37,25 @@ impl Log {
         self.events(session, kind).count()
     }
 
+    /// How many requests of a session, or of nobody's, were refused: told one by one or counted.
+    #[must_use]
+    pub fn refused(&self, session: &str) -> u64 {
+        self.events(session, "refusal").map(|event| event["repeated"]["times"].as_u64().unwrap_or(1)).sum()
+    }
+
+    /// The log once that many of a session were refused on record; counts are written after a moment. As it is where that
+    /// does not come about.
+    #[must_use]
+    pub fn once_refused(house: &House, session: &str, at_least: u64) -> Self {
+        let start = std::time::Instant::now();
+        loop {
+            let log = Self::of(house);
+            if log.refused(session) >= at_least || start.elapsed() > std::time::Duration::from_secs(30) {
+                return log;
+            }
+        }
+    }
+
     /// What is wrong with the record of a session: an attempt without its end, an end without an attempt, two of either.
     #[must_use]
     pub fn incomplete(&self, session: &str) -> Vec<String> {

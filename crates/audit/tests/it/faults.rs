@@ -18,6 +18,7 @@ use crate::support::{copy, event, exchange_on, open, options, random, records, s
 struct Faults {
     sync_fails: AtomicBool,
     write_tears: AtomicBool,
+    write_fails: Mutex<Option<io::ErrorKind>>,
     cut_fails: AtomicBool,
     syncs: AtomicU64,
     durable: Mutex<HashMap<PathBuf, u64>>,
@@ -44,6 +45,9 @@ impl Disk for BadDisk {
 
 impl Segment for BadSegment {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        if let Some(why) = *self.faults.write_fails.lock().unwrap() {
+            return Err(why.into());
+        }
         if self.faults.write_tears.load(Ordering::SeqCst) {
             self.file.write_at(&bytes[..bytes.len() / 2], offset)?;
             return Err(io::ErrorKind::StorageFull.into());
@@ -217,4 +221,34 @@ fn outcomes_that_wait_survive_a_full_disk() {
         "the one that was refused"
     );
     assert!(whole(home.path(), None).open.is_empty());
+}
+
+/// Row J134: no space, a disk that is only read, one that fails: nothing new may leave, what has happened is written
+/// when it can be, and nobody has to do anything for that.
+#[test]
+fn a_disk_that_cannot_be_written_heals_by_itself() {
+    for (number, why) in
+        [io::ErrorKind::StorageFull, io::ErrorKind::ReadOnlyFilesystem, io::ErrorKind::Other].into_iter().enumerate()
+    {
+        let home = tempfile::tempdir().unwrap();
+        let (log, faults) = bad_log(home.path(), 80 + number as u64);
+        let lane = log.lane().unwrap();
+        lane.append(&event(Kind::Attempt, 1)).unwrap();
+        *faults.write_fails.lock().unwrap() = Some(why);
+        for at in 2..50 {
+            assert!(lane.append(&event(Kind::Attempt, at)).is_err(), "{why}: nothing new may leave");
+            assert!(lane.append(&event(Kind::Refusal, at)).is_err(), "{why}: owed");
+        }
+        assert!(lane.append(&event(Kind::Outcome, 1)).is_err(), "{why}: owed");
+        // Reading goes on.
+        assert_eq!(records(home.path()).len(), 1, "{why}");
+        *faults.write_fails.lock().unwrap() = None;
+        heals(&lane, 60);
+        log.close().unwrap();
+        let found = records(home.path());
+        let count = |kind: Kind| found.iter().filter(|record| record.event.kind == kind).count();
+        // The attempts that nothing became of are not there; the one after has its end from closing.
+        assert_eq!((count(Kind::Attempt), count(Kind::Refusal), count(Kind::Outcome)), (2, 48, 1), "{why}");
+        whole(home.path(), None);
+    }
 }

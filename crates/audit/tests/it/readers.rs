@@ -62,6 +62,42 @@ fn flat_and_whole_exports() {
 }
 
 #[test]
+fn what_was_counted_is_shown() {
+    let home = tempfile::tempdir().unwrap();
+    let log = open(home.path(), 44);
+    let lane = log.lane().unwrap();
+    exchange_on(&lane, 1);
+    let mut counted = event(Kind::Refusal, 2);
+    counted.exchange = None;
+    let (first, last) = (counted.time, counted.time.plus_secs(9));
+    counted.repeated = Some(model::event::Repeated { times: 4_900, first, last, class: Some(model::Class::Delete) });
+    lane.append(&counted).unwrap();
+    // Somebody else's words are no count.
+    let mut words = event(Kind::Refusal, 3);
+    words.reason = Some("\"repeated\":{\"times\":7}".to_owned());
+    words.context = serde_json::json!({"repeated": {"times": 7}}).as_object().cloned();
+    lane.append(&words).unwrap();
+    log.close().unwrap();
+    let report = crate::support::whole(home.path(), None);
+    assert_eq!((report.records, report.counted), (4, 4_900));
+    let found = search(home.path(), &Filter { code: counted.code, ..Filter::default() }).unwrap();
+    assert_eq!(found.iter().filter_map(|record| record.event.repeated).map(|it| it.times).sum::<u64>(), 4_900);
+    let mut out = Vec::new();
+    export(home.path(), Format::Json, &mut out).unwrap();
+    let line = "\"repeated\":{\"times\":4900,\"first\":\"2026-11-20T18:38:47.002000Z\",\
+                \"last\":\"2026-11-20T18:38:56.002000Z\",\"class\":\"delete\"}";
+    assert!(String::from_utf8(out).unwrap().contains(line));
+    let mut out = Vec::new();
+    export(home.path(), Format::Flat, &mut out).unwrap();
+    let counts: Vec<_> = String::from_utf8(out)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["count"].as_u64())
+        .collect();
+    assert_eq!(counts, [None, Some(4_900), None]);
+}
+
+#[test]
 fn tail_and_sinks_follow() {
     let home = tempfile::tempdir().unwrap();
     let log = open(home.path(), 43);

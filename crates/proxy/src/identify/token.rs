@@ -57,9 +57,16 @@ pub(crate) fn of_value(value: &HeaderValue) -> Option<String> {
 /// The live session of a token, here or, where another process began it, through the source.
 pub(crate) async fn find(worker: &Arc<Worker>, token: &str) -> Result<Arc<LiveSession>, Refusal> {
     let digest = digest(token);
-    if let Some(live) = worker.gateway.sessions.by_token(&digest) {
+    let gateway = &worker.gateway;
+    if let Some(live) = gateway.sessions.by_token(&digest) {
         return Ok(live);
     }
-    let live = worker.gateway.source.load(token).await.ok_or_else(unidentified)?;
-    Ok(worker.gateway.sessions.insert(digest, live))
+    if gateway.guesses.rules_out(&digest, || gateway.source.tokens()).await {
+        return Err(unidentified());
+    }
+    let Some(live) = gateway.source.load(token).await else {
+        gateway.guesses.wrong();
+        return Err(unidentified());
+    };
+    Ok(gateway.sessions.insert(digest, live))
 }

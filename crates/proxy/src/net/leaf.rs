@@ -102,6 +102,7 @@ pub struct Authority {
 
 struct Leaf {
     config: Arc<ServerConfig>,
+    made: Timestamp,
     renew: Timestamp,
 }
 
@@ -189,7 +190,8 @@ impl Authority {
     pub fn leaf(&self, host: &Host) -> Result<Arc<ServerConfig>, AuthorityError> {
         let now = self.clock.now();
         if let Some(leaf) = self.leaves.get(host)
-            && now < leaf.renew
+            // A leaf from a time that the clock went back behind is not valid yet (row J132).
+            && (leaf.made..leaf.renew).contains(&now)
         {
             return Ok(Arc::clone(&leaf.config));
         }
@@ -198,7 +200,7 @@ impl Authority {
         }
         let config = Arc::new(self.mint(host, now)?);
         let renew = now.plus_secs(LEAF_SECONDS - LEAF_LEFT_SECONDS);
-        self.leaves.insert(host.clone(), Arc::new(Leaf { config: Arc::clone(&config), renew }));
+        self.leaves.insert(host.clone(), Arc::new(Leaf { config: Arc::clone(&config), made: now, renew }));
         Ok(config)
     }
 

@@ -73,6 +73,26 @@ on_both!(late_answers_change_nothing, async |world: World| {
     assert_eq!(rows.remembered(&home, one.session, &one.key, at(5)).await.expect("remembered"), None);
 });
 
+on_both!(nothing_that_was_said_outlives_a_clock_that_was_set_back, async |world: World| {
+    let (rows, home) = (world.store.approvals(), Tenant::local());
+    let asked = [question(&world, 1), question(&world, 1), question(&world, 1)];
+    for one in &asked {
+        rows.insert(one, 5).await.expect("insert");
+    }
+    for (one, scope) in asked.iter().zip([Scope::Once, Scope::Session]) {
+        rows.answer(&home, one.id, &answer("ada", Verdict::Approve, scope), at(3)).await.expect("answer");
+    }
+    assert!(rows.remembered(&home, asked[0].session, &asked[0].key, at(4)).await.expect("remembered").is_some());
+    assert_eq!(rows.lapse(&home, at(5)).await.expect("lapse"), 4);
+    for one in &asked {
+        assert!(!rows.consume(&home, one.id, at(6)).await.expect("consume"));
+        let late = rows.answer(&home, one.id, &answer("ada", Verdict::Approve, Scope::Once), at(6)).await;
+        assert_eq!(late.expect("answer"), Answered::Late(ApprovalState::Expired));
+    }
+    assert_eq!(rows.remembered(&home, asked[0].session, &asked[0].key, at(4)).await.expect("remembered"), None);
+    assert_eq!(rows.lapse(&home, at(5)).await.expect("lapse"), 0);
+});
+
 on_both!(two_must_agree_and_the_narrower_counts, async |world: World| {
     let (rows, home) = (world.store.approvals(), Tenant::local());
     let asked = question(&world, 2);

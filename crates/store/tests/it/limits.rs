@@ -38,6 +38,20 @@ on_both!(slides_and_says_when, async |world: World| {
     assert_eq!(rows.taken(&home, "k", at(0)).await.expect("taken"), 1);
 });
 
+on_both!(what_was_taken_ahead_of_the_time_counts_for_one_period, async |world: World| {
+    let (rows, home) = (world.store.limits(), Tenant::local());
+    let ahead = 31_536_000;
+    for second in 0..3 {
+        rows.reserve(&home, &[need("k", 1, 5)], at(ahead + second)).await.expect("store").expect("room");
+    }
+    rows.reserve(&home, &[need("k", 1, 5)], at(100)).await.expect("store").expect("room");
+    // Set back by a year, they would count for all of it.
+    assert_eq!(rows.pull_back(&home, at(200)).await.expect("pull back"), 3);
+    assert_eq!(rows.taken(&home, "k", at(0)).await.expect("taken"), 4);
+    assert!(rows.reserve(&home, &[need("k", 2, 5)], at(201)).await.expect("store").is_err());
+    assert!(rows.reserve(&home, &[need("k", 5, 5)], at(200 + 3_600)).await.expect("store").is_ok());
+});
+
 on_both!(all_or_nothing_given_back_and_settled, async |world: World| {
     let (rows, home) = (world.store.limits(), Tenant::local());
     let both = [need("count", 1, 2), need("sum", 60, 100)];

@@ -23,7 +23,12 @@ on_both!(sessions, async |world: World| {
     assert_eq!(rows.get(&elsewhere, two.id).await.expect("get"), None);
     assert_eq!(rows.list(&home, None).await.expect("list"), [two.clone(), one.clone()]);
     assert_eq!(rows.list(&home, Some(at(115))).await.expect("list"), std::slice::from_ref(&two));
+    let tokens = async |now| rows.tokens(&home, now).await.expect("tokens").expect("few");
+    assert_eq!(tokens(at(30)).await, [token, other].into());
+    assert_eq!(tokens(at(115)).await, [other].into());
+    assert!(rows.tokens(&elsewhere, at(30)).await.expect("tokens").is_some_and(|tokens| tokens.is_empty()));
     assert!(rows.end(&home, one.id, at(30)).await.expect("end"));
+    assert_eq!(tokens(at(30)).await, [other].into());
     assert!(!rows.end(&home, one.id, at(31)).await.expect("end"));
     assert_eq!(rows.get(&home, one.id).await.expect("get").expect("row").ended, Some(at(30)));
     assert_eq!(rows.end_all(&home, Some(&agent_name("nobody")), at(40)).await.expect("end"), 0);

@@ -237,12 +237,16 @@ fn verify(home: &Home, head: Option<&str>, json: bool) -> anyhow::Result<bool> {
     match audit::verify(&home.audit(), &signer.public(), head)? {
         Verified::Whole(report) if json => {
             output::json(
-                &json!({ "verified": true, "records": report.records, "lanes": report.lanes, "checkpoints": report.checkpoints, "open": report.open, "head": report.head }),
+                &json!({ "verified": true, "records": report.records, "counted": report.counted, "lanes": report.lanes, "checkpoints": report.checkpoints, "open": report.open, "head": report.head }),
             )?;
             Ok(true)
         }
         Verified::Whole(report) => {
-            output::line(&format!("verified {} records", report.records));
+            let counted = match report.counted {
+                0 => String::new(),
+                count => format!("; some stand for {count} refusals that were counted"),
+            };
+            output::line(&format!("verified {} records{counted}", report.records));
             output::line(&format!("head {} (keep it elsewhere, and give it back with --head)", report.head));
             Ok(true)
         }

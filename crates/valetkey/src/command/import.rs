@@ -81,7 +81,7 @@ impl Args {
             record(&local, &name, Some(&service), added.version, "imported")?;
         }
         let path = local.home.imports();
-        let mut imports = Imports::read(&path)?;
+        let mut imports = Imports::read(&path, &local.home.signing_seed(&*local.random)?)?;
         imports.push(proposal.changes());
         imports.write(&path)?;
         proposal.write_files()?;
@@ -127,7 +127,7 @@ impl Args {
     async fn take_back(&self, ambient: &Ambient) -> anyhow::Result<bool> {
         let local = Local::open(ambient).await?;
         let path = local.home.imports();
-        let mut imports = Imports::read(&path)?;
+        let mut imports = Imports::read(&path, &local.home.signing_seed(&*local.random)?)?;
         let Some(changes) = imports.pop() else {
             output::remark(
                 "no import of this home can be undone; `valetkey credential list` shows what the vault holds",

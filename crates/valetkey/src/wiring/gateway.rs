@@ -1,5 +1,6 @@
 //! Building a gateway and its worker threads, and stopping them.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -10,14 +11,14 @@ use anyhow::Context;
 use approval::WaitingRoom;
 use arc_swap::ArcSwap;
 use audit::Log;
-use model::{Part, Refusal, bounds};
+use model::{Digest, Part, Refusal, bounds};
 use proxy::gateway::{InUse, Stopped, Turns};
 use proxy::net::address::Own;
 use proxy::net::leaf::Authority;
 use proxy::net::pool::Pool;
 use proxy::net::tls::Trust;
 use proxy::session::{Handed, Kept, Later, SessionSource, Sessions};
-use proxy::{Gateway, LiveSession, Worker, listen};
+use proxy::{Counted, Gateway, Guesses, LiveSession, Worker, listen};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -93,6 +94,8 @@ pub fn start(opened: &Arc<Opened>, plan: Plan, log: Log, options: Options) -> an
         turns: Turns::default(),
         bodies: proxy::Budget::of(bounds::BODIES_HELD_BYTES_MAX),
         connections: AtomicUsize::new(0),
+        counted: Counted::default(),
+        guesses: Guesses::default(),
     });
     maker.serve(&gateway);
     let mut threads = Vec::new();
@@ -107,6 +110,10 @@ struct Source(Arc<Maker>);
 impl SessionSource for Source {
     fn load<'a>(&'a self, token: &'a str) -> Later<'a, Option<Arc<LiveSession>>> {
         self.0.load(token)
+    }
+
+    fn tokens(&self) -> Later<'_, Option<HashSet<Digest>>> {
+        self.0.tokens()
     }
 
     fn adopt<'a>(&'a self, live: &'a Arc<LiveSession>, part: Part, text: &'a str) -> Later<'a, ()> {
@@ -167,6 +174,9 @@ impl Serving {
         if tokio::time::timeout(patience, &mut joined).await.is_err() {
             self.gateway.cut.cancel();
             let _ = tokio::time::timeout(Duration::from_secs(1), joined).await;
+        }
+        if let Err(error) = self.gateway.close_counts() {
+            tracing::error!(%error, "counts of refusals could not be written");
         }
     }
 

@@ -4,6 +4,7 @@
 
 mod captured;
 mod client;
+mod clock;
 mod credential_test;
 mod demo;
 mod doctor;

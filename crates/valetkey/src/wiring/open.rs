@@ -1,6 +1,7 @@
 //! A home, opened: rows, vault, audit log.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use audit::{Log, Signer};
@@ -9,7 +10,7 @@ use store::{Location, Store};
 use vault::{Declaration, Vault};
 
 use super::plan::Held;
-use crate::clock::{SystemClock, SystemRandom};
+use crate::clock::{Steady, SystemClock, SystemRandom};
 use crate::config::{Ambient, Home};
 
 /// What every command that touches state begins with.
@@ -22,6 +23,10 @@ pub struct Opened {
     pub vault: Vault,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// The same, for who looks after it.
+    pub time: Arc<Steady<SystemClock>>,
+    /// How far the clock was set back since the home was used last, where it was.
+    pub set_back: Option<Duration>,
     /// Randomness.
     pub random: Arc<dyn Random>,
     /// The organisation.
@@ -33,16 +38,19 @@ pub struct Opened {
 /// # Errors
 /// The home cannot be made or belongs to somebody else; the store or the vault cannot be opened.
 pub async fn open(ambient: &Ambient) -> anyhow::Result<Arc<Opened>> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let time = Arc::new(Steady::over(SystemClock));
+    let clock: Arc<dyn Clock> = Arc::clone(&time) as _;
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
     let home = Home::open(ambient)?;
     let store = Store::open(Location::Sqlite(home.database()), Arc::clone(&clock))
         .await
         .with_context(|| format!("`{}` cannot be used", home.database().display()))?;
+    let tenant = Tenant::local();
+    let set_back = super::clock::check(&store, &tenant, clock.now()).await?;
     let keys = home.keyrings(ambient)?;
     let around = ambient.for_vault();
     let vault = Vault::open(store.clone(), keys, around, Arc::clone(&clock), Arc::clone(&random)).await?;
-    Ok(Arc::new(Opened { home, store, vault, clock, random, tenant: Tenant::local() }))
+    Ok(Arc::new(Opened { home, store, vault, clock, time, set_back, random, tenant }))
 }
 
 impl Opened {

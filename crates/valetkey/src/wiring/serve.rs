@@ -122,6 +122,7 @@ async fn wait_and_drain(serving: Serving, opened: &Opened, ambient: &Ambient) ->
         () = serving.drain(Serving::PATIENCE) => {}
         () = stop.wait() => {}
     }
+    gateway.close_counts().context("counts of refusals could not be written")?;
     gateway.log.checkpoint().context("the last checkpoint could not be written")?;
     gateway.log.close().context("the audit log could not be closed")?;
     opened.home.forget_socket();

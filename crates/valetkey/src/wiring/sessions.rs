@@ -3,7 +3,7 @@
 //! Placeholders are derived from the token and the credential's name, so that any process of the home that is shown the
 //! token makes the same ones, and nothing has to be stored that could be stolen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Weak};
 
 use anyhow::Context;
@@ -245,6 +245,14 @@ impl Maker {
 impl SessionSource for Maker {
     fn load<'a>(&'a self, token: &'a str) -> Later<'a, Option<Arc<LiveSession>>> {
         Box::pin(self.find(token))
+    }
+
+    fn tokens(&self) -> Later<'_, Option<HashSet<Digest>>> {
+        Box::pin(async {
+            let opened = &self.opened;
+            let tokens = opened.store.sessions().tokens(&opened.tenant, opened.clock.now()).await;
+            tokens.inspect_err(|error| tracing::warn!(%error, "live sessions cannot be told")).ok().flatten()
+        })
     }
 
     fn adopt<'a>(&'a self, live: &'a Arc<LiveSession>, part: Part, text: &'a str) -> Later<'a, ()> {

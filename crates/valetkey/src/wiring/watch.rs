@@ -37,11 +37,13 @@ pub async fn checkpoints(gateway: Arc<Gateway>) {
 /// Looks until the gateway is told to stop.
 pub async fn watch(opened: Arc<Opened>, gateway: Arc<Gateway>) {
     let mut changes = opened.store.changes(&opened.tenant);
+    let mut clock = super::clock::Watching::begin(&opened, &gateway);
     loop {
         tokio::select! {
             () = gateway.drain.cancelled() => return,
             () = tokio::time::sleep(EVERY) => {}
         }
+        clock.look(&opened, &gateway).await;
         // Sessions end by themselves too, whether or not anything changed.
         end_sessions(&gateway, |_| false);
         match changes.poll().await {
@@ -60,7 +62,7 @@ pub async fn watch(opened: Arc<Opened>, gateway: Arc<Gateway>) {
 }
 
 /// Ends sessions; their placeholders are dead from now on.
-fn end_sessions(gateway: &Gateway, which: impl Fn(&LiveSession) -> bool) {
+pub fn end_sessions(gateway: &Gateway, which: impl Fn(&LiveSession) -> bool) {
     for live in gateway.sessions.end(gateway.clock.now(), which) {
         gateway.index.close(&live.holdings().placeholders);
     }

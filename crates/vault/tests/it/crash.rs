@@ -10,7 +10,7 @@ use model::{Clock, Random, Tenant, Timestamp};
 use policy::Upkeep;
 use secret::Field;
 use store::{Location, Store, StoreError};
-use vault::{Ambient, KeyringChoice, Vault, VaultError};
+use vault::{Ambient, KeyringChoice, Vault, VaultError, VersionState};
 
 use crate::world::{World, name, new, secret};
 
@@ -118,6 +118,64 @@ async fn killed_while_adding_nothing_acknowledged_is_lost() {
         there = now;
     }
     assert!(there > 50);
+}
+
+/// Gives one credential version after version until it is killed, and says after each that it is kept.
+#[test]
+#[ignore = "a child of the test below"]
+fn child_renews() {
+    let order = std::io::read_to_string(std::io::stdin()).expect("stdin");
+    let [folder, first] = order.lines().collect::<Vec<_>>()[..] else { return };
+    let first: usize = first.parse().expect("number");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+    runtime.block_on(async {
+        let vault = open(Path::new(folder)).await.expect("opens");
+        for number in first.. {
+            let done = match number {
+                0 => vault.add(&new("key"), secret(&value(0))).await,
+                _ => vault.add_version(&Tenant::local(), &name("key"), secret(&value(number))).await,
+            };
+            assert_eq!(done.expect("kept").version, number as u64 + 1);
+            println!("\nkept {number}");
+        }
+    });
+}
+
+/// Row J133, as far as it is the store's part: between the old version and the new one there is no moment without a
+/// current one, and none that was acknowledged is lost or half there.
+#[tokio::test]
+async fn killed_between_two_versions_one_of_them_is_current() {
+    let world = World::new();
+    let mut kept = 0;
+    for round in 0..20usize {
+        let mut child = spawn(this_test("crash::child_renews"), world.path(), kept);
+        let mut out = BufReader::new(child.stdout.take().expect("stdout")).lines().map_while(Result::ok);
+        let seen = out.by_ref().filter(|line| line.starts_with("kept")).take(1 + round * 2).count();
+        std::thread::sleep(std::time::Duration::from_micros(137 * round as u64));
+        child.kill().expect("kill -9");
+        let seen = seen + out.filter(|line| line.starts_with("kept")).count();
+        child.wait().expect("child");
+        let acknowledged = kept + seen;
+        let vault = open(world.path()).await.expect("opens");
+        let shown = vault.show(&Tenant::local(), &name("key")).await.expect("show");
+        // One more may be there than was told.
+        kept = shown.versions.len();
+        assert!(kept == acknowledged || kept == acknowledged + 1, "{kept} of {acknowledged}");
+        for (version, number) in shown.versions.iter().zip((1..=kept as u64).rev()) {
+            let state = if number == kept as u64 { VersionState::Current } else { VersionState::Grace };
+            assert_eq!((version.version, version.state), (number, state));
+        }
+        let mut right = false;
+        let upkeep = Upkeep::of(Tenant::local(), "test");
+        let mut look = |_: &_, version, material: &secret::Material| {
+            let expected = value(kept - 1);
+            right = version == kept as u64
+                && material.field(Field::Value).is_some_and(|part| part.equals(expected.as_bytes()));
+        };
+        vault.with_material(&upkeep, &name("key"), &mut look).await.expect("opens");
+        assert!(right, "the current version is {kept} and whole");
+    }
+    assert!(kept > 200, "{kept}");
 }
 
 #[test]

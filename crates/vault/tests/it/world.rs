@@ -83,6 +83,13 @@ impl World {
         Vault::open(self.store().await, keyring, ambient, self.clock.clone(), self.random.clone()).await
     }
 
+    /// Opens the vault over a store that may be damaged.
+    pub async fn try_vault(&self) -> Result<Vault, VaultError> {
+        let store = Store::open(Location::Sqlite(self.path().join("store.db")), self.clock.clone()).await?;
+        let ambient = Ambient::empty(self.path().to_owned());
+        Vault::open(store, self.key_file(), ambient, self.clock.clone(), self.random.clone()).await
+    }
+
     pub async fn vault(&self) -> Vault {
         self.open(self.key_file()).await.expect("vault")
     }

@@ -4,10 +4,12 @@
 mod attacks;
 mod bare;
 mod clients;
+mod clock;
 mod coding;
 mod coverage;
 mod doctor;
 mod faults;
+mod floods;
 mod guarded;
 mod hardening;
 mod hostile;

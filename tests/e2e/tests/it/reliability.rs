@@ -277,44 +277,71 @@ fn a_corrupt_vault_is_refused_and_left_as_it_is() {
     assert!(listed.stdout.contains("kept"), "{}", listed.stdout);
 }
 
-/// Asks until nothing can be recorded any more, makes room, and asks again.
+/// Row J140: a program that is older than the store refuses it, says so, and leaves it as it is for the newer one.
+#[test]
+fn a_store_of_a_newer_program_is_refused() {
+    let upstream = Upstream::start();
+    let (house, _) = echo_house(&upstream, &agent("tester", ""));
+    assert_eq!(run(&house, &["true"]).code(), Some(0));
+    let database = house.path("state/valetkey.db");
+    let edit = |sql: &str| {
+        let script =
+            "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute(sys.argv[2]); db.commit(); db.close()";
+        let done = Command::new("python3").args(["-c", script]).arg(&database).arg(sql).status();
+        assert!(done.is_ok_and(|status| status.success()), "python3 with sqlite3 is needed: `cargo xtask tools`");
+    };
+    edit("INSERT INTO migrations VALUES ('*', 99, 'of next year', 0)");
+    let before = std::fs::read(&database).unwrap();
+    let words = ["valetkey.db", "version 99", "use a newer program or an older backup"];
+    assert_told("serve", &serve(&house, &ANY), 3, &words);
+    assert_told("run", &run(&house, &["true"]), 125, &words);
+    assert_told("credential list", &house.valetkey(&["credential", "list"]), 3, &words);
+    assert_eq!(std::fs::read(&database).unwrap(), before, "the file was changed");
+    edit("DELETE FROM migrations WHERE number = 99");
+    assert_eq!(run(&house, &["true"]).code(), Some(0));
+    house.assert_audit();
+}
+
+/// Asks until nothing can be recorded any more, looks at what can still be read, makes room, and asks again.
 const FILL: &str = r#"
 ask() { curl -sS -m 20 -o answer -w '%{http_code}' -H "Authorization: Bearer $ECHO_TOKEN" "https://kit.echo.test/$1"; }
+reads() { for words in "audit search" "audit export --json" "audit verify" "session list" "credential list"; do
+  env -u HTTPS_PROXY "$BINARY" $words > read 2>&1 && echo "reads $words" || { echo "FAILS $words"; cat read; }; done; }
 echo "before $(ask before)"
-cat /dev/zero > "$1/filler" 2>/dev/null
-for n in $(seq 80); do
-  status=$(ask "full/$n"); echo "full/$n $status $(cat answer)"
-  [ "$status" = 503 ] && break
+for round in 1 2; do
+  cat /dev/zero > "$VALETKEY_HOME/filler" 2>/dev/null
+  for n in $(seq 200); do
+    status=$(ask "full/$round/$n"); echo "full/$round/$n $status $(cat answer)"
+    [ "$status" = 503 ] && break
+  done
+  reads
+  rm "$VALETKEY_HOME/filler"
+  echo "after $(ask after/$round)"
 done
-rm "$1/filler"
-echo "after $(ask after)"
 "#;
 
+/// Row J134: a disk that is full lets nothing new out, can still be read, and is as good as before once there is room.
 #[test]
 fn a_full_disk_refuses_and_loses_nothing() {
     let upstream = Upstream::builder().handler(|_| Some(Answer::body("text/plain", "ok"))).start();
     let (house, _) = echo_house(&upstream, &agent("tester", ""));
     std::fs::write(house.path("fill.sh"), FILL).unwrap();
-    let state = house.path("state");
-    std::fs::create_dir(&state).unwrap();
+    std::fs::create_dir(house.path("state")).unwrap();
     // A mount of its own, seen by this command alone, gone with it.
-    let mut probe = Command::new("unshare");
-    probe.args(["-m", "mount", "-t", "tmpfs", "-o", "size=64k", "none"]).arg(&state);
-    if !probe.output().is_ok_and(|output| output.status.success()) {
-        println!("no mount may be made here: the full disk is left to `a_file_that_may_not_grow`");
-        return;
-    }
-    let script = "mount -t tmpfs -o size=4m,mode=0700 none \"$VALETKEY_HOME\" && \
-                  \"$1\" run --isolate=off --config valetkey.yaml --agent tester -- sh fill.sh \"$VALETKEY_HOME\" && \
+    let script = "mount -t tmpfs -o size=2m,mode=0700 none \"$VALETKEY_HOME\" && \
+                  \"$1\" run --isolate=off --config valetkey.yaml --agent tester -- \
+                  env BINARY=\"$1\" VALETKEY_HOME=\"$VALETKEY_HOME\" sh fill.sh && \
                   echo verified && \"$1\" audit verify && \"$1\" audit export --json > export.json";
     let mut command = house.clean(Path::new("/usr/bin/unshare"));
-    command.args(["-m", "sh", "-c", script, "sh"]).arg(binary());
-    let told = finish(&mut command, PATIENCE).expect_success("the agent on a full disk");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"]).arg(binary());
+    let told = finish(&mut command, PATIENCE).expect_success("the agent on a full disk (user namespaces are needed)");
     println!("{}{}", told.stdout, told.stderr);
     let lines: Vec<&str> = told.stdout.lines().collect();
     assert_eq!(lines[0], "before 200", "{}", told.stdout);
-    assert!(told.stdout.contains(" 503 ") && told.stdout.contains("audit_unavailable"), "{}", told.stdout);
-    assert!(lines.contains(&"after 200"), "{}", told.stdout);
+    let refused = lines.iter().filter(|line| line.contains(" 503 ") && line.contains("audit_unavailable"));
+    assert_eq!(refused.count(), 2, "{}", told.stdout);
+    assert_eq!(lines.iter().filter(|line| **line == "after 200").count(), 2, "{}", told.stdout);
+    assert_eq!(lines.iter().filter(|line| line.starts_with("reads ")).count(), 10, "{}", told.stdout);
     let export = std::fs::read_to_string(house.path("export.json")).unwrap();
     assert_recorded(&upstream, &export);
 }

@@ -71,6 +71,11 @@ impl Agent {
         }
     }
 
+    /// The same agent at another gateway.
+    pub fn at(&self, gateway: &Gateway) -> Self {
+        Self { proxy: gateway.proxy, ..self.clone() }
+    }
+
     /// A connection to the host, through the gateway.
     pub fn open(&self) -> io::Result<Wire> {
         self.tunnel(HOST)?.tls(HOST, &self.tls)

@@ -100,6 +100,11 @@ impl Args {
 impl Tally {
     fn add(&mut self, ready: &Ready, record: &Record) {
         let event = &record.event;
+        if let Some(repeated) = event.repeated {
+            // What was asked is not on record: only how often.
+            *self.left_out.entry("counted, not told one by one").or_default() += repeated.times;
+            return;
+        }
         let was = match (event.kind, event.decision, event.code) {
             (Kind::Attempt, _, _) if event.approval.is_some() => Verdict::Ask,
             (Kind::Attempt, _, _) => Verdict::Allow,

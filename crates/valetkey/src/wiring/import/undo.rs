@@ -1,11 +1,13 @@
 //! What undoing an import needs: which file refers to which credential. The values themselves lie sealed in the vault; nothing here
-//! is secret.
+//! is secret. But undoing writes secrets into the files that are named here, so that the list is sealed too: one that somebody
+//! else changed, or that came with a backup from elsewhere, is refused (row J140).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use model::CredentialName;
+use aws_lc_rs::hmac;
+use model::{CredentialName, Digest};
 use policy::Upkeep;
 use serde::{Deserialize, Serialize};
 
@@ -23,25 +25,52 @@ pub struct Change {
     pub credential: CredentialName,
 }
 
-/// Every import that was not undone, the newest last.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Imports {
+/// The one form that is known.
+const VERSION: u32 = 2;
+
+/// The file.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kept {
     version: u32,
     imports: Vec<Vec<Change>>,
+    /// HMAC-SHA-256 over `imports` as compact JSON.
+    seal: Digest,
+}
+
+/// Every import that was not undone, the newest last.
+pub struct Imports {
+    imports: Vec<Vec<Change>>,
+    key: hmac::Key,
 }
 
 impl Imports {
-    /// Reads them; none where nothing was imported.
+    /// Reads them; none where nothing was imported. `seed` is the home's own.
     ///
     /// # Errors
-    /// The file is damaged.
-    pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let Some(bytes) = read_bounded(path, FILE_BYTES_MAX)? else {
-            return Ok(Self { version: 1, ..Self::default() });
-        };
-        serde_json::from_slice(&bytes).with_context(|| {
+    /// The file is damaged, or was not written by this home.
+    pub fn read(path: &Path, seed: &[u8; 32]) -> anyhow::Result<Self> {
+        let own = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, seed), b"valetkey imports");
+        let mut imports = Self { imports: Vec::new(), key: hmac::Key::new(hmac::HMAC_SHA256, own.as_ref()) };
+        let Some(bytes) = read_bounded(path, FILE_BYTES_MAX)? else { return Ok(imports) };
+        let kept: Kept = serde_json::from_slice(&bytes).with_context(|| {
             format!("`{}` is damaged; move it away to import again, which undoes nothing", path.display())
-        })
+        })?;
+        anyhow::ensure!(
+            kept.version == VERSION,
+            "`{}` has version {}, and this program knows {VERSION}; undo with the program that imported",
+            path.display(),
+            kept.version
+        );
+        if hmac::verify(&imports.key, &serde_json::to_vec(&kept.imports)?, &kept.seal.0).is_err() {
+            anyhow::bail!(
+                "`{}` is not as this home wrote it, and undoing by it could write secrets into files of somebody else's choice, so \
+                 nothing was done; restore it from a backup of this home, or move it away: the values stay in the vault",
+                path.display()
+            );
+        }
+        imports.imports = kept.imports;
+        Ok(imports)
     }
 
     /// Adds one, or takes the last one away.
@@ -49,7 +78,10 @@ impl Imports {
     /// # Errors
     /// The home cannot be written.
     pub fn write(&self, path: &Path) -> anyhow::Result<()> {
-        write_private(path, &serde_json::to_vec_pretty(self)?)
+        let mut seal = [0u8; 32];
+        seal.copy_from_slice(hmac::sign(&self.key, &serde_json::to_vec(&self.imports)?).as_ref());
+        let kept = Kept { version: VERSION, imports: self.imports.clone(), seal: Digest(seal) };
+        write_private(path, &serde_json::to_vec_pretty(&kept)?)
     }
 
     /// Adds one.
@@ -118,6 +150,43 @@ fn replace(text: &[u8], reference: &[u8], value: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_that_was_changed_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("imports.json");
+        let change =
+            |file: &str| Change { path: file.into(), credential: CredentialName::new("github-token").unwrap() };
+        let mut imports = Imports::read(&path, &[7; 32]).unwrap();
+        imports.push(vec![change("/home/ada/.env"), change("/home/ada/b.env")]);
+        imports.write(&path).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        let read = || Imports::read(&path, &[7; 32]).map(|imports| imports.imports);
+        assert_eq!(read().unwrap(), [vec![change("/home/ada/.env"), change("/home/ada/b.env")]]);
+        for at in 0..whole.len() {
+            for bit in 0..8 {
+                let mut bad = whole.clone();
+                bad[at] ^= 1 << bit;
+                std::fs::write(&path, &bad).unwrap();
+                // What is between the words of JSON means nothing.
+                assert!(read().map_or(true, |read| read == imports.imports), "octet {at}, bit {bit}");
+            }
+        }
+        let text = String::from_utf8(whole.clone()).unwrap();
+        for (from, to, told) in [
+            ("/home/ada/b.env", "/tmp/theirs", "not as this home wrote it"),
+            ("github-token", "stripe-token", "not as this home wrote it"),
+            ("\"version\": 2", "\"version\": 3", "has version 3"),
+            ("{", "", "is damaged"),
+        ] {
+            std::fs::write(&path, text.replacen(from, to, 1)).unwrap();
+            let error = format!("{:#}", read().unwrap_err());
+            assert!(error.contains(told) && error.contains("imports.json"), "{error}");
+        }
+        // One of another home.
+        std::fs::write(&path, &whole).unwrap();
+        assert!(Imports::read(&path, &[8; 32]).is_err());
+    }
 
     #[test]
     fn whole_references_alone() {
