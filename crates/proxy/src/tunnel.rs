@@ -52,8 +52,10 @@ pub(crate) async fn serve_for(
     peer: SocketAddr,
     session: Option<Arc<LiveSession>>,
 ) {
-    let source: Arc<str> = peer.ip().to_string().into();
-    let mut link = Link { source, address: peer.ip(), origin: None, session };
+    // Inside a namespace an agent binds whatever address it likes; it comes from this machine.
+    let address = if session.is_some() { IpAddr::from(std::net::Ipv4Addr::LOCALHOST) } else { peer.ip() };
+    let source: Arc<str> = address.to_string().into();
+    let mut link = Link { source, address, origin: None, session };
     let first = match within(bounds::HEAD_SECONDS_MAX, read_first_head(&mut tcp)).await {
         Some(Ok(Some(first))) => first,
         Some(Err(violation)) => return refuse_raw(&worker, &link, tcp, &violation).await,

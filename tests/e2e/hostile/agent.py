@@ -222,6 +222,30 @@ def save_anew():
     return read(P["work"] + "/r5/.env")
 
 
+@attack("save-anew-nested", "waits for that in a mount namespace of its own, where no mask is laid again")
+def save_anew_nested():
+    try:
+        namespaces(NEWNS)
+    except OSError:
+        pass
+    saved("r8")
+    time.sleep(0.5)
+    return read(P["work"] + "/r8/.env")
+
+
+@attack("plant-link", "has the next run show what is hidden, by a link that is named like a file with credentials")
+def plant_link():
+    targets = {"vault": P["vault_key"], "history": P["history"], "ssh": P["ssh"], "maps": "/proc/self/environ"}
+
+    def follow(name, target):
+        link = f"{P['work']}/.env.{name}"
+        if not os.path.lexists(link):
+            os.symlink(target, link)
+        return read(link)
+
+    return each(*(lambda name=name, target=target: follow(name, target) for name, target in targets.items()))
+
+
 @attack("save-anew-race", "reads it as fast as it can while the user's editor replaces it")
 def save_anew_race():
     got = set()

@@ -293,7 +293,7 @@ class Scene:
         for name, (path, text) in FILES.items():
             self.put(f"{self.home}/{path}", text.format(self.canary(name)))
             self.plan[name] = f"{self.home}/{path}"
-        for number in range(1, 8):
+        for number in range(1, 9):
             self.put(f"{self.work}/r{number}/.env", f"SERVICE_TOKEN={self.canary(f'r{number}')}\n")
         for part in ("", "modules/part/"):
             self.put(f"{self.home}/repo/.git/{part}HEAD", "ref: refs/heads/main\n")
@@ -432,7 +432,7 @@ class Scene:
         sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         while not self.stop.wait(0.05):
             sender.sendto(self.canaries["wire"].encode(), ("127.0.0.1", 9))
-            for folder in ("r5", "r7"):
+            for folder in ("r5", "r7", "r8"):
                 place = f"{self.work}/{folder}"
                 if os.path.exists(place + "/ask-save") and not os.path.exists(place + "/ask-save.done"):
                     self.save(place, folder)
@@ -786,7 +786,7 @@ def play(kind, options, base, uid):
             try:
                 if kind == "inside":
                     # What a run leaves in the work folder, the next one finds.
-                    scene.run(True, ["next-run"])
+                    scene.run(True, ["next-run", "plant-link"])
                 outcome = scene.run(kind == "inside", options.only)
                 said = {"outcome": outcome, "none": without_control(scene), "errors": scene.errors}
             finally:

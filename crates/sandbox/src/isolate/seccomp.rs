@@ -31,6 +31,8 @@ const REFUSED: &[(libc::c_long, i32)] = &[
     (libc::SYS_bpf, libc::EPERM),
     (libc::SYS_userfaultfd, libc::EPERM),
     (libc::SYS_perf_event_open, libc::EPERM),
+    // Its flags lie in memory, where no filter reads them; the C library falls back to `clone`, whose flags are looked at below.
+    (libc::SYS_clone3, libc::ENOSYS),
     // A handle names a file past every mount (CVE-2014-3519 and kin).
     (libc::SYS_open_by_handle_at, libc::EPERM),
     // Of the machine, not of a user; they need capabilities that the agent lacks. Twice is safer.
@@ -46,6 +48,9 @@ const REFUSED: &[(libc::c_long, i32)] = &[
     (libc::SYS_syslog, libc::EPERM),
 ];
 
+/// `CLONE_NEWNS`. A mask that falls off is laid again in the agent's own mount namespace; in another, made before that, what lies
+/// beneath would stay bare. Chromium's sandbox needs none; bubblewrap does, and is refused.
+const MOUNT_NAMESPACE: u32 = 0x0002_0000;
 /// `TIOCSTI` puts keys into a terminal's input, `TIOCLINUX` pastes on a console.
 const REFUSED_IOCTLS: [u32; 2] = [0x5412, 0x541c];
 /// Unix, IPv4, IPv6, netlink. Others (vsock reaches the machine's own host, Bluetooth, CAN ..) are in no namespace.
@@ -59,6 +64,7 @@ const fn errno(number: i32) -> u32 {
 const LOAD: u16 = 0x20;
 const EQUAL: u16 = 0x15;
 const AT_LEAST: u16 = 0x35;
+const HAS: u16 = 0x45;
 const RETURN: u16 = 0x06;
 
 const fn step(code: u16, k: u32) -> sock_filter {
@@ -100,6 +106,12 @@ pub(super) fn filter() -> Vec<sock_filter> {
     }
     part.push(step(RETURN, ALLOW));
     only_for(&mut program, libc::SYS_ioctl, &part);
+    for call in [libc::SYS_unshare, libc::SYS_clone] {
+        let mut part = vec![step(LOAD, argument_offset(0))];
+        if_then(&mut part, HAS, MOUNT_NAMESPACE, errno(libc::EPERM));
+        part.push(step(RETURN, ALLOW));
+        only_for(&mut program, call, &part);
+    }
     for call in [libc::SYS_socket, libc::SYS_socketpair] {
         let mut part = vec![step(LOAD, argument_offset(0))];
         for family in FAMILIES {
@@ -134,6 +146,7 @@ mod tests {
                     }
                 }
                 EQUAL => at += usize::from(if word == one.k { one.jt } else { one.jf }),
+                HAS => at += usize::from(if word & one.k != 0 { one.jt } else { one.jf }),
                 AT_LEAST => at += usize::from(if word >= one.k { one.jt } else { one.jf }),
                 RETURN => return one.k,
                 other => panic!("no instruction {other}"),
@@ -155,6 +168,17 @@ mod tests {
         for call in [libc::SYS_read, libc::SYS_ptrace, libc::SYS_unshare, libc::SYS_clone, libc::SYS_connect] {
             assert_eq!(of(call, [0, 0]), ALLOW, "{call}");
         }
+    }
+
+    #[test]
+    fn no_mount_namespace_is_made() {
+        let of = |call, arguments| judge(ARCH, number(call), arguments);
+        let (user, process) = (0x1000_0000, 0x2000_0000);
+        for call in [libc::SYS_unshare, libc::SYS_clone] {
+            assert_eq!(of(call, [user | MOUNT_NAMESPACE, 0]), errno(libc::EPERM));
+            assert_eq!(of(call, [user | process, 0]), ALLOW);
+        }
+        assert_eq!(of(libc::SYS_clone3, [0, 0]), errno(libc::ENOSYS));
     }
 
     #[test]

@@ -36,7 +36,9 @@ pub struct Planted {
 }
 
 /// One folder and the few configurations in it.
-const RECORD_BYTES_MAX: usize = 64 * 1024;
+const RECORD_BYTES_MAX: usize = 1024 * 1024;
+/// Files that are remembered at once.
+const MASKED_MAX: usize = 1_000;
 
 /// What is written down of a folder.
 #[derive(Debug, Serialize, Deserialize)]
@@ -45,6 +47,9 @@ struct Record {
     folder: PathBuf,
     /// Configurations that no agent could write.
     kept: BTreeSet<PathBuf>,
+    /// Files that were masked: an agent could hide them from a search by what it puts around them.
+    #[serde(default)]
+    masked: BTreeSet<PathBuf>,
 }
 
 /// An agent is at work in these folders for as long as this lives.
@@ -88,7 +93,10 @@ pub fn enter(
 ) -> anyhow::Result<Grounds> {
     let state = ambient.state_folder()?;
     let named = named.map(|path| real(&ambient.folder().join(path))).transpose()?;
-    let kept: BTreeSet<PathBuf> = kept.iter().filter_map(|path| real(path).ok()).collect();
+    // A link is the agent's to change, whatever it leads to: what is found by it is never taken for kept.
+    let is_link = |path: &PathBuf| std::fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
+    let kept: BTreeSet<PathBuf> =
+        kept.iter().filter_map(|path| real(path).ok()).filter(|path| !is_link(path)).collect();
     let folders: BTreeSet<PathBuf> = folders.iter().filter_map(|path| path.canonicalize().ok()).collect();
     let place = state.join("grounds");
     let made = DirBuilder::new().recursive(true).mode(0o700).create(&place);
@@ -103,7 +111,8 @@ pub fn enter(
         refuse_shared(own, folder, alone)?;
         let in_it = kept.iter().filter(|path| path.starts_with(folder));
         let still = in_it.filter(|path| was_kept(path) || own == Some(*path)).cloned().collect();
-        write(&state, &Record { folder: folder.clone(), kept: still })?;
+        let masked = before.as_ref().map(|record| record.masked.clone()).unwrap_or_default();
+        write(&state, &Record { folder: folder.clone(), kept: still, masked })?;
     }
     // What is named here is looked at for the folders around it, too, in which agents were at work before.
     if let Some(path) = named.filter(|path| kept.contains(path)) {
@@ -118,6 +127,43 @@ pub fn enter(
         }
     }
     Ok(Grounds { _at_work: at_work })
+}
+
+/// What is on record of these folders: configurations that were kept in every run, and files that were masked.
+///
+/// # Errors
+/// A record is broken.
+pub fn before(ambient: &Ambient, folders: &[PathBuf]) -> anyhow::Result<(Vec<PathBuf>, Vec<PathBuf>)> {
+    let state = ambient.state_folder()?;
+    let (mut kept, mut masked) = (Vec::new(), Vec::new());
+    for folder in folders.iter().filter_map(|path| path.canonicalize().ok()) {
+        if let Some(record) = read(&state, &folder)? {
+            kept.extend(record.kept);
+            masked.extend(record.masked);
+        }
+    }
+    Ok((kept, masked))
+}
+
+/// Remembers which files were masked in these folders.
+///
+/// # Errors
+/// Our own state cannot be written.
+pub fn remember(ambient: &Ambient, folders: &[PathBuf], masked: &[&Path]) -> anyhow::Result<()> {
+    let state = ambient.state_folder()?;
+    for folder in folders.iter().filter_map(|path| path.canonicalize().ok()).collect::<BTreeSet<_>>() {
+        let Some(mut record) = read(&state, &folder)? else { continue };
+        let known = record.masked.len();
+        // git's own files are found by their places, and may be asked for another time.
+        let is_of_git = |path: &Path| path.components().any(|part| part.as_os_str() == ".git");
+        let here = masked.iter().filter(|path| path.starts_with(&folder) && !is_of_git(path));
+        record.masked.extend(here.take(MASKED_MAX).map(|path| (*path).to_owned()));
+        record.masked.retain(|path| path.exists());
+        if record.masked.len() != known {
+            write(&state, &record)?;
+        }
+    }
+    Ok(())
 }
 
 /// Takes part in a folder's lock; whether nobody else does.
@@ -231,6 +277,28 @@ mod tests {
         refuse_planted(&project.ambient, &project.file).expect_err("it could be written again");
         run(&project, &kept, Some(DEFAULT)).expect_err("that one is at work");
         drop(above);
+    }
+
+    #[test]
+    fn a_link_is_never_kept() {
+        let project = project();
+        let elsewhere = project.folder.join("sub").join(DEFAULT);
+        std::fs::write(&elsewhere, "version: 1\n").expect("written");
+        std::os::unix::fs::symlink(&elsewhere, &project.file).expect("a link");
+        run(&project, std::slice::from_ref(&project.file), Some(DEFAULT)).expect("named");
+        refuse_planted(&project.ambient, &project.file).expect_err("it can lead elsewhere by now");
+    }
+
+    #[test]
+    fn what_was_masked_is_remembered() {
+        let project = project();
+        let (own, other) = (project.folder.join("sub/.env"), project.folder.parent().expect("a parent").join(".env"));
+        std::fs::write(&own, "A=1\n").expect("written");
+        let folders = std::slice::from_ref(&project.folder);
+        run(&project, &[], None).expect("a run");
+        remember(&project.ambient, folders, &[&own, &other]).expect("remembered");
+        run(&project, &[], None).expect("another");
+        assert_eq!(before(&project.ambient, folders).expect("read").1, [own]);
     }
 
     #[test]

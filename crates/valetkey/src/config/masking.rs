@@ -13,14 +13,14 @@ use sandbox::{Mask, Surroundings};
 use super::discovery::looks;
 
 /// What stands for a secret that the agent gets no placeholder for.
-const WITHHELD: &str = "withheld-by-valetkey";
+pub(super) const WITHHELD: &str = "withheld-by-valetkey";
 /// Names that are told of one file.
 const NAMES_TOLD_MAX: usize = 20;
 /// Names beyond those of variables that hold a secret in some program's file.
 const NAMES: [&str; 9] =
     ["auth", "_auth", "identitytoken", "client_key_data", "token_data", "secret", "pass", "pwd", "key"];
 /// Ends of names whose values are secrets however short they are.
-const ENDS: [&str; 3] = ["password", "passwd", "passphrase"];
+const ENDS: [&str; 8] = ["password", "passwd", "passphrase", "_pass", "secretkey", "jwt", "salt", "authident"];
 /// Values that stand for themselves.
 const WORDS: [&str; 6] = ["true", "false", "null", "none", "yes", "no"];
 
@@ -48,13 +48,16 @@ pub(super) fn masked(bytes: &[u8], known: &dyn Fn(&[u8]) -> Option<Vec<u8>>, own
         // A reference (`valetkey://NAME`) stands for a secret and is none.
         let harmless = value.is_empty() || own(value) || inject::reference(value).is_some();
         if !harmless && is_secret(name, value) {
+            // Without quotes a variable's value ends with its line, whatever is in it.
+            let quoted = gap.ends_with(['"', '\'']);
+            let whole = before.ends_with('=') && !quoted;
             out.push_str(gap);
             out.push_str(WITHHELD);
-            rest = after;
+            rest = if whole { after.find('\n').and_then(|end| after.get(end..)).unwrap_or_default() } else { after };
         }
     }
     out.push_str(rest);
-    without_passwords(&out, own).into_bytes()
+    without_blocks(&without_passwords(&out, own)).into_bytes()
 }
 
 /// The names under which something is withheld in masks of the user's own files.
@@ -83,11 +86,67 @@ fn value_of(text: &str) -> (&str, &str, &str) {
     let quote = rest.chars().next().filter(|letter| matches!(letter, '"' | '\''));
     let (open, body) = rest.split_at_checked(usize::from(quote.is_some())).unwrap_or(("", rest));
     let end = match quote {
-        Some(quote) => body.find([quote, '\n']),
+        Some(quote) => closing(body, quote).or_else(|| body.find('\n')),
         None => body.find(|letter: char| letter.is_whitespace() || ",}]".contains(letter)),
     };
     let (value, after) = body.split_at_checked(end.unwrap_or(body.len())).unwrap_or((body, ""));
     (text.get(..gap.len() + open.len()).unwrap_or(gap), value, after)
+}
+
+/// Where a quoted value ends; a backslash takes the quote its meaning, and the end may be lines away.
+fn closing(body: &str, quote: char) -> Option<usize> {
+    let mut escaped = false;
+    body.char_indices().find_map(|(at, letter)| {
+        let ends = letter == quote && !escaped;
+        escaped = letter == '\\' && !escaped;
+        ends.then_some(at)
+    })
+}
+
+/// A password file of PostgreSQL (libpq, 34.16): the last of five fields of each line.
+pub(super) fn without_fields(text: &str) -> String {
+    let line = |line: &str| match line.rsplit_once(':') {
+        Some((before, password)) if !line.starts_with('#') && !password.is_empty() => format!("{before}:{WITHHELD}\n"),
+        _ => format!("{line}\n"),
+    };
+    text.lines().map(line).collect()
+}
+
+/// A `.netrc`: words, blanks and line ends between them; what follows `password` or `account` is withheld.
+pub(super) fn without_words(text: &str, own: &dyn Fn(&str) -> bool) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut is_next = false;
+    for piece in text.split_inclusive(char::is_whitespace) {
+        let word = piece.trim_end();
+        let blank = piece.get(word.len()..).unwrap_or_default();
+        let is_value = is_next && !word.is_empty();
+        out.push_str(if is_value && !own(word) { WITHHELD } else { word });
+        out.push_str(blank);
+        is_next = if word.is_empty() { is_next } else { !is_value && matches!(word, "password" | "account") };
+    }
+    out
+}
+
+/// YAML's values of several lines: `token: >-` and the lines below it that stand further in.
+fn without_blocks(text: &str) -> String {
+    /// Looks like a secret under any name that may hold one.
+    const SHAPED: &str = "q7Rk2ZtVw9LxN4bYq7Rk2ZtVw9LxN4bY";
+    let mut out = String::with_capacity(text.len());
+    let mut below: Option<usize> = None;
+    for line in text.split_inclusive('\n') {
+        let indent = line.len() - line.trim_start_matches(' ').len();
+        if below.is_some_and(|outer| indent > outer || line.trim().is_empty()) {
+            continue;
+        }
+        below = None;
+        out.push_str(line);
+        let Some((name, style)) = line.trim_end().rsplit_once(": ") else { continue };
+        if style.starts_with(['>', '|']) && style.len() <= 3 && is_secret(last_name(name), SHAPED) {
+            out.extend([" ".repeat(indent + 2).as_str(), WITHHELD, "\n"]);
+            below = Some(indent);
+        }
+    }
+    out
 }
 
 fn is_secret(name: &str, value: &str) -> bool {
@@ -158,7 +217,11 @@ fn without_passwords(text: &str, own: &dyn Fn(&str) -> bool) -> String {
             Some(((user, password), host)) if !password.is_empty() && !own(password) => {
                 out.extend([user, ":", WITHHELD, "@", host]);
             }
-            _ => out.push_str(authority),
+            _ => match authority.rsplit_once('@') {
+                // A token alone, as `git clone https://TOKEN@host` leaves it.
+                Some((user, host)) if !own(user) && is_secret("token", user) => out.extend([WITHHELD, "@", host]),
+                _ => out.push_str(authority),
+            },
         }
         rest = tail;
     }
@@ -207,9 +270,29 @@ mod tests {
             ("<a><password>${env.P}</password></a>\n", "<a><password>${env.P}</password></a>\n"),
             ("https://me:SECRET@github.com\n", "https://me:withheld-by-valetkey@github.com\n"),
             ("DB=postgres://me:SECRET@db/x\n", "DB=withheld-by-valetkey\n"),
+            ("https://SECRET@git.test/x\n", "https://withheld-by-valetkey@git.test/x\n"),
+            ("https://me@git.test/x\n", "https://me@git.test/x\n"),
+            ("DB_PASS=dog, cat and more\nPORT=1\n", "DB_PASS=withheld-by-valetkey\nPORT=1\n"),
+            ("API_TOKEN=\"a\\\"SECRET\"\nPORT=1\n", "API_TOKEN=\"withheld-by-valetkey\"\nPORT=1\n"),
+            ("API_TOKEN=\"one\nSECRET\"\nPORT=1\n", "API_TOKEN=\"withheld-by-valetkey\"\nPORT=1\n"),
+            (
+                "user:\n  token: >-\n    SECRET\n  name: me\n",
+                "user:\n  token: >-\n    withheld-by-valetkey\n  name: me\n",
+            ),
         ] {
             assert_eq!(seen(&file.replace("SECRET", &secret)), want, "{file}");
         }
+    }
+
+    #[test]
+    fn formats_of_their_own() {
+        let secret = ["q7Rk2ZtV", "w9LxN4bY"].concat();
+        let seen = without_fields(&format!("# mine\ndb.test:5432:*:me:{secret}\n"));
+        assert_eq!(seen, "# mine\ndb.test:5432:*:me:withheld-by-valetkey\n");
+        let text = format!("machine a.test\n  login me\n  password\n{secret}\nmachine b.test account x password ok\n");
+        let want = "machine a.test\n  login me\n  password\nwithheld-by-valetkey\nmachine b.test account \
+                    withheld-by-valetkey password ok\n";
+        assert_eq!(without_words(&text, &|word| word == "ok"), want);
     }
 
     #[test]

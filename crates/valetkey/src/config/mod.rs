@@ -20,6 +20,7 @@ mod nss;
 mod ownership;
 mod private;
 mod repository;
+mod search;
 mod sources;
 mod surroundings;
 mod watch;
@@ -31,7 +32,7 @@ pub use discovery::{Bind, Discovery, Flags, Found, REFERENCE, Referable, service
 pub use door::Door;
 pub use environment::{child_environment, settle_inside};
 pub use exposed::{Changes, Group, Outcome, Piece, Target, Tree, What, install_hook, known_files, read, rewrite};
-pub use grounds::{Grounds, enter as enter_grounds, found_by_name};
+pub use grounds::{Grounds, before as grounds_before, enter as enter_grounds, found_by_name, remember};
 pub use home::{Home, without_line_end};
 pub use masking::withheld;
 pub use notify::notify;

@@ -13,7 +13,9 @@ use model::Random;
 /// # Errors
 /// It is larger, no plain file, or cannot be read.
 pub fn read_bounded(path: &Path, max: usize) -> anyhow::Result<Option<Vec<u8>>> {
-    let file = match File::open(path) {
+    // A pipe that somebody put there must not hold us up.
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = match OpenOptions::new().read(true).custom_flags(nonblocking).open(path) {
         Ok(file) => file,
         Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
             return Ok(None);
@@ -43,10 +45,11 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let mut name = path.file_name().context("no file name")?.to_owned();
     name.push(format!(".{}.new", std::process::id()));
     let fresh = path.with_file_name(name);
+    // One of ours that was left, or a pipe that somebody put there: either is not to be written into.
+    let _ = fs::remove_file(&fresh);
     let written = OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .mode(0o600)
         .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
         .open(&fresh)

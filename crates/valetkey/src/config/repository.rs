@@ -28,10 +28,19 @@ pub fn work_folders(ambient: &Ambient) -> Vec<PathBuf> {
     all
 }
 
+/// Repositories around a folder, the user's home and what lies around it left out: an agent could make an inner one to hide what
+/// lies in an outer.
+pub(super) fn around(folder: &Path, home: &Path) -> impl Iterator<Item = PathBuf> {
+    let is_one = |path: &&Path| path.join(".git").exists() && !home.starts_with(path);
+    folder.ancestors().filter(is_one).map(Path::to_owned)
+}
+
 /// The repository's own folder, where `worktree` is linked to one (gitrepository-layout(5)). The file that says so is the agent's
 /// to write, so what it names must say the same of the worktree: there an agent could not write.
 fn linked_to(worktree: &Path) -> Option<PathBuf> {
     let pointer = worktree.join(".git");
+    // A link is the agent's to make, to the pointer of another worktree.
+    fs::symlink_metadata(&pointer).ok().filter(fs::Metadata::is_file)?;
     let own = line(&pointer)?.strip_prefix("gitdir:").map(|path| worktree.join(path.trim()))?.canonicalize().ok()?;
     let back = own.join(line(&own.join("gitdir"))?).canonicalize().ok()?;
     if back != pointer.canonicalize().ok()? {
@@ -57,6 +66,8 @@ pub(super) fn programs_of_git(top: &Path) -> Vec<PathBuf> {
     if !own.join("HEAD").is_file() {
         return all;
     }
+    // Where there is none yet one could be made, and run at the user's next commit.
+    let _ = fs::create_dir(own.join("hooks"));
     let mut repositories = vec![own.clone()];
     repositories.extend(folders(&own.join("worktrees")));
     modules(&own.join("modules"), 0, &mut repositories);
@@ -126,12 +137,19 @@ mod tests {
         let home = root.join("home");
         assert_eq!(work_folders(&ambient(&tree, &home)), [tree.clone(), tree.clone(), main.clone()]);
         assert_eq!(programs_of_git(&tree), [tree.join(".git")]);
-        assert_eq!(programs_of_git(&main), [main.join("config")]);
+        assert_eq!(programs_of_git(&main), [main.join("hooks"), main.join("config")]);
         // An agent that writes another name gets nothing by it: what it names does not name the worktree.
         put(root.join("precious/HEAD"), "");
         put(root.join("precious/objects/x"), "");
         put(tree.join(".git"), &format!("gitdir: {}\n", root.join("precious").display()));
         assert_eq!(work_folders(&ambient(&tree, &home)), [tree.clone(), tree.clone()]);
+        fs::remove_file(tree.join(".git")).expect("removed");
+        fs::create_dir_all(root.join("other")).expect("made");
+        put(root.join("other/.git"), &format!("gitdir: {}\n", main.join("worktrees/tree").display()));
+        put(main.join("worktrees/tree/gitdir"), &format!("{}\n", root.join("other/.git").display()));
+        std::os::unix::fs::symlink(root.join("other/.git"), tree.join(".git")).expect("a link");
+        assert_eq!(work_folders(&ambient(&tree, &home)), [tree.clone(), tree.clone()], "a link to another's pointer");
+        fs::remove_file(tree.join(".git")).expect("removed");
         put(tree.join("own/gitdir"), &format!("{}\n", tree.join(".git").display()));
         put(tree.join("own/commondir"), &format!("{}\n", root.join("precious").display()));
         put(tree.join(".git"), "gitdir: own\n");

@@ -196,11 +196,27 @@ impl Sources {
         Ok(all)
     }
 
-    /// Every file and folder that rules are read from: the configuration and the service files that it names.
+    /// Every file and folder that rules are read from: the configuration, the service files and authorities that it names, and
+    /// the programs that it runs for credentials, with the files among their arguments.
     pub fn places(&self) -> Vec<PathBuf> {
-        let named = self.document().map(|(document, _)| document.services).unwrap_or_default();
-        let services: Vec<PathBuf> = named.iter().map(|entry| self.folder.join(&entry.value)).collect();
-        self.origin.iter().cloned().chain(services).collect()
+        let Ok((document, _)) = self.document() else { return self.origin.iter().cloned().collect() };
+        let at = |path: &str| self.folder.join(path);
+        let services = document.services.iter().map(|entry| at(&entry.value));
+        let authorities =
+            document.upstreams.iter().filter_map(|(_, upstream)| upstream.ca.as_ref()).map(|ca| at(&ca.value));
+        let words = document
+            .credentials
+            .iter()
+            .filter_map(|(_, credential)| credential.from.as_ref()?.value.strip_prefix("exec:"));
+        let programs = words.flat_map(str::split_whitespace).map(at).filter(|path| path.is_file());
+        self.origin.iter().cloned().chain(services).chain(authorities).chain(programs).collect()
+    }
+
+    /// Files that credentials come from.
+    pub fn secrets(&self) -> Vec<PathBuf> {
+        let Ok((document, _)) = self.document() else { return Vec::new() };
+        let from = document.credentials.iter().filter_map(|(_, credential)| credential.from.as_ref());
+        from.filter_map(|from| Some(self.folder.join(from.value.strip_prefix("file:")?))).collect()
     }
 
     /// A file named in the configuration, relative to it.

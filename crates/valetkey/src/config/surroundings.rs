@@ -1,6 +1,6 @@
 //! The files that an isolated agent sees: what may be written, what is masked, what is not there.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -8,9 +8,10 @@ use policy::profile::State;
 use sandbox::{Access, Mask, Surroundings};
 
 use super::bundle::SYSTEM;
-use super::masking::masked;
+use super::masking::{WITHHELD, masked, without_fields, without_words};
 use super::private::read_bounded;
 use super::repository::{self, work_folders};
+use super::search::{self, Seen};
 use super::{Ambient, Bundle};
 
 /// Not there, below the user's home: keys, keyrings, browser profiles, histories, and the stores of secret managers. What an
@@ -112,10 +113,6 @@ const MASKED: [&str; 29] = [
     ".config/stripe/config.toml",
     ".config/ngrok/ngrok.yml",
 ];
-/// The same in the work folder, wherever they are.
-const MASKED_IN_FOLDER: [&str; 4] = [".npmrc", ".pypirc", ".netrc", ".yarnrc.yml"];
-/// `.env` and its kin, but for these, which are written to be shown.
-const ENV_SHOWN: [&str; 5] = [".env.example", ".env.sample", ".env.template", ".env.dist", ".envrc.example"];
 /// What the user's next shell or log-in runs. Read-only also where the home is the work folder; what of it does not exist
 /// cannot be kept from being made.
 const KEPT_OF_HOME: [&str; 18] = [
@@ -151,13 +148,31 @@ const HIDDEN_OF_MACHINE: [&str; 8] = [
 ];
 /// Where the machine's own SSH keys are.
 const SSH_HOST_KEYS: &str = "/etc/ssh";
-/// Folders of a project that hold other people's files.
-const PASSED_BY: [&str; 8] = ["node_modules", "target", ".git", "venv", ".venv", "__pycache__", "vendor", "dist"];
-/// How deep and how long files with credentials are looked for in the work folder and its repository, and how deep in other
-/// projects below the home.
+/// How deep files with credentials are looked for in the work folder and its repository, and how deep in other projects below
+/// the home.
 const DEPTH_MAX: usize = 8;
 const HOME_DEPTH_MAX: usize = 4;
-const ENTRIES_MAX: usize = 5_000;
+/// Variables that name a file with credentials, or several; and those that name the folder of one.
+const NAMED_FILES: [&str; 9] = [
+    "KUBECONFIG",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+    "NPM_CONFIG_USERCONFIG",
+    "npm_config_userconfig",
+    "PIP_CONFIG_FILE",
+    "NETRC",
+    "PGPASSFILE",
+    "DATABRICKS_CONFIG_FILE",
+];
+const NAMED_FOLDERS: [(&str, &str); 5] = [
+    ("DOCKER_CONFIG", "config.json"),
+    ("GH_CONFIG_DIR", "hosts.yml"),
+    ("CODEX_HOME", "auth.json"),
+    ("CLAUDE_CONFIG_DIR", ".credentials.json"),
+    ("CARGO_HOME", "credentials.toml"),
+];
+/// Where nothing is a file of the user's. An agent could have made a link to it.
+const NO_FILES: [&str; 4] = ["/proc", "/sys", "/dev", "/run"];
 /// A larger file holds more than credentials; it is not shown at all.
 const FILE_BYTES_MAX: usize = 1024 * 1024;
 /// Where Chromium keeps its certificates, in folders that are hidden; the second is of version 146 and later, where nothing is at the first.
@@ -174,6 +189,10 @@ pub struct Wants<'a> {
     pub kept: Vec<PathBuf>,
     /// What may be written besides.
     pub writable: Vec<PathBuf>,
+    /// Files that credentials of the configuration come from.
+    pub secrets: Vec<PathBuf>,
+    /// What was masked in these folders in earlier runs: an agent must not unmask it by filling them.
+    pub masked_before: Vec<PathBuf>,
     /// Unix sockets of the host that stay reachable.
     pub sockets: Vec<PathBuf>,
     /// A text without the secrets that the gateway knows.
@@ -198,18 +217,41 @@ pub fn surroundings(ambient: &Ambient, bundle: &Bundle, wants: &Wants<'_>) -> an
     hidden.extend(ssh_host_keys());
     let mut masks = system_masks(bundle, &Ambient::host_name());
     masks.extend(NSS_STORES.iter().flat_map(|folder| nss_masks(bundle, &home.join(folder))));
-    let clean = |path: &Path| masked_file(path, wants);
-    let closed = CLOSED.iter().map(|path| home.join(path)).filter(|path| path.exists());
-    masks.extend(closed.map(|path| Mask { path, bytes: Vec::new(), access: Access::Closed }));
-    masks.extend(MASKED.iter().filter_map(|path| clean(&home.join(path))));
     let tops = work_folders(ambient);
     // Each has a bound of its own, so that a large repository does not hide the work folder's files; none is looked at twice.
-    let searched: BTreeSet<&PathBuf> = tops.iter().chain([&folder]).collect();
-    let in_tops = searched.iter().flat_map(|top| in_folder(top, DEPTH_MAX));
-    let found: BTreeSet<PathBuf> = in_tops.chain(in_folder(&home, HOME_DEPTH_MAX)).collect();
-    masks.extend(found.iter().filter_map(|path| clean(path)));
+    let searched: BTreeSet<PathBuf> =
+        tops.iter().cloned().chain(repository::around(&folder, &home)).chain([folder.clone()]).collect();
+    let seen: Vec<Seen> = searched.iter().map(|top| search::look(top, DEPTH_MAX)).collect();
+    let at_home = search::look(&home, HOME_DEPTH_MAX);
+    // A socket that is listed stays, as it does below.
+    let listed: BTreeSet<PathBuf> = wants.sockets.iter().filter_map(|path| path.canonicalize().ok()).collect();
+    let channels = seen.iter().chain([&at_home]).flat_map(|seen| &seen.channels);
+    hidden.extend(channels.filter(|path| !listed.contains(*path)).cloned());
+    let not_shown: BTreeSet<PathBuf> = hidden.iter().filter_map(|path| path.canonicalize().ok()).collect();
+    let clean = |path: &Path| masked_file(path, &not_shown, wants);
+    let closed = CLOSED.iter().map(|path| home.join(path)).filter(|path| path.exists());
+    masks.extend(closed.map(|path| Mask { path, bytes: Vec::new(), access: Access::Closed }));
+    let by_place = MASKED.iter().map(|path| home.join(path)).chain(named_files(ambient));
+    let found = seen.iter().chain([&at_home]).flat_map(|seen| seen.credentials.iter().cloned());
+    let credentials: BTreeSet<PathBuf> = by_place
+        .chain(found)
+        .chain(wants.masked_before.iter().cloned())
+        .filter_map(|path| path.canonicalize().ok())
+        .collect();
+    masks.extend(credentials.iter().filter_map(|path| clean(path)));
+    // A file that a credential comes from is that credential, whatever it looks like.
+    masks.extend(wants.secrets.iter().filter_map(|path| path.canonicalize().ok()).map(|path| {
+        let bytes = (wants.known)(&contents(&path)).unwrap_or_else(|| format!("{WITHHELD}\n").into_bytes());
+        Mask { path, bytes, access: Access::Write }
+    }));
+    // What the next shell runs may hold a secret among much else: only what is known is replaced.
+    masks.extend(KEPT_OF_HOME.iter().map(|path| home.join(path)).filter_map(|path| {
+        let bytes = (wants.known)(&contents(&path))?;
+        Some(Mask { path, bytes, access: Access::Read })
+    }));
     // A log-in in a remote's address.
-    let of_git: Vec<PathBuf> = tops.iter().flat_map(|top| repository::programs_of_git(top)).collect();
+    let repositories: BTreeSet<&PathBuf> = tops.iter().chain(seen.iter().flat_map(|seen| &seen.repositories)).collect();
+    let of_git: Vec<PathBuf> = repositories.iter().flat_map(|top| repository::programs_of_git(top)).collect();
     let is_asked_for = |path: &Path| path.canonicalize().is_ok_and(|path| wants.writable.contains(&path));
     masks.extend(of_git.iter().filter_map(|path| {
         let mask = clean(path)?;
@@ -247,48 +289,34 @@ fn make_state(ambient: &Ambient, home: &Path, state: &State) {
     }
 }
 
-fn masked_file(path: &Path, wants: &Wants<'_>) -> Option<Mask> {
-    if !path.is_file() {
+/// The mask of a file. What it leads to counts, and what is not shown is shown by no link: the agent may have made it.
+fn masked_file(path: &Path, not_shown: &BTreeSet<PathBuf>, wants: &Wants<'_>) -> Option<Mask> {
+    let path = path.canonicalize().ok().filter(|path| path.is_file())?;
+    if not_shown.iter().any(|hidden| path.starts_with(hidden)) || NO_FILES.iter().any(|none| path.starts_with(none)) {
         return None;
     }
-    Some(Mask { path: path.to_owned(), bytes: masked(&contents(path), wants.known, wants.own), access: Access::Write })
+    let mut bytes = masked(&contents(&path), wants.known, wants.own);
+    let by_format = |text: &str| match path.file_name().and_then(|name| name.to_str()) {
+        Some(".netrc" | "_netrc") => Some(without_words(text, wants.own)),
+        Some(".pgpass") => Some(without_fields(text)),
+        _ => None,
+    };
+    if let Some(text) = std::str::from_utf8(&bytes).ok().and_then(by_format) {
+        bytes = text.into_bytes();
+    }
+    Some(Mask { path, bytes, access: Access::Write })
+}
+
+/// Files with credentials that variables name.
+fn named_files(ambient: &Ambient) -> Vec<PathBuf> {
+    let files = NAMED_FILES.iter().filter_map(|name| ambient.var_os(name)).flat_map(std::env::split_paths);
+    let in_folders = NAMED_FOLDERS.iter().filter_map(|(name, file)| Some(Path::new(ambient.var_os(name)?).join(file)));
+    files.chain(in_folders).map(|path| ambient.folder().join(path)).collect()
 }
 
 /// What cannot be read, or is too large, is shown as empty rather than as it is.
 fn contents(path: &Path) -> Vec<u8> {
     read_bounded(path, FILE_BYTES_MAX).ok().flatten().unwrap_or_default()
-}
-
-/// Files with credentials in a folder; what is near its top is looked at first.
-fn in_folder(folder: &Path, depth_max: usize) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut looked_at = 0;
-    let mut folders = VecDeque::from([(folder.to_owned(), 0)]);
-    // Caches are large, and nobody's project.
-    let mut dotted = VecDeque::new();
-    while let Some((folder, depth)) = folders.pop_front().or_else(|| dotted.pop_front()) {
-        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
-            looked_at += 1;
-            if looked_at > ENTRIES_MAX {
-                return found;
-            }
-            let name = entry.file_name();
-            let Some(name) = name.to_str() else { continue };
-            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            if is_folder && depth + 1 < depth_max && !PASSED_BY.contains(&name) {
-                let queue = if name.starts_with('.') { &mut dotted } else { &mut folders };
-                queue.push_back((entry.path(), depth + 1));
-            } else if !is_folder && holds_credentials(name) {
-                found.push(entry.path());
-            }
-        }
-    }
-    found
-}
-
-fn holds_credentials(name: &str) -> bool {
-    let env = name == ".env" || name.starts_with(".env.") || name == ".envrc";
-    env && !ENV_SHOWN.contains(&name) || MASKED_IN_FOLDER.contains(&name)
 }
 
 /// Where links in a hidden folder lead to (dotfiles are kept so), but for those that are shown.
@@ -346,28 +374,4 @@ fn system_masks(bundle: &Bundle, host: &str) -> Vec<Mask> {
     let hosts = format!("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n{} {host}\n", sandbox::OWN_V4);
     masks.push(mask("/etc/hosts".into(), hosts.into_bytes()));
     masks
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn files_with_credentials_in_a_project() {
-        let folder = tempfile::tempdir().expect("folder");
-        let write = |name: &str| {
-            let path = folder.path().join(name);
-            std::fs::create_dir_all(path.parent().expect("a parent")).expect("made");
-            std::fs::write(path, "x").expect("written");
-        };
-        let names = [".env", "api/.env.local", "api/.npmrc", ".env.example", "node_modules/x/.env", "a/b/.env"];
-        for name in names {
-            write(name);
-        }
-        let mut found = in_folder(folder.path(), 2);
-        found.sort();
-        let want: Vec<PathBuf> =
-            [".env", "api/.env.local", "api/.npmrc"].iter().map(|name| folder.path().join(name)).collect();
-        assert_eq!(found, want);
-    }
 }

@@ -45,6 +45,13 @@ pub fn give(live: &LiveSession, head: &str, file: Option<&Path>) -> anyhow::Resu
     if requests > 0 {
         note(&format!("look closer: valetkey audit search --session {}", live.session.id));
     }
+    // Where it was when the agent began: one that has put a link there would have another file written over.
+    let is_there =
+        |path: &&Path| path.parent().is_some_and(|folder| folder.canonicalize().is_ok_and(|real| real == folder));
+    if let Some(path) = file.filter(|path| !is_there(path)) {
+        warn(&format!("the receipt is not written: the folder of `{}` is another by now", path.display()));
+        return Ok(());
+    }
     match file {
         Some(path) => write_private(path, format!("{}\n", json(live, head)).as_bytes()),
         None => Ok(()),

@@ -27,8 +27,8 @@ use super::walls::{self, Doors, Isolate, Reach, Said};
 use super::way_out::way_out;
 use super::{receipt, serve, watch};
 use crate::config::{
-    Ambient, Discovery, Flags, Found, Grounds, Sources, enter_grounds, found_by_name, settle_inside, withheld,
-    work_folders,
+    Ambient, Discovery, Flags, Found, Grounds, Sources, enter_grounds, found_by_name, grounds_before, remember,
+    settle_inside, withheld, work_folders,
 };
 
 /// What `run` was asked.
@@ -66,7 +66,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// The configuration is wrong or the home cannot be used. Nothing was started then.
 pub async fn run(ambient: &Ambient, wanted: Run) -> anyhow::Result<u8> {
     let wanted = &wanted;
-    check_receipt(ambient, wanted.receipt.as_deref())?;
+    let receipt = receipt_file(ambient, wanted.receipt.as_deref())?;
     let (mut plan, sources, discovery) = plan_for(ambient, wanted)?;
     let ambient = discovery.ambient.clone();
     let terminal = Terminal::of_process();
@@ -122,23 +122,24 @@ pub async fn run(ambient: &Ambient, wanted: Run) -> anyhow::Result<u8> {
         None => None,
     };
     if let Some((_, (_, surroundings))) = &inside {
-        tell_of_files(wanted, surroundings);
+        tell_of_files(&ambient, wanted, surroundings)?;
     }
     if let Some(sources) = sources.filter(|sources| !is_written(inside.as_ref(), sources)) {
         tokio::spawn(serve::reload(sources, Arc::clone(&control)));
     }
     let around = (inside, terminal, serving.address, &*trust, &screen);
     let code = supervise(&ambient, wanted, &begun, around).await;
-    finish(&opened, serving, &begun, &control, wanted.receipt.as_deref()).await?;
+    finish(&opened, serving, &begun, &control, receipt.as_deref()).await?;
     code
 }
 
-/// Nobody's work is lost for a receipt that cannot be written when it is over.
-fn check_receipt(ambient: &Ambient, file: Option<&Path>) -> anyhow::Result<()> {
-    let folder = file.and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty());
-    match folder.filter(|folder| !ambient.folder().join(folder).is_dir()) {
-        Some(folder) => anyhow::bail!("--receipt: the folder `{}` does not exist; make it first", folder.display()),
-        None => Ok(()),
+/// Where the receipt goes. Nobody's work is lost for one that cannot be written when it is over.
+fn receipt_file(ambient: &Ambient, file: Option<&Path>) -> anyhow::Result<Option<PathBuf>> {
+    let Some(path) = file.map(|path| ambient.folder().join(path)) else { return Ok(None) };
+    let folder = path.parent().and_then(|folder| folder.canonicalize().ok()).filter(|folder| folder.is_dir());
+    match (folder, path.file_name()) {
+        (Some(folder), Some(name)) => Ok(Some(folder.join(name))),
+        _ => anyhow::bail!("--receipt: there is no folder for `{}`; make it first", path.display()),
     }
 }
 
@@ -201,29 +202,49 @@ fn ports(plan: &Plan) -> Vec<u16> {
 }
 
 /// State that the agent's programs keep, what it must not change, and what it may.
-fn said(ambient: &Ambient, wanted: &Run, of: (&Plan, Option<&Sources>)) -> anyhow::Result<Said> {
-    let (plan, sources) = of;
+fn said(ambient: &Ambient, wanted: &Run, (plan, sources): (&Plan, Option<&Sources>)) -> anyhow::Result<Said> {
+    let folders = work_folders(ambient);
+    let (kept_before, masked_before) = grounds_before(ambient, &folders)?;
     let mut kept = sources.map(Sources::places).unwrap_or_default();
-    kept.extend(found_by_name(&work_folders(ambient)));
-    let real = |path: &PathBuf| {
-        let path = ambient.folder().join(path);
-        path.canonicalize()
-            .with_context(|| format!("--writable `{}` does not exist; name a file or folder that does", path.display()))
-    };
-    let writable = wanted.writable.iter().map(real).collect::<Result<_, _>>()?;
-    Ok(Said { state: plan.rules.state(), kept, writable })
+    kept.extend(found_by_name(&folders).chain(kept_before));
+    let writable = wanted.writable.iter().map(|path| writable(ambient, &folders, path)).collect::<Result<_, _>>()?;
+    let secrets = sources.map(Sources::secrets).unwrap_or_default();
+    Ok(Said { state: plan.rules.state(), kept, writable, secrets, masked_before })
+}
+
+/// What `--writable` names.
+///
+/// # Errors
+/// It does not exist; it lies where an agent was at work and is a link, which that agent may have made.
+fn writable(ambient: &Ambient, folders: &[PathBuf], path: &Path) -> anyhow::Result<PathBuf> {
+    let path = ambient.folder().join(path);
+    let real = path
+        .canonicalize()
+        .with_context(|| format!("--writable `{}` does not exist; name a file or folder that does", path.display()))?;
+    let within = |top: &PathBuf| path.starts_with(top) && !top.canonicalize().is_ok_and(|top| real.starts_with(top));
+    let is_link = std::fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink());
+    if is_link || folders.iter().any(within) {
+        anyhow::bail!("--writable `{}` is a link, which an agent may have made; name what it leads to", path.display());
+    }
+    Ok(real)
 }
 
 /// Writes down that an agent goes to work here.
 fn enter(ambient: &Ambient, wanted: &Run, said: &Said) -> anyhow::Result<Grounds> {
     let mut folders = work_folders(ambient);
+    let home = ambient.user_home();
+    folders.extend(
+        said.state.iter().filter_map(|state| Some(home.as_ref()?.join(state.path))).filter(|path| path.is_dir()),
+    );
     folders.extend(said.writable.iter().filter(|path| path.is_dir()).cloned());
     let kept: Vec<PathBuf> = said.kept.iter().filter(|path| !said.writable.contains(path)).cloned().collect();
     enter_grounds(ambient, &folders, &kept, wanted.config.as_deref())
 }
 
 /// What of its files the agent sees otherwise than the user might think.
-fn tell_of_files(wanted: &Run, surroundings: &Surroundings) {
+fn tell_of_files(ambient: &Ambient, wanted: &Run, surroundings: &Surroundings) -> anyhow::Result<()> {
+    let masked: Vec<&Path> = surroundings.masks.iter().map(|mask| mask.path.as_path()).collect();
+    remember(ambient, &work_folders(ambient), &masked)?;
     for (path, names) in withheld(surroundings) {
         let names = names.into_iter().collect::<Vec<_>>().join(", ");
         note(&format!(
@@ -241,6 +262,7 @@ fn tell_of_files(wanted: &Run, surroundings: &Surroundings) {
             ));
         }
     }
+    Ok(())
 }
 
 /// Whether the agent may write where the configuration lies: it must not change the rules that it is under, not even by
@@ -249,8 +271,9 @@ fn is_written(inside: Option<&Inside>, sources: &Sources) -> bool {
     let real = |path: &Path| path.canonicalize().ok();
     let writable = inside.iter().flat_map(|(_, (_, surroundings))| &surroundings.writable);
     let writable: Vec<PathBuf> = writable.filter_map(|path| real(path)).collect();
-    let mut places = sources.places().into_iter().filter_map(|path| real(&path));
-    places.any(|place| writable.iter().any(|folder| place.starts_with(folder)))
+    // Where it is, and where the link is that leads there.
+    let places = sources.places().into_iter().flat_map(|path| [real(&path), path.parent().and_then(real)]);
+    places.flatten().any(|place| writable.iter().any(|folder| place.starts_with(folder)))
 }
 
 /// The proxy as the agent sees it, and what it is started in.

@@ -167,6 +167,10 @@ pub struct Said {
     pub kept: Vec<PathBuf>,
     /// What the agent may write besides.
     pub writable: Vec<PathBuf>,
+    /// Files that its credentials come from.
+    pub secrets: Vec<PathBuf>,
+    /// What was masked in earlier runs.
+    pub masked_before: Vec<PathBuf>,
 }
 
 impl Walls {
@@ -185,6 +189,8 @@ impl Walls {
             state: said.state,
             kept: said.kept,
             writable: said.writable,
+            secrets: said.secrets,
+            masked_before: said.masked_before,
             sockets: self.sockets,
             known: &|text| live.without_secrets(text),
             own: &|value| live.holdings().placeholders.entries().any(|entry| *entry.text == *value),

@@ -86,7 +86,7 @@ const ERRORS: &[(&str, i32, &str)] = &[
         125,
         "none.yaml` does not exist; check the path of the configuration (--config)",
     ),
-    ("run --receipt none/r.json -- true", 125, "--receipt: the folder `none` does not exist; make it first"),
+    ("run --receipt none/r.json -- true", 125, "r.json`; make it first"),
     ("run --keep NOT~SET -- true", 125, "--keep NOT_SET: the variable is not set"),
     ("serve --config none.yaml", 3, "does not exist"),
     ("serve --listen nowhere", 2, "invalid value 'nowhere'"),

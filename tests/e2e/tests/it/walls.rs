@@ -265,6 +265,31 @@ fn git_works_and_its_configuration_stays() {
 }
 
 /// Chromium trusts what stands in this store; NSS itself says here that the session's authority does.
+/// Where a configuration lies in the work folder, what it names lies there too.
+#[test]
+fn what_a_configuration_names_is_kept_or_masked() {
+    let secret = Canary::new(830, "tok_", 40);
+    let config = "version: 1\ncredentials:\n  one-token: { service: github, from: \"exec:./get.sh\" }\n  \
+                  two-token: { service: gitlab, from: \"file:secrets/two\" }\n\
+                  agents: { tester: { permissions: [{ service: github, credential: one-token, actions: [read], resources: [\"*\"] }] } }\n";
+    let house = House::new(config, &[]);
+    std::fs::write(house.path("get.sh"), "#!/bin/sh\necho tok_of_the_program_0123456789\n").unwrap();
+    std::fs::set_permissions(house.path("get.sh"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::create_dir(house.path("secrets")).unwrap();
+    std::fs::write(house.path("secrets/two"), format!("{}\n", secret.value())).unwrap();
+    std::os::unix::fs::symlink(house.path("secrets/two"), house.path("link")).unwrap();
+    let look = "echo 'id > stolen' >> get.sh; mv get.sh other; cat secrets/two link; echo done";
+    let seen = in_run(&house, &["--agent", "tester", "--isolate=on"], look).expect_success("the agent");
+    secret.assert_absent("what the agent saw", seen.stdout.as_bytes());
+    assert!(seen.stdout.ends_with("done\n"), "{}", seen.stdout);
+    assert!(!std::fs::read_to_string(house.path("get.sh")).unwrap().contains("stolen"));
+    // A link in place of what may be written leads elsewhere than the user thinks.
+    std::os::unix::fs::symlink(house.path("home"), house.path("notes")).unwrap();
+    let refused = in_run(&house, &["--agent", "tester", "--isolate=on", "--writable", "notes"], "true");
+    assert_eq!(refused.code(), Some(125), "{}", refused.stderr);
+    assert!(refused.stderr.contains("is a link, which an agent may have made"), "{}", refused.stderr);
+}
+
 #[test]
 fn programs_that_stand_on_nss_trust_the_session() {
     let house = House::new("version: 1\n", &[]);
