@@ -77,7 +77,7 @@ impl Keys {
     fn octet(&mut self, byte: u8) -> Option<Key> {
         match (self.state, byte) {
             (State::Text, 0x1b) => self.enter(State::TextEscape),
-            (State::Text, 0x07) | (State::TextEscape, b'\\') => self.enter(State::Ground),
+            (State::Text, 0x07 | 0x9c) | (State::TextEscape, b'\\') => self.enter(State::Ground),
             (State::Text | State::TextEscape, _) | (State::Escape, b']' | b'P' | b'_' | b'^' | b'X') => {
                 self.enter(State::Text)
             }
@@ -108,6 +108,12 @@ impl Keys {
             (State::Ground, _) if self.pasting => None,
             (State::Ground, _) => self.plain(byte),
         }
+    }
+
+    /// A control of one octet: the same as escape and the letter 0x40 below.
+    fn control(&mut self, byte: u8) -> Option<Key> {
+        self.state = State::Escape;
+        self.octet(byte.wrapping_sub(0x40))
     }
 
     fn enter(&mut self, state: State) -> Option<Key> {
@@ -144,13 +150,20 @@ impl Keys {
                 self.utf8.clear();
                 Some(Key::Char(char::from(byte)))
             }
+            // Between characters, one octet is a control (ECMA-48, 5.4): what follows is a terminal's answer.
+            0x80..=0x9f if self.utf8.is_empty() => self.control(byte),
             0x80.. => {
                 self.utf8.push(byte);
                 let character = std::str::from_utf8(&self.utf8).ok().and_then(|text| text.chars().next());
                 if character.is_some() || self.utf8.len() >= 4 {
                     self.utf8.clear();
                 }
-                character.filter(|character| !character.is_control()).map(Key::Char)
+                match character.map(|character| (character, u32::from(character))) {
+                    // The same control, written as a character.
+                    Some((_, code @ 0x80..=0x9f)) => self.control(u8::try_from(code).unwrap_or_default()),
+                    Some((character, _)) if !character.is_control() => Some(Key::Char(character)),
+                    _ => None,
+                }
             }
             _ => None,
         }
@@ -174,6 +187,10 @@ mod tests {
             (b"\x1bPyy\x1byy\x1b\\n", &[Key::Char('n')]),
             (b"\x1b[200~yyy\x1b[201~n", &[Key::Char('n')]),
             (b"\x1b[<0;1;1M", &[]),
+            (b"\x9d52;c;yyy\x07n", &[Key::Char('n')]),
+            ("\u{9d}60;yyy\x07n".as_bytes(), &[Key::Char('n')]),
+            ("\u{9b}A\u{8f}Bé".as_bytes(), &[Key::Up, Key::Down, Key::Char('é')]),
+            (b"\x90yy\x1b\\n", &[Key::Char('n')]),
         ];
         for (bytes, keys) in table {
             assert_eq!(&Keys::new().feed(bytes), keys, "{bytes:?}");

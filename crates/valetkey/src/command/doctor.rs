@@ -73,9 +73,13 @@ fn section(paint: Paint, title: &str, findings: &[&Finding], walls: bool) {
         let subject = format!("{:width$}", finding.subject);
         output::line(&format!("  {state} {subject}  {}", output::safe(&told(finding))));
         if let Some(mend) = finding.mend.as_ref().filter(|_| finding.state == State::Failed) {
-            // Between walls every connection is diverted, so that this is about `--isolate=off` and `session start`.
-            let word = if walls && finding.proof.proxy == Some(false) { "without walls" } else { "mend" };
-            output::line(&format!("  {:8} {:width$}  {word}: {}", "", "", output::safe(mend)));
+            output::line(&format!("  {:8} {:width$}  mend: {}", "", "", output::safe(mend)));
+            if walls && finding.proof.proxy == Some(false) {
+                output::line(&format!(
+                    "  {:8} {:width$}  (between the walls of `run` it is diverted all the same)",
+                    "", ""
+                ));
+            }
         }
     }
     let absent: Vec<&str> =

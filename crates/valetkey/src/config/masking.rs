@@ -14,6 +14,8 @@ use super::discovery::looks;
 
 /// What stands for a secret that the agent gets no placeholder for.
 pub(super) const WITHHELD: &str = "withheld-by-valetkey";
+/// Shorter ones are names.
+const TOKEN_BYTES_MIN: usize = 16;
 /// Names that are told of one file.
 const NAMES_TOLD_MAX: usize = 20;
 /// Names beyond those of variables that hold a secret in some program's file.
@@ -219,7 +221,7 @@ fn without_passwords(text: &str, own: &dyn Fn(&str) -> bool) -> String {
             }
             _ => match authority.rsplit_once('@') {
                 // A token alone, as `git clone https://TOKEN@host` leaves it.
-                Some((user, host)) if !own(user) && is_secret("token", user) => out.extend([WITHHELD, "@", host]),
+                Some((user, host)) if !own(user) && is_no_name(user) => out.extend([WITHHELD, "@", host]),
                 _ => out.push_str(authority),
             },
         }
@@ -227,6 +229,12 @@ fn without_passwords(text: &str, own: &dyn Fn(&str) -> bool) -> String {
     }
     out.push_str(rest);
     out
+}
+
+/// Whether what stands where a user's name does is a token: long, and of letters and digits.
+fn is_no_name(user: &str) -> bool {
+    let has = |kind: fn(&u8) -> bool| user.bytes().any(|byte| kind(&byte));
+    user.len() >= TOKEN_BYTES_MIN && has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic)
 }
 
 #[cfg(test)]
@@ -272,6 +280,7 @@ mod tests {
             ("DB=postgres://me:SECRET@db/x\n", "DB=withheld-by-valetkey\n"),
             ("https://SECRET@git.test/x\n", "https://withheld-by-valetkey@git.test/x\n"),
             ("https://me@git.test/x\n", "https://me@git.test/x\n"),
+            ("DB_URL=postgres://postgres@localhost:5432/app\n", "DB_URL=postgres://postgres@localhost:5432/app\n"),
             ("DB_PASS=dog, cat and more\nPORT=1\n", "DB_PASS=withheld-by-valetkey\nPORT=1\n"),
             ("API_TOKEN=\"a\\\"SECRET\"\nPORT=1\n", "API_TOKEN=\"withheld-by-valetkey\"\nPORT=1\n"),
             ("API_TOKEN=\"one\nSECRET\"\nPORT=1\n", "API_TOKEN=\"withheld-by-valetkey\"\nPORT=1\n"),
