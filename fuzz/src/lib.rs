@@ -25,6 +25,7 @@ pub const ENTRIES: &[(&str, Entry)] = &[
     ("body", body),
     ("canonical", canonical),
     ("config", config),
+    ("graphql", graphql),
     ("head", head),
     ("names", names),
     ("record", record),
@@ -139,6 +140,39 @@ pub fn body(octets: &[u8]) {
     let first = services().classify(&request, BodyView::Whole(body));
     let again = services().classify(&request, BodyView::Whole(body));
     assert_eq!(first.is_ok(), again.is_ok(), "the same body is read in two ways");
+}
+
+/// GraphQL documents: the first octet chooses how the rest travels. Blanks before a document, and the road by which it comes, change
+/// no call.
+pub fn graphql(octets: &[u8]) {
+    const TYPES: &[&str] = &["application/graphql", "application/json", "application/x-www-form-urlencoded"];
+    let Some((choice, body)) = octets.split_first() else { return };
+    let run = |kind: &'static str, body: &[u8]| {
+        let mut fields = HeaderMap::new();
+        fields.insert("content-type", HeaderValue::from_static(kind));
+        let length = Length::Known(body.len() as u64);
+        let cleaned = clean(fields).expect("a plain field");
+        let request = CanonicalRequest::new(Method::POST, origin("api.github.com"), "/graphql", cleaned, length);
+        let found = services().classify(&request.expect("a plain request"), BodyView::Whole(body)).ok()?;
+        assert!(!found.calls.is_empty(), "a document without a call");
+        Some(found.calls.to_vec())
+    };
+    let kind = TYPES[usize::from(*choice) % TYPES.len()];
+    let calls = run(kind, body);
+    let Some(text) = std::str::from_utf8(body).ok().filter(|_| kind == TYPES[0]) else { return };
+    let blanks = [b"#}\n,\xef\xbb\xbf\r\n\t ".as_slice(), body].concat();
+    // An empty body asks for nothing, and one of a mebibyte is at its bound.
+    if !body.is_empty() && body.len() < 1024 * 1024 - 16 {
+        assert_eq!(run(kind, &blanks), calls, "blanks before it change it");
+        let mut escaped = String::from("{\"query\":\"");
+        for unit in text.encode_utf16() {
+            escaped.push_str(&format!("\\u{unit:04x}"));
+        }
+        escaped.push_str("\"}");
+        if escaped.len() < 4 * 1024 * 1024 {
+            assert_eq!(run("application/json", escaped.as_bytes()), calls, "in JSON it is another");
+        }
+    }
 }
 
 /// Files that are searched for secrets: what is found lies inside, nothing of it is shown, and the pieces make no difference. The

@@ -15,8 +15,9 @@ Generated from the code by `cargo xtask codegen`; do not edit by hand. How to wr
 ";
 
 /// Where the types of a service file stand.
-const SOURCES: [&str; 4] = [
+const SOURCES: [&str; 5] = [
     include_str!("../src/file/mod.rs"),
+    include_str!("../src/file/graphql.rs"),
     include_str!("../../model/src/scheme.rs"),
     include_str!("../../model/src/class.rs"),
     include_str!("../../model/src/call.rs"),

@@ -46,7 +46,7 @@ impl Catalog {
             let expected = case.expect == "unknown service";
             return if expected { Ok(()) } else { differ("outcome", &case.expect, "unknown service") };
         };
-        let got = triple(call);
+        let got = found.calls.iter().map(triple).collect::<Vec<_>>().join("; ");
         if got != case.expect.split_ascii_whitespace().collect::<Vec<_>>().join(" ") {
             return differ("call", &case.expect, &got);
         }
@@ -123,6 +123,7 @@ fn fact_text(fact: &Fact) -> String {
         Fact::Int(number) => number.to_string(),
         Fact::Bool(flag) => flag.to_string(),
         Fact::List(items) => items.join(","),
+        Fact::Unknown(model::Unknown::NotTold) => "unknown not told".to_owned(),
         Fact::Unknown(why) => format!("unknown {why:?}").to_ascii_lowercase(),
     }
 }

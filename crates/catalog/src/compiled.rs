@@ -17,6 +17,11 @@ pub const CONNECT: &str = "tcp/connect";
 /// What it acts on: the host's name, then its port.
 pub const BARE_RESOURCE: &str = "host:{name}/{port}";
 
+/// The fact that names the mutation by which a call comes.
+pub const MUTATION_FACT: &str = "graphql.mutation";
+/// The fact that names the fields of a query's root.
+pub const FIELDS_FACT: &str = "graphql.fields";
+
 /// One service.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the file, with the file's own name")]
@@ -50,6 +55,8 @@ pub struct Compiled {
     pub readings: Vec<Reading>,
     pub nodes: Vec<Node>,
     pub routes: Vec<Route>,
+    /// Where GraphQL is spoken, what its mutations are.
+    pub graphql: Option<GraphQl>,
 }
 
 /// Where a service lives.
@@ -185,4 +192,85 @@ pub struct Node {
     pub routes: Vec<u32>,
     /// Template of what stands under here and is not known better.
     pub area: Option<u16>,
+}
+
+/// What is asked by GraphQL.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct GraphQl {
+    /// The action whose patterns are where it is spoken: what a document is until it is read.
+    pub unread: u16,
+    /// The action of queries.
+    pub query: u16,
+    /// The action of documents that ask for a secret.
+    pub secret: u16,
+    /// The action beside every mutation that is not listed.
+    pub unlisted: u16,
+    /// Fields that hand out a secret.
+    pub secret_fields: Vec<Box<str>>,
+    /// By name, sorted.
+    pub mutations: Vec<(Box<str>, Vec<Line>)>,
+}
+
+/// One line of the table of mutations.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Line {
+    /// It holds beside the others, instead of where none before it holds.
+    pub beside: bool,
+    pub condition: Option<(Place, Holds)>,
+    pub calls: Vec<LineCall>,
+    /// Alternatives: the first whose values are all there.
+    pub resource: Vec<Vec<ArgumentPiece>>,
+}
+
+/// One action of a line.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LineCall {
+    pub action: u16,
+    /// Every fact that the action may have by any road.
+    pub facts: Vec<ArgumentFact>,
+    pub when: Vec<ArgumentWhen>,
+}
+
+/// A fact, and where this road says it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ArgumentFact {
+    pub name: Arc<str>,
+    pub kind: FactType,
+    /// Nowhere: it is unknown.
+    pub place: Option<Place>,
+}
+
+/// Where a value of a field's arguments stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Place {
+    Argument {
+        path: Vec<Box<str>>,
+        /// Letters are made small, as the other road writes them.
+        lower: bool,
+    },
+    /// The line says it.
+    Constant(Box<str>),
+}
+
+/// Circumstances that make an action stronger; a place that is missing cannot be seen.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ArgumentWhen {
+    pub tests: Vec<(Option<Place>, Holds)>,
+    pub class: Option<Class>,
+    pub effects: Effects,
+}
+
+/// A piece of a resource template over arguments.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum ArgumentPiece {
+    Text(Box<str>),
+    Value {
+        place: Place,
+        /// The value must begin with it, and loses it.
+        prefix: Box<str>,
+        /// It is two names with a slash between them.
+        pair: bool,
+        /// More follows it.
+        head: bool,
+    },
 }

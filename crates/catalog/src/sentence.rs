@@ -1,6 +1,8 @@
 //! One human sentence per call. It is what a person reads before saying yes, so nothing in it may be invisible, and
 //! what is not known is said to be.
 
+use std::fmt::Write as _;
+
 use model::{Call, Fact};
 
 use crate::file::pattern::{Part, template};
@@ -44,6 +46,46 @@ fn plain(call: &Call, title: &str) -> String {
     }
     let what = if call.resource.kind() == "resource" { call.resource.rest() } else { call.resource.as_str() };
     format!("{head} on {} ({title})", short(what))
+}
+
+/// The sentence for a call by GraphQL: the mutation's own name in words, because a template of the other road speaks of numbers
+/// that this one does not say. `Merge pull request PR_1: merge method "squash" (GitHub, by GraphQL: pulls/merge)`.
+pub(crate) fn of_mutation(call: &Call, mutation: &str, title: &str) -> String {
+    let mut out = words(mutation);
+    let resource = &call.resource;
+    match resource.kind() {
+        "resource" => {}
+        "node" => out.extend([" ", &short(resource.rest())]),
+        _ => out.extend([" in ", &short(resource.as_str())]),
+    }
+    let mut mark = ": ";
+    for (name, fact) in call.facts.iter().filter(|(name, _)| !name.starts_with("graphql.")) {
+        let text = match fact {
+            Fact::Text(text) => text.to_string(),
+            Fact::Int(number) => number.to_string(),
+            Fact::Bool(flag) => flag.to_string(),
+            Fact::List(items) => items.join(", "),
+            Fact::Unknown(model::Unknown::NotTold) => continue,
+            Fact::Unknown(_) => "(unreadable)".to_owned(),
+        };
+        let name = name.rsplit('.').next().unwrap_or(name).replace('_', " ");
+        let _ = write!(out, "{mark}{name} \"{}\"", short(&text));
+        mark = ", ";
+    }
+    let _ = write!(out, " ({title}, by GraphQL: {})", call.action);
+    out
+}
+
+/// `mergePullRequest` as `Merge pull request`.
+fn words(name: &str) -> String {
+    let mut out = String::new();
+    for (index, character) in name.chars().enumerate() {
+        if index > 0 && character.is_ascii_uppercase() {
+            out.push(' ');
+        }
+        out.push(if index == 0 { character.to_ascii_uppercase() } else { character.to_ascii_lowercase() });
+    }
+    short(&out)
 }
 
 /// Appends a template; whether all its values are there.

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use http::Method;
 use model::call::ServiceBounds;
-use model::vocabulary::{ActionWords, ServiceWords};
+use model::vocabulary::{ActionWords, FactType, ServiceWords};
 use model::{ActionId, Call, SchemeSpec, ServiceName};
 
-use crate::compiled::{Action, Compiled, HostRule, Reading, Route};
+use crate::compiled::{Action, Compiled, FIELDS_FACT, HostRule, MUTATION_FACT, Reading, Route};
 use crate::file::{AnswerHint, CaptureMap, FileHint, Protocol, ShapeMap};
 use crate::sentence;
 
@@ -100,6 +100,9 @@ impl Service {
 
     /// One human sentence about a call, from the file's template. Nothing invisible is left in it.
     pub fn sentence(&self, call: &Call) -> String {
+        if let Some(model::Fact::Text(mutation)) = call.facts.get(MUTATION_FACT) {
+            return sentence::of_mutation(call, mutation, self.title());
+        }
         let template = self.action(call.action.as_str()).and_then(|action| action.sentence.as_deref());
         sentence::of(call, template, self.title())
     }
@@ -159,6 +162,7 @@ impl Service {
             let facts = tables.readings.get(route.reading as usize).map_or(&[][..], |reading| &reading.facts);
             words.facts.extend(facts.iter().map(|fact| (fact.name.to_string(), fact.kind)));
         }
+        self.graphql_words(&mut actions);
         let host = |host: &HostRule| if host.wildcard { format!("*.{}", host.name) } else { host.name.to_string() };
         ServiceWords {
             actions,
@@ -169,6 +173,25 @@ impl Service {
             hosts: tables.hosts.iter().map(host).collect(),
             credential_kinds: tables.credentials.iter().map(ToString::to_string).collect(),
             case_blind: tables.case_blind.clone(),
+        }
+    }
+
+    /// What calls by GraphQL may have besides.
+    fn graphql_words(&self, actions: &mut BTreeMap<String, ActionWords>) {
+        let Some(graphql) = &self.tables.graphql else { return };
+        let mut add = |action: u16, name: &str, kind: FactType| {
+            let id = self.tables.actions.get(action as usize).map(|action| action.id.as_str());
+            if let Some(words) = id.and_then(|id| actions.get_mut(id)) {
+                words.facts.insert(name.to_owned(), kind);
+            }
+        };
+        add(graphql.query, FIELDS_FACT, FactType::List);
+        add(graphql.unlisted, MUTATION_FACT, FactType::Text);
+        for call in graphql.mutations.iter().flat_map(|(_, lines)| lines).flat_map(|line| &line.calls) {
+            add(call.action, MUTATION_FACT, FactType::Text);
+            for fact in &call.facts {
+                add(call.action, &fact.name, fact.kind);
+            }
         }
     }
 

@@ -21,6 +21,9 @@ pub enum Unknown {
     WrongType,
     /// Given more than once.
     Ambiguous,
+    /// The road that was taken does not say it, though another to the same action does: a node's identifier instead of a
+    /// number.
+    NotTold,
 }
 
 /// One fact. Money is in minor units (cents).

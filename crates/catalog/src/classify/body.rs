@@ -82,6 +82,13 @@ impl<'a> Body<'a> {
 
     /// The octets and their reader; nothing for an empty body.
     fn bytes(&self) -> Result<Option<(&'a [u8], Read)>, Unknown> {
+        let Some(bytes) = self.octets()? else { return Ok(None) };
+        let accepts = &self.view.at.service.tables.accepts;
+        reader(self.view.request.headers(), accepts).map(|reader| Some((bytes, reader)))
+    }
+
+    /// The octets alone; nothing for an empty body.
+    pub fn octets(&self) -> Result<Option<&'a [u8]>, Unknown> {
         let bytes = match self.view.body {
             BodyView::NotRead if self.view.request.length() != Length::Empty => return Err(Unknown::NotRead),
             BodyView::NotRead | BodyView::Empty | BodyView::Whole(&[]) => return Ok(None),
@@ -93,11 +100,10 @@ impl<'a> Body<'a> {
         if bytes.len() > bound {
             return Err(Unknown::TooLarge);
         }
-        let headers = self.view.request.headers();
-        if is_coded(headers) {
+        if is_coded(self.view.request.headers()) {
             return Err(Unknown::Encoded);
         }
-        reader(headers, &service.accepts).map(|reader| Some((bytes, reader)))
+        Ok(Some(bytes))
     }
 
     fn merge(&self, wants: &[Vec<Box<str>>], slots: &mut Slots<'a>) {
@@ -169,19 +175,8 @@ fn is_coded(headers: &HeaderMap) -> bool {
 
 /// The reader for what the content type says, if the service reads such bodies.
 fn reader(headers: &HeaderMap, accepts: &[Accepts]) -> Result<Read, Unknown> {
-    let mut types = headers.get_all(CONTENT_TYPE).iter();
-    let first = types.next().map(|value| value.to_str().map_err(|_| Unknown::Malformed)).transpose()?;
-    if types.next().is_some() {
-        return Err(Unknown::Malformed);
-    }
+    let essence = essence(headers)?;
     let accepts = |wanted| accepts.contains(&wanted);
-    let (essence, parameters) = first.unwrap_or_default().split_once(';').unwrap_or((first.unwrap_or_default(), ""));
-    let essence = essence.trim().to_ascii_lowercase();
-    let charset = parameters.split(';').filter_map(|pair| pair.trim().split_once('='));
-    let mut charset = charset.filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"));
-    if !charset.all(|(_, value)| value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")) {
-        return Err(Unknown::Malformed);
-    }
     let json_like = essence == "application/json" || essence.starts_with("application/") && essence.ends_with("+json");
     if json_like && accepts(Accepts::Json) {
         return Ok(json::read);
@@ -196,6 +191,23 @@ fn reader(headers: &HeaderMap, accepts: &[Accepts]) -> Result<Read, Unknown> {
         return Ok(json::read);
     }
     Err(Unknown::Malformed)
+}
+
+/// The one content type, in lower case and without its parameters; empty where none is given. Only UTF-8 is read.
+pub(super) fn essence(headers: &HeaderMap) -> Result<String, Unknown> {
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let first = types.next().map(|value| value.to_str().map_err(|_| Unknown::Malformed)).transpose()?;
+    if types.next().is_some() {
+        return Err(Unknown::Malformed);
+    }
+    let (essence, parameters) = first.unwrap_or_default().split_once(';').unwrap_or((first.unwrap_or_default(), ""));
+    let essence = essence.trim().to_ascii_lowercase();
+    let charset = parameters.split(';').filter_map(|pair| pair.trim().split_once('='));
+    let mut charset = charset.filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"));
+    if !charset.all(|(_, value)| value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")) {
+        return Err(Unknown::Malformed);
+    }
+    Ok(essence)
 }
 
 /// What was found, or why nothing was.

@@ -56,7 +56,7 @@ fn from_query(request: &CanonicalRequest, name: &str, kind: FactType) -> Option<
     Some(Fact::Unknown(Unknown::Ambiguous))
 }
 
-fn typed(kind: FactType, slot: Slot<'_>) -> Option<Fact> {
+pub(super) fn typed(kind: FactType, slot: Slot<'_>) -> Option<Fact> {
     Some(match (kind, slot) {
         (_, Slot::Absent) => return None,
         (_, Slot::Unknown(why)) => Fact::Unknown(why),

@@ -61,7 +61,7 @@ pub(super) fn has_override(bytes: &[u8]) -> bool {
 }
 
 /// Escapes resolved where they are whole, as lenient origins do.
-fn decoded(text: &[u8]) -> Cow<'_, [u8]> {
+pub(super) fn decoded(text: &[u8]) -> Cow<'_, [u8]> {
     if !text.iter().any(|byte| matches!(byte, b'%' | b'+')) {
         return Cow::Borrowed(text);
     }

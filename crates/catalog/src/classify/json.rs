@@ -26,7 +26,7 @@ pub(super) fn read<'a>(bytes: &'a [u8], wants: &[Vec<Box<str>>]) -> Result<Slots
     Ok(reader.slots)
 }
 
-const MALFORMED: Bad = Bad::Unknown(Unknown::Malformed);
+pub(super) const MALFORMED: Bad = Bad::Unknown(Unknown::Malformed);
 
 /// The wanted places that lead through the value being read: a bit each, and how many keys of theirs are behind us.
 #[derive(Clone, Copy)]
@@ -39,7 +39,7 @@ impl Active {
     const NONE: Self = Self { wants: 0, depth: 0 };
 }
 
-struct Reader<'a, 'w> {
+pub(super) struct Reader<'a, 'w> {
     text: &'a str,
     at: usize,
     wants: &'w [Vec<Box<str>>],
@@ -47,17 +47,27 @@ struct Reader<'a, 'w> {
 }
 
 impl<'a> Reader<'a, '_> {
-    fn peek(&self) -> Option<u8> {
+    /// A reader that looks for no place.
+    pub fn plain(text: &'a str) -> Self {
+        Self { text, at: 0, wants: &[], slots: Slots::new() }
+    }
+
+    /// Whether all is read.
+    pub fn at_end(&self) -> bool {
+        self.at == self.text.len()
+    }
+
+    pub fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    fn space(&mut self) {
+    pub fn space(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
             self.at += 1;
         }
     }
 
-    fn expect(&mut self, byte: u8) -> Result<(), Bad> {
+    pub fn expect(&mut self, byte: u8) -> Result<(), Bad> {
         if self.peek() != Some(byte) {
             return Err(MALFORMED);
         }
@@ -65,7 +75,7 @@ impl<'a> Reader<'a, '_> {
         Ok(())
     }
 
-    fn word(&mut self, word: &str) -> Result<(), Bad> {
+    pub fn word(&mut self, word: &str) -> Result<(), Bad> {
         if !self.text.get(self.at..).is_some_and(|rest| rest.starts_with(word)) {
             return Err(MALFORMED);
         }
@@ -186,16 +196,16 @@ impl<'a> Reader<'a, '_> {
         Ok(if texts { Slot::List(items) } else { Slot::Unknown(Unknown::WrongType) })
     }
 
-    fn string(&mut self) -> Result<Cow<'a, str>, Bad> {
+    pub fn string(&mut self) -> Result<Cow<'a, str>, Bad> {
         self.expect(b'"')?;
         let start = self.at;
-        loop {
-            match self.peek().ok_or(MALFORMED)? {
-                b'"' => break,
-                b'\\' => return self.escaped(start),
-                0..0x20 => return Err(MALFORMED),
-                _ => self.at += 1,
-            }
+        let rest = self.text.as_bytes().get(start..).ok_or(MALFORMED)?;
+        let end = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)).ok_or(MALFORMED)?;
+        self.at += end;
+        match rest.get(end) {
+            Some(b'"') => {}
+            Some(b'\\') => return self.escaped(start),
+            _ => return Err(MALFORMED),
         }
         let plain = self.text.get(start..self.at).ok_or(MALFORMED)?;
         self.at += 1;
@@ -261,7 +271,7 @@ impl<'a> Reader<'a, '_> {
     }
 
     /// A number by the grammar. Only a plain whole number that fits is known: what `1e2`, `1.0` or 2^70 become differs.
-    fn number(&mut self) -> Result<Slot<'a>, Bad> {
+    pub fn number(&mut self) -> Result<Slot<'a>, Bad> {
         let start = self.at;
         if self.peek() == Some(b'-') {
             self.at += 1;

@@ -1,13 +1,14 @@
 //! Classifiers: from a canonical request of a known service to its calls. One file per classifier.
 //!
 //! A host may have a protocol of its own ([`PROTOCOLS`]), which looks first; the patterns of the service file ([`rest`])
-//! take what it leaves. Bodies are read by type ([`body`]), and only for what the matched pattern asks; but
+//! take what it leaves, and where a pattern leads to GraphQL, the document says the calls ([`graphql`]). Bodies are read by type ([`body`]), and only for what the matched pattern asks; but
 //! forms that are posted are searched for another method, whatever they match.
 
 mod body;
 mod fact;
 mod form;
 mod git;
+mod graphql;
 mod json;
 mod multipart;
 mod rest;
@@ -86,11 +87,13 @@ pub(crate) fn classify(
         None => unknown(view, None)?,
     };
     let unsure = body::check_method(view)?;
+    let several = graphql::calls(view, &found)?;
+    let unread = several.is_none() && graphql::needs_body(view, &found);
     let after = endpoint(request.path(), view.skip);
     Ok(Classification {
         service: Some(at.service.name().clone()),
-        calls: smallvec![found.call],
-        needs_body: found.needs_body || unsure,
+        calls: several.unwrap_or_else(|| smallvec![found.call]),
+        needs_body: found.needs_body || unsure || unread,
         hands_out: found.hands_out,
         path: if view.skip == 0 { Arc::clone(&after) } else { endpoint(request.path(), 0) },
         endpoint: after,

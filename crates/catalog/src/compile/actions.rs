@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use model::vocabulary::FactType;
 use model::{Class, Effects};
 
-use super::{Wrong, covers};
+use super::{Wrong, covers, graphql};
 use crate::compiled::{BARE_RESOURCE, CONNECT};
 use crate::file::pattern::Pattern;
 use crate::file::{ActionEntry, AnswerHint, CaptureMap, Holds, Protocol, ServiceFile, WhenEntry};
@@ -70,10 +70,21 @@ pub(super) fn drafts(written: &ServiceFile) -> Result<Vec<Draft>, Wrong> {
             draft.resource = Some(vec![BARE_RESOURCE.to_owned()]);
         }
     }
+    let own = graphql::own(written)?;
+    for own in &own {
+        let index = at(&mut drafts, &own.id);
+        if let Some(draft) = drafts.get_mut(index).filter(|draft| draft.patterns.is_empty()) {
+            draft.resource = (!own.resource.is_empty()).then(|| own.resource.clone());
+        }
+    }
     check_groups(written, &drafts)?;
     check_captures(written)?;
     for draft in &mut drafts {
         draft.fill(written, entries.get(draft.id.as_str()).copied());
+        if let Some(own) = own.iter().find(|own| own.id == draft.id) {
+            draft.class = own.class;
+            draft.effects = draft.effects.iter().chain(own.effects.iter()).collect();
+        }
     }
     Ok(drafts)
 }

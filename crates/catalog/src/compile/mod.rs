@@ -2,6 +2,7 @@
 //! a user's file. Every mistake is an error with a place; nothing is guessed.
 
 mod actions;
+mod graphql;
 mod hosts;
 mod schemes;
 mod tables;
@@ -33,10 +34,12 @@ pub fn compile(written: &ServiceFile) -> Result<Compiled, CatalogError> {
         tables.action(draft).map_err(|wrong| fail(&wrong.text, wrong.message))?;
     }
     tables.finish();
+    let graphql = graphql::compile(written, &drafts).map_err(|wrong| fail(&wrong.text, wrong.message))?;
     let ids: BTreeSet<&str> = drafts.iter().map(|draft| draft.id.as_str()).collect();
     let aliases = words(&written.aliases, &ids).map_err(|wrong| fail(&wrong.text, wrong.message))?;
     let scopes = scopes(written, &drafts).map_err(|wrong| fail(&wrong.text, wrong.message))?;
     let mut kinds: BTreeSet<String> = tables.kinds();
+    kinds.extend(graphql::kinds(written));
     kinds.extend(written.parents.iter().flat_map(|(kind, parent)| [kind.clone(), parent.clone()]));
     let boxed = |list: &[String]| list.iter().map(|text| text.as_str().into()).collect();
     Ok(Compiled {
@@ -67,6 +70,7 @@ pub fn compile(written: &ServiceFile) -> Result<Compiled, CatalogError> {
         readings: tables.readings,
         nodes: tables.nodes,
         routes: tables.routes,
+        graphql,
     })
 }
 

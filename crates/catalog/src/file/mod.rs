@@ -1,6 +1,7 @@
 //! The service file as people write it. `services/README.md` explains it by example; unknown keys are errors.
 
 mod captures;
+mod graphql;
 mod parse;
 pub(crate) mod pattern;
 mod word;
@@ -13,6 +14,7 @@ use model::{Class, Effects, SchemeSpec};
 use serde::{Deserialize, Serialize};
 
 pub use captures::{CaptureMap, Captures, LoginHint};
+pub use graphql::GraphQlEntry;
 pub use word::{OneOrMany, Word};
 
 /// One service: hosts, actions, resources, facts, and how credentials are put on. One file and nothing else.
@@ -88,6 +90,9 @@ pub struct ServiceFile {
     /// Actions that need more than a line.
     #[serde(default)]
     pub actions: Vec<ActionEntry>,
+    /// Where GraphQL is spoken, and what its mutations are.
+    #[serde(default)]
+    pub graphql: Option<GraphQlEntry>,
     /// Requests and what they must be; run as tests.
     #[serde(default)]
     pub cases: Vec<Case>,
@@ -413,7 +418,7 @@ pub struct Case {
     /// The body, as text.
     #[serde(default)]
     pub body: Option<String>,
-    /// `class action resource [effect ...]`, `unknown service`, or `refused code`.
+    /// `class action resource [effect ...]`, several calls divided by `;`, `unknown service`, or `refused code`.
     pub expect: String,
     /// Facts that it must have, as they stand in JSON.
     #[serde(default)]

@@ -1,6 +1,7 @@
 //! Tests of the catalogue as a whole.
 
 mod files;
+mod graphql;
 mod hosts;
 mod requests;
 

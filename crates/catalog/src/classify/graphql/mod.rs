@@ -1,0 +1,420 @@
+//! GraphQL: every field of a mutation's root is a call of its own, by the table of the service file; a query is one call.
+//!
+//! Start reading at [`calls`]; then [`envelope`] (how a document travels), [`parse`] (what it says) and [`argument`] (what its
+//! fields are given). Nothing is less than it may be: a field under `@skip` counts, a fragment counts wherever its type
+//! condition points, a mutation that the table does not have is an action that no rule names.
+
+mod argument;
+mod envelope;
+mod parse;
+mod token;
+mod tree;
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::Method;
+use model::bounds::CALLS_MAX;
+use model::{ActionId, Call, Class, Code, Effect, Effects, Fact, Facts, Refusal, Resource, Unknown};
+use smallvec::SmallVec;
+
+use self::argument::Scope;
+use self::envelope::{Asked, Not};
+use self::parse::{Document, Field, Fragment, Item, Kind, Operation, Set};
+use self::token::Doubt;
+use super::body::Slot;
+use super::fact::{Verdict, typed};
+use super::{Found, View, refuse};
+use crate::compiled::{ArgumentPiece, FIELDS_FACT, GraphQl, Line, LineCall, MUTATION_FACT};
+
+type Calls = SmallVec<[Call; 1]>;
+
+/// Levels of fields below a mutation in which only what was changed can be read: the payload and its object. One more, and a star on
+/// a repository reads its files (`starrable { object(expression: ..) { text } }`): that is a query.
+const PAYLOAD_LEVELS: usize = 2;
+/// Letters of a mutation's name, so that it stays an action's id.
+const NAME_BYTES_MAX: usize = 100;
+/// What every effect together is: what an unlisted mutation may have.
+const ALL: Effects = Effects::NONE
+    .with(Effect::BranchWrite)
+    .with(Effect::RepoDelete)
+    .with(Effect::Escalates)
+    .with(Effect::Exfil)
+    .with(Effect::Publishes)
+    .with(Effect::MessagesPeople);
+
+/// The calls of a request for the place where GraphQL is spoken; nothing where `found` is another action, or all that can
+/// be said of it: the body has not been read, or what travels is no document (a WebSocket, a PUT).
+pub(super) fn calls(view: View<'_>, found: &Found) -> Result<Option<Calls>, Refusal> {
+    let service = view.at.service;
+    let Some(graphql) = &service.tables.graphql else { return Ok(None) };
+    if service.tables.actions.get(graphql.unread as usize).is_none_or(|action| action.id != found.call.action) {
+        return Ok(None);
+    }
+    let method = view.request.method();
+    if view.request.is_websocket() || ![Method::GET, Method::HEAD, Method::POST].contains(method) {
+        return Ok(None);
+    }
+    let mut reading = Reading::new(view, graphql);
+    match envelope::open(view) {
+        Ok(None) => reading.reads = true,
+        Ok(Some(all)) => {
+            for asked in &all {
+                reading.document(asked).map_err(Stop::refusal)?;
+            }
+        }
+        Err(Not::Unknown(Unknown::NotRead)) => return Ok(None),
+        Err(not) => return Err(Stop::from(not).refusal()),
+    }
+    reading.finish().map(Some)
+}
+
+/// Marks the place whose body decides: until it is read, the call is the most that it could be.
+pub(super) fn needs_body(view: View<'_>, found: &Found) -> bool {
+    let tables = &view.at.service.tables;
+    let unread = tables.graphql.as_ref().and_then(|graphql| tables.actions.get(graphql.unread as usize));
+    *view.request.method() == Method::POST && unread.is_some_and(|action| action.id == found.call.action)
+}
+
+/// Why a document is not judged.
+enum Stop {
+    Not(Not),
+    TooMany,
+    Refused(Refusal),
+}
+
+impl From<Doubt> for Stop {
+    fn from(doubt: Doubt) -> Self {
+        Self::Not(Not::Doubt(doubt))
+    }
+}
+
+impl From<Not> for Stop {
+    fn from(not: Not) -> Self {
+        Self::Not(not)
+    }
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl Stop {
+    fn refusal(self) -> Refusal {
+        const HINT: &str = "send strict JSON: {\"query\": \"..\", \"variables\": {..}}, with the document itself";
+        match self {
+            Self::Refused(refusal) => refusal,
+            Self::TooMany => {
+                Refusal::new(Code::TooLarge, format!("The GraphQL request has more than {CALLS_MAX} calls"))
+            }
+            Self::Not(Not::Unknown(Unknown::TooLarge)) => {
+                Refusal::new(Code::TooLarge, "The GraphQL request is larger than its service's bound")
+            }
+            Self::Not(Not::Unknown(Unknown::Encoded)) => {
+                refuse("The GraphQL request is encoded").hint("send it without Content-Encoding")
+            }
+            Self::Not(Not::Unknown(_)) => refuse("The GraphQL request is no strict JSON, every key once").hint(HINT),
+            Self::Not(Not::Doubt(doubt)) => refuse(format!("The GraphQL request cannot be judged: {doubt}")).hint(HINT),
+        }
+    }
+}
+
+struct Reading<'v> {
+    view: View<'v>,
+    graphql: &'v GraphQl,
+    calls: Calls,
+    /// Steps to arguments that may still be taken.
+    left: Rc<Cell<usize>>,
+    /// Root fields of queries.
+    fields: Vec<Arc<str>>,
+    reads: bool,
+    secret: bool,
+}
+
+impl<'v> Reading<'v> {
+    fn new(view: View<'v>, graphql: &'v GraphQl) -> Self {
+        let left = Rc::new(Cell::new(argument::STEPS_MAX));
+        Self { view, graphql, calls: Calls::new(), left, fields: Vec::new(), reads: false, secret: false }
+    }
+
+    fn document(&mut self, asked: &Asked<'_>) -> Result<(), Stop> {
+        let document = parse::parse(&asked.document, &self.graphql.secret_fields)?;
+        self.secret |= document.asks_secret;
+        let operation = chosen(&document, asked.operation.as_deref())?;
+        check_spreads(&document)?;
+        let mut fields = Vec::new();
+        roots(&document.fragments, &operation.set, &mut fields);
+        if operation.kind == Kind::Query {
+            self.reads = true;
+            self.fields.extend(fields.iter().map(|field| Arc::from(field.name)));
+            return Ok(());
+        }
+        let left = Rc::clone(&self.left);
+        let scope = Scope { operation, given: &asked.variables, left: &left };
+        for field in fields {
+            if field.levels > PAYLOAD_LEVELS || field.name == "__typename" {
+                self.reads = true;
+            }
+            match self.graphql.lines(field.name).filter(|_| operation.kind == Kind::Mutation) {
+                _ if field.name == "__typename" => {}
+                Some(lines) => self.listed(field, lines, scope)?,
+                None => self.unlisted(field)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The lines of a mutation: the first that holds and every one that may, and those that hold beside.
+    fn listed(&mut self, field: &Field<'_>, lines: &[Line], scope: Scope<'_, '_>) -> Result<(), Stop> {
+        let mut settled = false;
+        for line in lines {
+            if settled && !line.beside {
+                continue;
+            }
+            let verdict = match &line.condition {
+                Some((place, holds)) => scope.holds(&field.arguments, place, holds)?,
+                None => Verdict::Yes,
+            };
+            if verdict == Verdict::No {
+                continue;
+            }
+            settled |= verdict == Verdict::Yes && !line.beside;
+            let resource = self.resource(field, line, scope)?;
+            for call in &line.calls {
+                let call = self.call(field, call, &resource, scope)?;
+                self.push(call)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn call(
+        &self,
+        field: &Field<'_>,
+        call: &LineCall,
+        resource: &Resource,
+        scope: Scope<'_, '_>,
+    ) -> Result<Call, Stop> {
+        let action = self.view.at.service.tables.actions.get(call.action as usize);
+        let action = action.ok_or("its service is not whole")?;
+        let (mut class, mut effects) = (action.class, action.effects);
+        for when in &call.when {
+            let mut holds = Verdict::Yes;
+            for (place, wanted) in &when.tests {
+                // What this road does not say may be so.
+                let verdict = match place {
+                    Some(place) => scope.holds(&field.arguments, place, wanted)?,
+                    None => Verdict::Maybe,
+                };
+                if verdict == Verdict::No {
+                    holds = Verdict::No;
+                    break;
+                }
+            }
+            if holds != Verdict::No {
+                class = class.max(when.class.unwrap_or(class));
+                effects = effects.iter().chain(when.effects.iter()).collect();
+            }
+        }
+        let mut facts = Facts::default();
+        facts.add(MUTATION_FACT.into(), Fact::Text(field.name.into()));
+        for fact in &call.facts {
+            let value = match &fact.place {
+                Some(place) => typed(fact.kind, scope.find(&field.arguments, place)?),
+                None => Some(Fact::Unknown(Unknown::NotTold)),
+            };
+            if let Some(value) = value {
+                facts.add(Arc::clone(&fact.name), value);
+            }
+        }
+        Ok(Call { action: action.id.clone(), class, effects, resource: resource.clone(), facts })
+    }
+
+    /// A mutation that the table does not have may do anything: a denial of any effect finds it, and neither a class nor
+    /// an effect permits it, because the second call has none.
+    fn unlisted(&mut self, field: &Field<'_>) -> Result<(), Stop> {
+        let name = Some(field.name).filter(|name| name.len() <= NAME_BYTES_MAX);
+        let id = name.and_then(|name| ActionId::new(&format!("graphql/{name}")).ok());
+        let id = id.ok_or("it names a mutation that is too long")?;
+        let actions = &self.view.at.service.tables.actions;
+        let second = actions.get(self.graphql.unlisted as usize).ok_or("its service is not whole")?.id.clone();
+        for (action, effects) in [(id, ALL), (second, Effects::NONE)] {
+            let mut facts = Facts::default();
+            facts.add(MUTATION_FACT.into(), Fact::Text(field.name.into()));
+            self.push(Call { action, class: Class::Admin, effects, resource: self.anywhere(), facts })?;
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, call: Call) -> Result<(), Stop> {
+        if self.calls.len() + 2 >= CALLS_MAX {
+            return Err(Stop::TooMany);
+        }
+        self.calls.push(call);
+        Ok(())
+    }
+
+    /// The first alternative whose values are all there; the place itself where none is.
+    fn resource(&self, field: &Field<'_>, line: &Line, scope: Scope<'_, '_>) -> Result<Resource, Stop> {
+        let mut text = String::with_capacity(48);
+        for pieces in &line.resource {
+            text.clear();
+            let mut whole = true;
+            for piece in pieces {
+                match piece {
+                    ArgumentPiece::Text(fixed) => text.push_str(fixed),
+                    ArgumentPiece::Value { place, prefix, pair, head } => {
+                        let value = self::text(scope.find(&field.arguments, place)?)?;
+                        let value = value.as_deref().and_then(|value| value.strip_prefix(&**prefix));
+                        let Some(value) = value.filter(|value| !value.is_empty()) else {
+                            whole = false;
+                            break;
+                        };
+                        check_part(value, *head, *pair)?;
+                        text.push_str(value);
+                    }
+                }
+            }
+            if whole {
+                return Ok(Resource::new(&text));
+            }
+        }
+        Ok(self.anywhere())
+    }
+
+    fn anywhere(&self) -> Resource {
+        Resource::new(&format!("resource:{}", super::endpoint(self.view.request.path(), self.view.skip)))
+    }
+
+    fn finish(mut self) -> Result<Calls, Refusal> {
+        let beside = [(self.graphql.query, self.reads), (self.graphql.secret, self.secret)];
+        for (index, _) in beside.into_iter().filter(|(_, asked)| *asked) {
+            let action = self.view.at.service.tables.actions.get(index as usize);
+            let action = action.ok_or_else(|| Stop::from("its service is not whole").refusal())?;
+            let mut facts = Facts::default();
+            if index == self.graphql.query {
+                facts.add(FIELDS_FACT.into(), fields(std::mem::take(&mut self.fields)));
+            }
+            let resource = self.anywhere();
+            let (id, class, effects) = (action.id.clone(), action.class, action.effects);
+            self.calls.push(Call { action: id, class, effects, resource, facts });
+        }
+        if self.calls.is_empty() {
+            return Err(Stop::from("it asks for nothing").refusal());
+        }
+        Ok(self.calls)
+    }
+}
+
+fn fields(mut names: Vec<Arc<str>>) -> Fact {
+    names.sort();
+    names.dedup();
+    let long = names.iter().map(|name| name.len()).sum::<usize>() > model::bounds::FACT_TEXT_BYTES_MAX;
+    if long { Fact::Unknown(Unknown::TooLarge) } else { Fact::List(names) }
+}
+
+/// A value for a resource's name; nothing where it is absent.
+fn text(slot: Slot<'_>) -> Result<Option<String>, Stop> {
+    match slot {
+        Slot::Absent => Ok(None),
+        Slot::Text(text) | Slot::Loose(text) => Ok(Some(text.into_owned())),
+        Slot::Int(number) => Ok(Some(number.to_string())),
+        _ => Err(Stop::from("what a mutation acts on is no text")),
+    }
+}
+
+/// A part of a resource's name before which or after which more stands must not read as structure.
+fn check_part(value: &str, head: bool, pair: bool) -> Result<(), Stop> {
+    let slashes = value.matches('/').count();
+    let named = value.split('/').all(|part| !part.is_empty());
+    let plain = !head || model::resource::split_tail(value).1.is_none();
+    if (!pair && head && slashes > 0) || (pair && (slashes != 1 || !named)) || !plain {
+        let sentence = format!("Request is malformed: `{}` cannot be part of a resource's name", crate::visible(value));
+        return Err(Stop::Refused(refuse(sentence)));
+    }
+    Ok(())
+}
+
+/// The operation that is run: the only one, or the one that is named.
+fn chosen<'d, 'a>(document: &'d Document<'a>, name: Option<&str>) -> Result<&'d Operation<'a>, Doubt> {
+    match (document.operations.as_slice(), name.filter(|name| !name.is_empty())) {
+        ([], _) => Err("its document has no operation"),
+        ([only], None) => Ok(only),
+        (_, None) => Err("its document has several operations, and none is named"),
+        (all, Some(name)) => {
+            let found = all.iter().find(|operation| operation.name == Some(name));
+            found.ok_or("it names an operation that its document does not have")
+        }
+    }
+}
+
+fn place_of(fragments: &[Fragment<'_>], name: &str) -> Option<usize> {
+    fragments.binary_search_by(|fragment| fragment.name.cmp(name)).ok()
+}
+
+/// Every spread must name a fragment, and no fragment may come back to itself (Kahn's algorithm, without recursion).
+fn check_spreads(document: &Document<'_>) -> Result<(), Doubt> {
+    const MISSING: Doubt = "its document spreads a fragment that it does not have";
+    let fragments = &document.fragments;
+    for operation in &document.operations {
+        if operation.set.spreads.iter().any(|name| place_of(fragments, name).is_none()) {
+            return Err(MISSING);
+        }
+    }
+    let mut spreads: Vec<Vec<usize>> = Vec::with_capacity(fragments.len());
+    let mut waiting = vec![0usize; fragments.len()];
+    for fragment in fragments {
+        let mut inside = Vec::new();
+        for name in &fragment.set.spreads {
+            let index = place_of(fragments, name).ok_or(MISSING)?;
+            if let Some(count) = waiting.get_mut(index) {
+                *count += 1;
+            }
+            inside.push(index);
+        }
+        spreads.push(inside);
+    }
+    let mut free: Vec<usize> = (0..fragments.len()).filter(|index| waiting.get(*index) == Some(&0)).collect();
+    let mut done = 0;
+    while let Some(index) = free.pop() {
+        done += 1;
+        for next in spreads.get(index).into_iter().flatten() {
+            let Some(count) = waiting.get_mut(*next) else { continue };
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                free.push(*next);
+            }
+        }
+    }
+    if done == fragments.len() { Ok(()) } else { Err("a fragment of its document comes back to itself") }
+}
+
+/// The fields of an operation's root, through spreads; each fragment once, as servers collect them.
+fn roots<'d, 'a>(fragments: &'d [Fragment<'a>], set: &'d Set<'a>, out: &mut Vec<&'d Field<'a>>) {
+    let mut seen = vec![false; fragments.len()];
+    let mut open = vec![set.roots.iter()];
+    while let Some(items) = open.last_mut() {
+        match items.next() {
+            None => drop(open.pop()),
+            Some(Item::Field(field)) => out.push(field),
+            Some(Item::Spread(name)) => {
+                let Some(index) = place_of(fragments, name) else { continue };
+                let (Some(seen), Some(fragment)) = (seen.get_mut(index), fragments.get(index)) else { continue };
+                if !std::mem::replace(seen, true) {
+                    open.push(fragment.set.roots.iter());
+                }
+            }
+        }
+    }
+}
+
+impl GraphQl {
+    /// The lines of a mutation.
+    fn lines(&self, name: &str) -> Option<&[Line]> {
+        let index = self.mutations.binary_search_by(|(known, _)| (**known).cmp(name)).ok()?;
+        self.mutations.get(index).map(|(_, lines)| lines.as_slice())
+    }
+}
