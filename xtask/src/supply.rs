@@ -155,7 +155,7 @@ fn checksums(root: &Path) -> Result<BTreeMap<(String, String), String>> {
 /// What is built twice.
 #[derive(Args)]
 pub struct ReproduceOptions {
-    /// The package: its program is compared, or its library where it has none.
+    /// The package, whose program is compared.
     #[arg(long, default_value = "valetkey")]
     package: String,
     /// Without optimisation: sooner, and not what is released.
@@ -196,10 +196,10 @@ fn build(root: &Path, folder: &Path, options: &ReproduceOptions) -> Result<PathB
         command.arg("--release");
     }
     shell::run(&mut command)?;
-    let built = target.join(if options.debug { "debug" } else { "release" });
-    let names = [options.package.clone(), format!("lib{}.rlib", options.package)];
-    let found = names.iter().map(|name| built.join(name)).find(|path| path.exists());
-    found.with_context(|| format!("{} made nothing of its name; choose another with --package", options.package))
+    // Libraries are not compared: the compiler gives the members of each archive names of their own.
+    let program = target.join(if options.debug { "debug" } else { "release" }).join(&options.package);
+    let found = Some(program).filter(|path| path.exists());
+    found.with_context(|| format!("{} made no program of its name; choose another with --package", options.package))
 }
 
 fn sum(file: &Path) -> Result<String> {

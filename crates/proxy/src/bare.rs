@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::Guard;
 use bytes::Bytes;
 use model::canonical::{CanonicalRequest, Scheme};
 use model::event::ResponseRecord;
@@ -14,7 +15,7 @@ use crate::accepted::{Accepted, Leg, Trip};
 use crate::arm::Ready;
 use crate::capture::Road;
 use crate::exchange::Refused;
-use crate::forward;
+use crate::forward::{self, Departing};
 use crate::gateway::{Snapshot, Worker};
 use crate::identify::Claim;
 use crate::net::dial::{For, Stream};
@@ -25,11 +26,12 @@ use crate::{arm, classify, decide, identify, join, resolve, respond};
 /// What is recorded as the status of a connection that was opened: there is none, and 200 is what CONNECT is answered with.
 const OPENED: u16 = 200;
 
-/// Whether this is where a bare connection goes.
-pub(crate) fn is_meant(snapshot: &Snapshot, link: &Link) -> bool {
-    let found =
-        |origin: &model::canonical::Origin| snapshot.catalog.find(&origin.host, origin.port, Scheme::Tcp).is_some();
-    link.origin.as_ref().is_some_and(found)
+/// The configuration under which this is where a bare connection goes, if it is one.
+pub(crate) fn meant(worker: &Worker, link: &Link) -> Option<Arc<Snapshot>> {
+    let origin = link.origin.as_ref()?;
+    let snapshot = worker.gateway.snapshot.load();
+    snapshot.catalog.find(&origin.host, origin.port, Scheme::Tcp)?;
+    Some(Guard::into_inner(snapshot))
 }
 
 /// Serves it to its end. There are no words in which a refusal could be told: the connection closes, and the record says why.
@@ -67,20 +69,11 @@ fn accept(worker: &Arc<Worker>, link: &Link) -> Result<Accepted, Box<Refused>> {
     }
 }
 
-async fn connect(worker: &Arc<Worker>, mut ready: Ready) -> Result<Joint, Box<Refused>> {
-    let attempt = match ready.trip.recorder.attempt().await {
-        Ok(attempt) => attempt,
-        Err(refusal) => return Err(ready.trip.refuse(refusal)),
-    };
-    let Ready { armed, permit, judged, cut, snapshot, gate, who, mut trip, .. } = ready;
+async fn connect(worker: &Arc<Worker>, ready: Ready) -> Result<Joint, Box<Refused>> {
+    let Departing { armed, cut, snapshot, gate, who, mut trip, .. } = forward::depart(worker, ready).await?;
     let Some(gate) = gate else {
         return Err(trip.refuse(Refusal::new(Code::Unavailable, "A connection that cannot be watched is not opened")));
     };
-    let spent = forward::still_alive(worker, &who, cut.as_ref())
-        .and_then(|()| forward::spend(worker, permit, &judged, attempt));
-    if let Err(refusal) = spent {
-        return Err(trip.refuse(refusal));
-    }
     let party = For { agent: &who.live.session.agent, credential: None, upgrade: false };
     let upstream = tokio::select! {
         biased;

@@ -43,13 +43,41 @@ pub(crate) struct Answered {
     pub(crate) trip: Trip,
 }
 
-/// Writes the attempt and sends.
-pub(crate) async fn forward(worker: &Arc<Worker>, mut ready: Ready) -> Result<Answered, Box<Refused>> {
+/// What may leave: its attempt is written, its session and its credential were alive after that, and its permit is spent.
+pub(crate) struct Departing {
+    pub(crate) armed: Armed,
+    pub(crate) stream: Option<Incoming>,
+    pub(crate) judged: Judged,
+    pub(crate) credential: Option<(CredentialName, u64)>,
+    pub(crate) cut: Option<CancellationToken>,
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) upgrade: Option<OnUpgrade>,
+    pub(crate) gate: Option<Box<Gate>>,
+    pub(crate) who: Who,
+    pub(crate) trip: Trip,
+    _spent: (),
+}
+
+/// Writes the attempt and spends the permit: nothing leaves without.
+pub(crate) async fn depart(worker: &Arc<Worker>, mut ready: Ready) -> Result<Departing, Box<Refused>> {
     let attempt = match ready.trip.recorder.attempt().await {
         Ok(attempt) => attempt,
         Err(refusal) => return Err(ready.trip.refuse(refusal)),
     };
-    let Ready { armed, permit, stream, judged, credential, cut, snapshot, upgrade, gate, who, mut trip } = ready;
+    let Ready { armed, permit, stream, judged, credential, cut, snapshot, upgrade, gate, who, trip } = ready;
+    let spent = still_alive(worker, &who, cut.as_ref()).and_then(|()| spend(worker, permit, &judged, attempt));
+    match spent {
+        Ok(()) => {
+            Ok(Departing { armed, stream, judged, credential, cut, snapshot, upgrade, gate, who, trip, _spent: () })
+        }
+        Err(refusal) => Err(trip.refuse(refusal)),
+    }
+}
+
+/// Writes the attempt and sends.
+pub(crate) async fn forward(worker: &Arc<Worker>, ready: Ready) -> Result<Answered, Box<Refused>> {
+    let Departing { armed, stream, judged, credential, cut, snapshot, upgrade, gate, who, mut trip, .. } =
+        depart(worker, ready).await?;
     let fate = stream.as_ref().map(|_| Arc::new(BodyFate::default()));
     let key = PoolKey {
         agent: who.live.session.agent.clone(),
@@ -59,15 +87,8 @@ pub(crate) async fn forward(worker: &Arc<Worker>, mut ready: Ready) -> Result<An
     let origin = armed.origin().clone();
     let search = search(worker, &snapshot, &who, stream.is_some());
     let (request, needles) = request_of(armed, &who, (stream, &judged, fate.as_ref(), search), upgrade.is_some());
-    let sent = if let Err(refusal) =
-        still_alive(worker, &who, cut.as_ref()).and_then(|()| spend(worker, permit, &judged, attempt))
-    {
-        Err(refusal)
-    } else {
-        let send = pin!(worker.pool.send(&snapshot.dialer, key, request, upgrade.is_some()));
-        send_within(send, &who, cut.as_ref(), &judged).await
-    };
-    match sent {
+    let send = pin!(worker.pool.send(&snapshot.dialer, key, request, upgrade.is_some()));
+    match send_within(send, &who, cut.as_ref(), &judged).await {
         Ok(response) => {
             let credential = credential.map(|(name, _)| name);
             Ok(Answered { response, needles, fate, credential, cut, origin, judged, upgrade, gate, who, trip })
@@ -133,7 +154,7 @@ fn request_of(
 }
 
 /// Making the attempt durable takes time, in which a session may have ended or a credential been revoked.
-pub(crate) fn still_alive(worker: &Worker, who: &Who, cut: Option<&CancellationToken>) -> Result<(), Refusal> {
+fn still_alive(worker: &Worker, who: &Who, cut: Option<&CancellationToken>) -> Result<(), Refusal> {
     if !who.live.is_live(worker.gateway.clock.now()) {
         return Err(ended());
     }
@@ -144,7 +165,7 @@ pub(crate) fn still_alive(worker: &Worker, who: &Who, cut: Option<&CancellationT
 }
 
 /// The permit and the attempt are both used up here: one exchange, once, for the octets that were judged.
-pub(crate) fn spend(worker: &Worker, permit: Permit, judged: &Judged, attempt: Attempt) -> Result<(), Refusal> {
+fn spend(worker: &Worker, permit: Permit, judged: &Judged, attempt: Attempt) -> Result<(), Refusal> {
     attempt.spend();
     let now = worker.gateway.clock.now();
     match permit.redeem(&judged.head, judged.body.as_ref(), now) {

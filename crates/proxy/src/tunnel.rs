@@ -111,13 +111,18 @@ async fn open(worker: &Arc<Worker>, link: &Link, first: &FirstHead) -> Result<Op
     }
 }
 
-/// Speaks TLS under a leaf for exactly the CONNECT host; a ClientHello for another name ends the connection (row A1).
-async fn intercept(worker: Arc<Worker>, mut link: Link, tcp: TcpStream) {
-    let (Some(origin), Some(session)) = (link.origin.clone(), link.session.clone()) else { return };
-    let snapshot = worker.gateway.snapshot.load_full();
-    if bare::is_meant(&snapshot, &link) {
+/// Serves a tunnel that was opened.
+async fn intercept(worker: Arc<Worker>, link: Link, tcp: TcpStream) {
+    if let Some(snapshot) = bare::meant(&worker, &link) {
         return Box::pin(bare::serve(worker, &link, snapshot, tcp)).await;
     }
+    speak(worker, link, tcp).await;
+}
+
+/// Speaks TLS under a leaf for exactly the CONNECT host, or HTTP in clear text; a ClientHello for another name ends the
+/// connection (row A1).
+async fn speak(worker: Arc<Worker>, mut link: Link, tcp: TcpStream) {
+    let (Some(origin), Some(session)) = (link.origin.clone(), link.session.clone()) else { return };
     let mut first = [0u8; 1];
     match within(bounds::IDLE_SECONDS_MAX, tcp.peek(&mut first)).await {
         Some(Ok(1)) => {}
@@ -168,14 +173,14 @@ pub(crate) async fn serve_diverted(worker: Arc<Worker>, tcp: TcpStream, (origin,
     let source: Arc<str> = address.to_string().into();
     let web = [Scheme::Http, Scheme::Https].iter().any(|scheme| scheme.default_port() == origin.port);
     let link = Link { source, address, origin: Some(origin), session: Some(session) };
-    if bare::is_meant(&worker.gateway.snapshot.load(), &link) {
-        return intercept(worker, link, tcp).await;
+    if let Some(snapshot) = bare::meant(&worker, &link) {
+        return Box::pin(bare::serve(worker, &link, snapshot, tcp)).await;
     }
     // Browsers open connections that they may need; whoever waits to be spoken to speaks another protocol.
     let patience = if web { bounds::IDLE_SECONDS_MAX } else { bounds::HEAD_SECONDS_MAX };
     let mut first = [0u8; 1];
     match within(patience, tcp.peek(&mut first)).await {
-        Some(Ok(1)) if is_spoken(first) => intercept(worker, link, tcp).await,
+        Some(Ok(1)) if is_spoken(first) => speak(worker, link, tcp).await,
         Some(Ok(1)) => record_protocol(&worker, &link),
         None if !web => record_protocol(&worker, &link),
         _ => {}

@@ -4,10 +4,13 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use model::bounds;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 use zeroize::Zeroizing;
+
+use crate::Ambient;
 
 /// What to run.
 pub(crate) struct Program<'a> {
@@ -42,6 +45,20 @@ impl Drop for Group {
             let _ = kill_process_group(group, Signal::KILL);
         }
     }
+}
+
+/// Runs the program that opens the system's keychain, which may ask the user first. None where it is not on the `PATH`.
+pub(crate) async fn ask_keychain(
+    ambient: &Ambient,
+    (name, arguments): (&str, &[&str]),
+    input: &[u8],
+    output_bytes_max: usize,
+) -> Option<Result<Zeroizing<Vec<u8>>, ProgramError>> {
+    let found = ambient.program(name)?;
+    let mut argv = vec![found.display().to_string()];
+    argv.extend(arguments.iter().map(|word| (*word).to_owned()));
+    let (folder, seconds) = (Path::new("/"), bounds::KEYCHAIN_SECONDS_MAX);
+    Some(Program { argv: &argv, folder, input, seconds, output_bytes_max }.run().await)
 }
 
 impl Program<'_> {

@@ -1,6 +1,7 @@
 //! References to values that live elsewhere: `env:NAME`, `file:PATH`, `exec:ARGV`.
 
 use std::fmt;
+use std::path::PathBuf;
 
 /// Where a reference points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -143,6 +144,24 @@ impl Reference {
         self.text.split_once(':').map_or("", |(_, rest)| rest)
     }
 
+    /// The words of the command that is run for the value, the program first; none where none is run.
+    #[must_use]
+    pub fn command(&self) -> Option<Vec<String>> {
+        if self.scheme == Scheme::Exec { argv(self.rest()).ok() } else { None }
+    }
+
+    /// The file that is the value, whole, as written.
+    #[must_use]
+    pub fn file(&self) -> Option<PathBuf> {
+        (self.scheme == Scheme::File).then(|| self.rest().into())
+    }
+
+    /// The file of a program's log-in, which holds the value among other things; none where the keychain holds it.
+    #[must_use]
+    pub fn login_file(&self) -> Option<PathBuf> {
+        if self.scheme == Scheme::Login { crate::backend::login::file(self.rest()) } else { None }
+    }
+
     /// As written.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -235,6 +254,18 @@ mod tests {
         }
         let said = Reference::parse("aws-sm:x").and_then(|it| it.usable()).expect_err("later").to_string();
         assert!(said.contains("not in this version"), "{said}");
+    }
+
+    #[test]
+    fn what_a_reference_leads_to() {
+        let read = |text: &str| Reference::parse(text).expect(text);
+        let exec = read(r#"exec:["./a b", "c"]"#);
+        assert_eq!((exec.command(), exec.file()), (Some(vec!["./a b".to_owned(), "c".to_owned()]), None));
+        let file = read("file:./token #1");
+        assert_eq!((file.command(), file.file(), file.login_file()), (None, Some("./token #1".into()), None));
+        let login = read("login:/a#b.json#value=/a");
+        assert_eq!((login.file(), login.login_file()), (None, Some("/a#b.json".into())));
+        assert_eq!(read("login:keychain:X/me#value=/a").login_file(), None);
     }
 
     #[test]

@@ -26,6 +26,19 @@ pub(super) fn read<'a>(bytes: &'a [u8], wants: &[Vec<Box<str>>]) -> Result<Slots
     Ok(reader.slots)
 }
 
+/// What an escape of one letter stands for, in JSON (RFC 8259 7) and in GraphQL (2021, 2.9.4) alike.
+pub(super) const fn letter(escape: u8) -> Option<char> {
+    match escape {
+        b'"' | b'\\' | b'/' => Some(escape as char),
+        b'b' => Some('\u{8}'),
+        b'f' => Some('\u{c}'),
+        b'n' => Some('\n'),
+        b'r' => Some('\r'),
+        b't' => Some('\t'),
+        _ => None,
+    }
+}
+
 pub(super) const MALFORMED: Bad = Bad::Unknown(Unknown::Malformed);
 
 /// The wanted places that lead through the value being read: a bit each, and how many keys of theirs are behind us.
@@ -240,13 +253,10 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn escape(&mut self, escape: u8) -> Result<char, Bad> {
+        if let Some(letter) = letter(escape) {
+            return Ok(letter);
+        }
         Ok(match escape {
-            b'"' | b'\\' | b'/' => char::from(escape),
-            b'b' => '\u{8}',
-            b'f' => '\u{c}',
-            b'n' => '\n',
-            b'r' => '\r',
-            b't' => '\t',
             b'u' => {
                 let unit = self.hex()?;
                 if (0xd800..0xdc00).contains(&unit) {

@@ -1,8 +1,9 @@
 //! Classifiers: from a canonical request of a known service to its calls. One file per classifier.
 //!
 //! A host may have a protocol of its own ([`PROTOCOLS`]), which looks first; the patterns of the service file ([`rest`])
-//! take what it leaves, and where a pattern leads to GraphQL, the document says the calls ([`graphql`]). Bodies are read by type ([`body`]), and only for what the matched pattern asks; but
-//! forms that are posted are searched for another method, whatever they match.
+//! take what it leaves, and where a pattern leads to GraphQL, the document says the calls ([`graphql`]). Bodies are read by
+//! type ([`body`]), and only for what the matched pattern asks; but forms that are posted are searched for another method,
+//! whatever they match.
 
 mod body;
 mod fact;

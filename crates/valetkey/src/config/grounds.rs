@@ -35,10 +35,14 @@ pub struct Planted {
     folder: PathBuf,
 }
 
+/// Where records lie in our state.
+const FOLDER: &str = "grounds";
 /// One folder and the few configurations in it.
 const RECORD_BYTES_MAX: usize = 1024 * 1024;
-/// Files that are remembered at once.
+/// Files that are remembered of one folder, and octets of their paths, of which JSON may make six times as many: no agent
+/// can make so many files that the record cannot be read any more.
 const MASKED_MAX: usize = 1_000;
+const MASKED_BYTES_MAX: usize = RECORD_BYTES_MAX / 8;
 
 /// What is written down of a folder.
 #[derive(Debug, Serialize, Deserialize)]
@@ -53,9 +57,16 @@ struct Record {
 }
 
 /// An agent is at work in these folders for as long as this lives.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Grounds {
+    state: PathBuf,
     _at_work: Vec<File>,
+}
+
+/// The records, while nobody else changes any.
+struct Ledger<'a> {
+    state: &'a Path,
+    _turn: File,
 }
 
 /// The configurations that are found by their name in these folders, as they exist.
@@ -98,13 +109,11 @@ pub fn enter(
     let kept: BTreeSet<PathBuf> =
         kept.iter().filter_map(|path| real(path).ok()).filter(|path| !is_link(path)).collect();
     let folders: BTreeSet<PathBuf> = folders.iter().filter_map(|path| path.canonicalize().ok()).collect();
-    let place = state.join("grounds");
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(&place);
-    made.with_context(|| format!("`{}` cannot be made; check space and permissions", place.display()))?;
+    let ledger = Ledger::open(&state)?;
     let mut at_work = Vec::new();
     for folder in &folders {
         let before = read(&state, folder)?;
-        let (lock, alone) = lock(&state, folder)?;
+        let (lock, alone) = ledger.lock(folder)?;
         at_work.push(lock);
         let was_kept = |path: &PathBuf| before.as_ref().is_none_or(|record| record.kept.contains(path));
         let own = named.as_ref().filter(|path| kept.contains(*path) && !was_kept(path));
@@ -112,7 +121,7 @@ pub fn enter(
         let in_it = kept.iter().filter(|path| path.starts_with(folder));
         let still = in_it.filter(|path| was_kept(path) || own == Some(*path)).cloned().collect();
         let masked = before.as_ref().map(|record| record.masked.clone()).unwrap_or_default();
-        write(&state, &Record { folder: folder.clone(), kept: still, masked })?;
+        ledger.write(&Record { folder: folder.clone(), kept: still, masked })?;
     }
     // What is named here is looked at for the folders around it, too, in which agents were at work before.
     if let Some(path) = named.filter(|path| kept.contains(path)) {
@@ -120,13 +129,14 @@ pub fn enter(
             let Some(mut record) = read(&state, folder)?.filter(|record| !record.kept.contains(&path)) else {
                 continue;
             };
-            let (_lock, alone) = lock(&state, folder)?;
+            let (_lock, alone) = ledger.lock(folder)?;
             refuse_shared(Some(&path), folder, alone)?;
             record.kept.insert(path.clone());
-            write(&state, &record)?;
+            ledger.write(&record)?;
         }
     }
-    Ok(Grounds { _at_work: at_work })
+    drop(ledger);
+    Ok(Grounds { state, _at_work: at_work })
 }
 
 /// What is on record of these folders: configurations that were kept in every run, and files that were masked.
@@ -145,33 +155,63 @@ pub fn before(ambient: &Ambient, folders: &[PathBuf]) -> anyhow::Result<(Vec<Pat
     Ok((kept, masked))
 }
 
-/// Remembers which files were masked in these folders.
-///
-/// # Errors
-/// Our own state cannot be written.
-pub fn remember(ambient: &Ambient, folders: &[PathBuf], masked: &[&Path]) -> anyhow::Result<()> {
-    let state = ambient.state_folder()?;
-    for folder in folders.iter().filter_map(|path| path.canonicalize().ok()).collect::<BTreeSet<_>>() {
-        let Some(mut record) = read(&state, &folder)? else { continue };
-        let known = record.masked.len();
-        // git's own files are found by their places, and may be asked for another time.
-        let is_of_git = |path: &Path| path.components().any(|part| part.as_os_str() == ".git");
-        let here = masked.iter().filter(|path| path.starts_with(&folder) && !is_of_git(path));
-        record.masked.extend(here.take(MASKED_MAX).map(|path| (*path).to_owned()));
-        record.masked.retain(|path| path.exists());
-        if record.masked.len() != known {
-            write(&state, &record)?;
+impl Grounds {
+    /// Remembers which files were masked in these of its folders.
+    ///
+    /// # Errors
+    /// Our own state cannot be written.
+    pub fn remember(&self, folders: &[PathBuf], masked: &[&Path]) -> anyhow::Result<()> {
+        let ledger = Ledger::open(&self.state)?;
+        for folder in folders.iter().filter_map(|path| path.canonicalize().ok()).collect::<BTreeSet<_>>() {
+            let Some(mut record) = read(&self.state, &folder)? else { continue };
+            // git's own files are found by their places, and may be asked for another time.
+            let is_of_git = |path: &Path| path.components().any(|part| part.as_os_str() == ".git");
+            let here = masked.iter().filter(|path| path.starts_with(&folder) && !is_of_git(path));
+            // What was remembered before comes first, or an agent could push it out.
+            let still = record.masked.iter().map(PathBuf::as_path).filter(|path| path.exists());
+            let mut bytes = 0;
+            let mut after = BTreeSet::new();
+            for path in still.chain(here.copied()) {
+                if after.contains(path) {
+                    continue;
+                }
+                bytes += path.as_os_str().len();
+                if bytes > MASKED_BYTES_MAX || after.len() == MASKED_MAX {
+                    break;
+                }
+                after.insert(path.to_owned());
+            }
+            if record.masked != after {
+                record.masked = after;
+                ledger.write(&record)?;
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
 
-/// Takes part in a folder's lock; whether nobody else does.
-fn lock(state: &Path, folder: &Path) -> anyhow::Result<(File, bool)> {
-    let lock = create_private(&file(state, folder, "lock"))?;
-    let alone = flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
-    flock(&lock, FlockOperation::LockShared)?;
-    Ok((lock, alone))
+impl<'a> Ledger<'a> {
+    /// Waits for whoever changes a record.
+    fn open(state: &'a Path) -> anyhow::Result<Self> {
+        let place = state.join(FOLDER);
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&place);
+        made.with_context(|| format!("`{}` cannot be made; check space and permissions", place.display()))?;
+        let turn = create_private(&place.join("turn.lock"))?;
+        flock(&turn, FlockOperation::LockExclusive)?;
+        Ok(Self { state, _turn: turn })
+    }
+
+    /// Takes part in a folder's lock; whether nobody else does.
+    fn lock(&self, folder: &Path) -> anyhow::Result<(File, bool)> {
+        let lock = create_private(&file(self.state, folder, "lock"))?;
+        let alone = flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
+        flock(&lock, FlockOperation::LockShared)?;
+        Ok((lock, alone))
+    }
+
+    fn write(&self, record: &Record) -> anyhow::Result<()> {
+        write_private(&file(self.state, &record.folder, "json"), &serde_json::to_vec_pretty(record)?)
+    }
 }
 
 fn refuse_shared(newly_named: Option<&PathBuf>, folder: &Path, alone: bool) -> anyhow::Result<()> {
@@ -183,10 +223,6 @@ fn refuse_shared(newly_named: Option<&PathBuf>, folder: &Path, alone: bool) -> a
         );
     }
     Ok(())
-}
-
-fn write(state: &Path, record: &Record) -> anyhow::Result<()> {
-    write_private(&file(state, &record.folder, "json"), &serde_json::to_vec_pretty(record)?)
 }
 
 fn read(state: &Path, folder: &Path) -> anyhow::Result<Option<Record>> {
@@ -201,7 +237,7 @@ fn read(state: &Path, folder: &Path) -> anyhow::Result<Option<Record>> {
 fn file(state: &Path, folder: &Path, extension: &str) -> PathBuf {
     let hash = digest::digest(&digest::SHA256, folder.as_os_str().as_bytes());
     let half = hash.as_ref().first_chunk().map_or(0, |octets| u128::from_be_bytes(*octets));
-    state.join("grounds").join(format!("{half:032x}.{extension}"))
+    state.join(FOLDER).join(format!("{half:032x}.{extension}"))
 }
 
 /// The folder without links; the name in it as it is, since a link there is the agent's to make.
@@ -295,10 +331,54 @@ mod tests {
         let (own, other) = (project.folder.join("sub/.env"), project.folder.parent().expect("a parent").join(".env"));
         std::fs::write(&own, "A=1\n").expect("written");
         let folders = std::slice::from_ref(&project.folder);
-        run(&project, &[], None).expect("a run");
-        remember(&project.ambient, folders, &[&own, &other]).expect("remembered");
+        let at_work = run(&project, &[], None).expect("a run");
+        at_work.remember(folders, &[&own, &other]).expect("remembered");
         run(&project, &[], None).expect("another");
-        assert_eq!(before(&project.ambient, folders).expect("read").1, [own]);
+        let remembered = || before(&project.ambient, folders).expect("read").1;
+        assert_eq!(remembered(), std::slice::from_ref(&own));
+        // One that is gone makes way for another.
+        let later = project.folder.join(".env");
+        std::fs::rename(&own, &later).expect("moved");
+        at_work.remember(folders, &[&later]).expect("remembered");
+        assert_eq!(remembered(), [later]);
+    }
+
+    #[test]
+    fn no_number_of_files_makes_the_record_unreadable_or_pushes_one_out() {
+        let project = project();
+        let folders = std::slice::from_ref(&project.folder);
+        let first = project.folder.join("sub/.env");
+        std::fs::write(&first, "A=1\n").expect("written");
+        let at_work = run(&project, &[], None).expect("a run");
+        at_work.remember(folders, &[&first]).expect("remembered");
+        // What JSON makes most of.
+        let long = |number: usize| project.folder.join(format!("{number}{}", "\u{1}".repeat(200)));
+        let many: Vec<PathBuf> = (0..3 * MASKED_MAX).map(long).collect();
+        for path in &many {
+            std::fs::write(path, "").expect("written");
+        }
+        for part in many.chunks(MASKED_MAX) {
+            let part: Vec<&Path> = part.iter().map(PathBuf::as_path).collect();
+            at_work.remember(folders, &part).expect("remembered");
+        }
+        run(&project, &[], None).expect("the record can be read");
+        let (_, masked) = before(&project.ambient, folders).expect("read");
+        assert!(masked.contains(&first) && masked.len() > 400 && masked.len() <= MASKED_MAX, "{}", masked.len());
+    }
+
+    #[test]
+    fn runs_that_begin_at_once_forget_nothing_of_each_other() {
+        let project = project();
+        let kept = [project.file.clone()];
+        std::fs::write(&project.file, "version: 1\n").expect("written");
+        run(&project, &kept, None).expect("the first");
+        std::thread::scope(|threads| {
+            for number in 0..16 {
+                let (project, kept) = (&project, if number == 7 { &[][..] } else { &kept[..] });
+                threads.spawn(move || run(project, kept, None).expect("one of many"));
+            }
+        });
+        refuse_planted(&project.ambient, &project.file).expect_err("one of them did not keep it");
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub use discovery::{Bind, Discovery, Flags, Found, REFERENCE, Referable, service
 pub use door::Door;
 pub use environment::{child_environment, settle_inside};
 pub use exposed::{Changes, Group, Outcome, Piece, Target, Tree, What, install_hook, known_files, read, rewrite};
-pub use grounds::{Grounds, before as grounds_before, enter as enter_grounds, found_by_name, remember};
+pub use grounds::{Grounds, before as grounds_before, enter as enter_grounds, found_by_name};
 pub use home::{Home, without_line_end};
 pub use masking::withheld;
 pub use notify::notify;
@@ -40,5 +40,5 @@ pub use ownership::refuse_foreign;
 pub use private::{create_private, read_bounded, write_private};
 pub use repository::work_folders;
 pub use sources::{Faults, Sources};
-pub use surroundings::{Wants, surroundings};
+pub use surroundings::{Said, Wants, surroundings};
 pub use watch::watch;

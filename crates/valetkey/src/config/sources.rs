@@ -1,12 +1,14 @@
 //! What the user wrote: one file, a folder of files, or nothing.
 
-use std::fmt;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::{fmt, iter};
 
 use anyhow::{Context, bail};
 use catalog::ServiceFile;
 use model::bounds;
 use policy::document::{Diagnostic, Document, Note};
+use vault::Reference;
 
 use super::ownership::refuse_foreign;
 use super::private::read_bounded;
@@ -198,25 +200,41 @@ impl Sources {
 
     /// Every file and folder that rules are read from: the configuration, the service files and authorities that it names, and
     /// the programs that it runs for credentials, with the files among their arguments.
-    pub fn places(&self) -> Vec<PathBuf> {
+    pub fn places(&self, ambient: &Ambient) -> BTreeSet<PathBuf> {
         let Ok((document, _)) = self.document() else { return self.origin.iter().cloned().collect() };
         let at = |path: &str| self.folder.join(path);
         let services = document.services.iter().map(|entry| at(&entry.value));
         let authorities =
             document.upstreams.iter().filter_map(|(_, upstream)| upstream.ca.as_ref()).map(|ca| at(&ca.value));
-        let words = document
-            .credentials
-            .iter()
-            .filter_map(|(_, credential)| credential.from.as_ref()?.value.strip_prefix("exec:"));
-        let programs = words.flat_map(str::split_whitespace).map(at).filter(|path| path.is_file());
+        let commands = references(&document).filter_map(|from| from.command()).flatten();
+        // `sh -c './key.sh github'` names a file within a word.
+        let words = commands.flat_map(|word| {
+            let parts: Vec<PathBuf> = word.split_whitespace().map(PathBuf::from).collect();
+            iter::once(word.into()).chain(parts)
+        });
+        let programs = words.flat_map(|word| self.may_lie(ambient, &word)).filter(|path| path.is_file());
         self.origin.iter().cloned().chain(services).chain(authorities).chain(programs).collect()
     }
 
-    /// Files that credentials come from.
-    pub fn secrets(&self) -> Vec<PathBuf> {
-        let Ok((document, _)) = self.document() else { return Vec::new() };
-        let from = document.credentials.iter().filter_map(|(_, credential)| credential.from.as_ref());
-        from.filter_map(|from| Some(self.folder.join(from.value.strip_prefix("file:")?))).collect()
+    /// Files that credentials come from, each of which is the credential.
+    pub fn secrets(&self, ambient: &Ambient) -> BTreeSet<PathBuf> {
+        self.named_by(ambient, Reference::file)
+    }
+
+    /// Files of programs' log-ins that credentials come from.
+    pub fn login_files(&self, ambient: &Ambient) -> BTreeSet<PathBuf> {
+        self.named_by(ambient, Reference::login_file)
+    }
+
+    fn named_by(&self, ambient: &Ambient, file: impl Fn(&Reference) -> Option<PathBuf>) -> BTreeSet<PathBuf> {
+        let Ok((document, _)) = self.document() else { return BTreeSet::new() };
+        references(&document).filter_map(|from| file(&from)).flat_map(|path| self.may_lie(ambient, &path)).collect()
+    }
+
+    /// Where a path of a reference may lead: the vault starts from the current folder, and who reads the configuration may
+    /// take it for a path beside it.
+    fn may_lie(&self, ambient: &Ambient, path: &Path) -> [PathBuf; 2] {
+        [self.folder.join(path), ambient.folder().join(path)]
     }
 
     /// A file named in the configuration, relative to it.
@@ -229,6 +247,12 @@ impl Sources {
             format!("`{}` does not exist; check the path, which starts from the configuration's folder", path.display())
         })
     }
+}
+
+/// Where its credentials come from. One that is malformed leads nowhere, and is refused when the vault is told of it.
+fn references(document: &Document) -> impl Iterator<Item = Reference> {
+    let from = document.credentials.iter().filter_map(|(_, credential)| credential.from.as_ref());
+    from.filter_map(|from| Reference::parse(&from.value).ok())
 }
 
 fn read_text(path: &Path, mend: &str) -> anyhow::Result<(String, String)> {
@@ -277,6 +301,28 @@ mod tests {
         write("c.yaml", "egress: closed\n");
         let error = sources.again().expect("read").document().expect_err("twice");
         assert!(error.downcast_ref::<Faults>().is_some(), "{error}");
+    }
+
+    #[test]
+    fn what_references_lead_to() {
+        let folder = tempfile::tempdir().expect("folder");
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir_all(at("work")).expect("made");
+        for name in ["get key", "key.sh", "work/listed"] {
+            std::fs::write(at(name), "x").expect("written");
+        }
+        let text = "version: 1\ncredentials:\n  \
+                    a: { service: github, from: \"exec:'./get key' now\" }\n  \
+                    b: { service: github, from: \"exec:sh -c './key.sh github'\" }\n  \
+                    c: { service: github, from: 'exec:[\"./listed\"]' }\n  \
+                    d: { service: github, from: \"file:token\" }\n  \
+                    e: { service: github, from: \"login:/x/log-in.json#value=/a\" }\n";
+        let file = at("valetkey.yaml");
+        let sources = Sources::of_text(text, &file).expect("read");
+        let ambient = Ambient::of([], at("work"));
+        assert_eq!(sources.places(&ambient), ["get key", "key.sh", "work/listed"].map(at).into());
+        assert_eq!(sources.secrets(&ambient), ["token", "work/token"].map(at).into());
+        assert_eq!(sources.login_files(&ambient), ["/x/log-in.json".into()].into());
     }
 
     #[test]

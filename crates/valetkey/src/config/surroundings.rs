@@ -10,7 +10,7 @@ use sandbox::{Access, Mask, Surroundings};
 use super::bundle::SYSTEM;
 use super::masking::{WITHHELD, masked, without_fields, without_words};
 use super::private::read_bounded;
-use super::repository::{self, work_folders};
+use super::repository;
 use super::search::{self, Seen};
 use super::{Ambient, Bundle};
 
@@ -181,18 +181,27 @@ const NSS_STORES: [&str; 2] = [".pki/nssdb", ".local/share/pki/nssdb"];
 const JAVA_STORE: &str = "/etc/ssl/certs/java/cacerts";
 const JAVA_HOMES: &str = "/usr/lib/jvm";
 
-/// What depends on the configuration and the command line.
-pub struct Wants<'a> {
-    /// Folders and files below the home that profiles keep state in.
+/// What the configuration, the command line and earlier runs say of the agent's files.
+pub struct Said {
+    /// Where the agent is at work ([`work_folders`](super::work_folders)).
+    pub folders: Vec<PathBuf>,
+    /// Folders and files below the home that its profiles keep state in.
     pub state: Vec<&'static State>,
     /// The configuration, which stays as it is.
-    pub kept: Vec<PathBuf>,
-    /// What may be written besides.
+    pub kept: BTreeSet<PathBuf>,
+    /// What may be written besides, without links.
     pub writable: Vec<PathBuf>,
-    /// Files that credentials of the configuration come from.
-    pub secrets: Vec<PathBuf>,
-    /// What was masked in these folders in earlier runs: an agent must not unmask it by filling them.
-    pub masked_before: Vec<PathBuf>,
+    /// Files that credentials of the configuration come from, each of which is the credential.
+    pub secrets: BTreeSet<PathBuf>,
+    /// Files with credentials among other things: log-ins of the configuration, and what was masked in these folders in earlier
+    /// runs, which an agent must not unmask by filling them.
+    pub masked: Vec<PathBuf>,
+}
+
+/// What depends on the configuration and the command line, and on the session.
+pub struct Wants<'a> {
+    /// What is said of the files.
+    pub said: Said,
     /// Unix sockets of the host that stay reachable.
     pub sockets: Vec<PathBuf>,
     /// A text without the secrets that the gateway knows.
@@ -206,6 +215,7 @@ pub struct Wants<'a> {
 /// # Errors
 /// Our own state has no place.
 pub fn surroundings(ambient: &Ambient, bundle: &Bundle, wants: &Wants<'_>) -> anyhow::Result<Surroundings> {
+    let said = &wants.said;
     let folder = ambient.folder().to_owned();
     let home = ambient.user_home().unwrap_or_else(|| folder.clone());
     let state = ambient.state_folder()?;
@@ -217,30 +227,30 @@ pub fn surroundings(ambient: &Ambient, bundle: &Bundle, wants: &Wants<'_>) -> an
     hidden.extend(ssh_host_keys());
     let mut masks = system_masks(bundle, &Ambient::host_name());
     masks.extend(NSS_STORES.iter().flat_map(|folder| nss_masks(bundle, &home.join(folder))));
-    let tops = work_folders(ambient);
+    let tops = &said.folders;
     // Each has a bound of its own, so that a large repository does not hide the work folder's files; none is looked at twice.
     let searched: BTreeSet<PathBuf> =
         tops.iter().cloned().chain(repository::around(&folder, &home)).chain([folder.clone()]).collect();
     let seen: Vec<Seen> = searched.iter().map(|top| search::look(top, DEPTH_MAX)).collect();
+    for (top, _) in searched.iter().zip(&seen).filter(|(_, seen)| seen.cut) {
+        tracing::warn!(folder = %top.display(), "too much lies here: files with credentials far down in it are not masked");
+    }
     let at_home = search::look(&home, HOME_DEPTH_MAX);
     // A socket that is listed stays, as it does below.
     let listed: BTreeSet<PathBuf> = wants.sockets.iter().filter_map(|path| path.canonicalize().ok()).collect();
     let channels = seen.iter().chain([&at_home]).flat_map(|seen| &seen.channels);
     hidden.extend(channels.filter(|path| !listed.contains(*path)).cloned());
     let not_shown: BTreeSet<PathBuf> = hidden.iter().filter_map(|path| path.canonicalize().ok()).collect();
-    let clean = |path: &Path| masked_file(path, &not_shown, wants);
+    let clean = |path: PathBuf| masked_file(path, &not_shown, wants);
     let closed = CLOSED.iter().map(|path| home.join(path)).filter(|path| path.exists());
     masks.extend(closed.map(|path| Mask { path, bytes: Vec::new(), access: Access::Closed }));
     let by_place = MASKED.iter().map(|path| home.join(path)).chain(named_files(ambient));
     let found = seen.iter().chain([&at_home]).flat_map(|seen| seen.credentials.iter().cloned());
-    let credentials: BTreeSet<PathBuf> = by_place
-        .chain(found)
-        .chain(wants.masked_before.iter().cloned())
-        .filter_map(|path| path.canonicalize().ok())
-        .collect();
-    masks.extend(credentials.iter().filter_map(|path| clean(path)));
+    let credentials: BTreeSet<PathBuf> =
+        by_place.chain(found).chain(said.masked.iter().cloned()).filter_map(|path| path.canonicalize().ok()).collect();
+    masks.extend(credentials.into_iter().filter_map(clean));
     // A file that a credential comes from is that credential, whatever it looks like.
-    masks.extend(wants.secrets.iter().filter_map(|path| path.canonicalize().ok()).map(|path| {
+    masks.extend(said.secrets.iter().filter_map(|path| path.canonicalize().ok()).map(|path| {
         let bytes = (wants.known)(&contents(&path)).unwrap_or_else(|| format!("{WITHHELD}\n").into_bytes());
         Mask { path, bytes, access: Access::Write }
     }));
@@ -252,27 +262,27 @@ pub fn surroundings(ambient: &Ambient, bundle: &Bundle, wants: &Wants<'_>) -> an
     // A log-in in a remote's address.
     let repositories: BTreeSet<&PathBuf> = tops.iter().chain(seen.iter().flat_map(|seen| &seen.repositories)).collect();
     let of_git: Vec<PathBuf> = repositories.iter().flat_map(|top| repository::programs_of_git(top)).collect();
-    let is_asked_for = |path: &Path| path.canonicalize().is_ok_and(|path| wants.writable.contains(&path));
-    masks.extend(of_git.iter().filter_map(|path| {
+    masks.extend(of_git.iter().filter_map(|path| path.canonicalize().ok()).filter_map(|path| {
+        let is_asked_for = said.writable.contains(&path);
         let mask = clean(path)?;
         // One without a log-in need not be masked, so that it can be written where that was asked for.
-        let is_needed = !is_asked_for(path) || contents(path) != mask.bytes;
+        let is_needed = !is_asked_for || contents(&mask.path) != mask.bytes;
         is_needed.then_some(mask)
     }));
     masks.extend(ssh(&home.join(".ssh")));
-    let mut kept = wants.kept.clone();
+    let mut kept: Vec<PathBuf> = said.kept.iter().cloned().collect();
     kept.extend(ambient.own_program());
     kept.extend(of_git);
     if tops.iter().any(|top| home.starts_with(top)) {
         kept.extend(KEPT_OF_HOME.iter().map(|path| home.join(path)));
     }
-    wants.state.iter().for_each(|state| make_state(ambient, &home, state));
-    let mut writable: Vec<PathBuf> = wants.state.iter().map(|state| home.join(state.path)).collect();
+    said.state.iter().for_each(|state| make_state(ambient, &home, state));
+    let mut writable: Vec<PathBuf> = said.state.iter().map(|state| home.join(state.path)).collect();
     // What lies in a folder that can be written is not mounted by itself: programs could not replace it.
     let is_in_tops = |path: &&PathBuf| tops.iter().any(|top| top.canonicalize().is_ok_and(|top| path.starts_with(top)));
-    writable.extend(wants.writable.iter().filter(|path| !is_in_tops(path)).cloned());
-    writable.extend(tops);
-    kept.retain(|path| !is_asked_for(path));
+    writable.extend(said.writable.iter().filter(|path| !is_in_tops(path)).cloned());
+    writable.extend_from_slice(tops);
+    kept.retain(|path| !path.canonicalize().is_ok_and(|path| said.writable.contains(&path)));
     let runtime_folder = ambient.var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     let sockets = wants.sockets.clone();
     Ok(Surroundings { folder, writable, hidden, masks, kept, sockets, runtime_folder })
@@ -289,10 +299,10 @@ fn make_state(ambient: &Ambient, home: &Path, state: &State) {
     }
 }
 
-/// The mask of a file. What it leads to counts, and what is not shown is shown by no link: the agent may have made it.
-fn masked_file(path: &Path, not_shown: &BTreeSet<PathBuf>, wants: &Wants<'_>) -> Option<Mask> {
-    let path = path.canonicalize().ok().filter(|path| path.is_file())?;
-    if not_shown.iter().any(|hidden| path.starts_with(hidden)) || NO_FILES.iter().any(|none| path.starts_with(none)) {
+/// The mask of a file, by its path without links: what is not shown is shown by no link, which the agent may have made.
+fn masked_file(path: PathBuf, not_shown: &BTreeSet<PathBuf>, wants: &Wants<'_>) -> Option<Mask> {
+    let is_shown = !not_shown.iter().any(|hidden| path.starts_with(hidden));
+    if !path.is_file() || !is_shown || NO_FILES.iter().any(|none| path.starts_with(none)) {
         return None;
     }
     let mut bytes = masked(&contents(&path), wants.known, wants.own);

@@ -12,7 +12,7 @@ use approval::{TerminalChannel, WaitingRoom};
 use model::event::Kind;
 use model::{AgentName, UserName};
 use proxy::net::leaf::{Authority, AuthorityName};
-use sandbox::{Isolated, Launch, Surroundings, Terminal};
+use sandbox::{Launch, Surroundings, Terminal};
 use tokio::net::UnixListener;
 
 use super::captured;
@@ -23,11 +23,11 @@ use super::open::{self, Opened};
 use super::plan::{Held, Plan};
 use super::sessions::{Begun, Wanted};
 use super::terminal::RunTerminal;
-use super::walls::{self, Doors, Isolate, Reach, Said};
+use super::walls::{self, Doors, Furnished, Isolate, Reach};
 use super::way_out::way_out;
 use super::{receipt, serve, watch};
 use crate::config::{
-    Ambient, Discovery, Flags, Found, Grounds, Sources, enter_grounds, found_by_name, grounds_before, remember,
+    Ambient, Discovery, Flags, Found, Grounds, Said, Sources, enter_grounds, found_by_name, grounds_before,
     settle_inside, withheld, work_folders,
 };
 
@@ -67,7 +67,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 pub async fn run(ambient: &Ambient, wanted: Run) -> anyhow::Result<u8> {
     let wanted = &wanted;
     let receipt = receipt_file(ambient, wanted.receipt.as_deref())?;
-    let (mut plan, sources, discovery) = plan_for(ambient, wanted)?;
+    let folders = work_folders(ambient);
+    let (mut plan, sources, discovery) = plan_for(ambient, wanted, &folders)?;
     let ambient = discovery.ambient.clone();
     let terminal = Terminal::of_process();
     let raised = walls::raise(&ambient, (wanted.isolate, &wanted.reach), (terminal.is_some(), ports(&plan)))?;
@@ -75,9 +76,10 @@ pub async fn run(ambient: &Ambient, wanted: Run) -> anyhow::Result<u8> {
         discovery.open.iter().for_each(|line| note(line));
     }
     let (walls, doors) = raised.map_or_else(|| (None, Doors::default()), |(walls, doors)| (Some(walls), doors));
-    let said = said(&ambient, wanted, (&plan, sources.as_ref()))?;
+    let said = said(&ambient, wanted, folders, (&plan, sources.as_ref()))?;
     let opened = open::open(&ambient).await?;
-    let _grounds = if walls.is_some() { enter(&ambient, wanted, &said)? } else { Grounds::default() };
+    // Before anything is made for the agent: whatever stops this run, it is written down.
+    let grounds = walls.as_ref().map(|_| enter(&ambient, wanted, &said)).transpose()?;
     opened.tell_hollow(&mut plan.credentials).await?;
     opened.declare(&plan.credentials).await?;
     let now = opened.clock.now();
@@ -117,14 +119,15 @@ pub async fn run(ambient: &Ambient, wanted: Run) -> anyhow::Result<u8> {
     for (part, text) in &discovery.logins {
         captured::adopt(&serving.maker, &begun.live, *part, text).await;
     }
-    let inside = match walls {
-        Some(walls) => Some((walls.proxy, walls.furnish(&ambient, (&trust, said), &begun.live)?)),
+    let inside = match walls.zip(grounds) {
+        Some((walls, grounds)) => Some(walls.furnish(&ambient, (&trust, said), grounds, &begun.live)?),
         None => None,
     };
-    if let Some((_, (_, surroundings))) = &inside {
-        tell_of_files(&ambient, wanted, surroundings)?;
+    if let Some(inside) = &inside {
+        tell_of_files(wanted, &inside.surroundings);
     }
-    if let Some(sources) = sources.filter(|sources| !is_written(inside.as_ref(), sources)) {
+    let writable = inside.iter().flat_map(|inside| &inside.surroundings.writable);
+    if let Some(sources) = sources.filter(|sources| !is_written(&ambient, writable, sources)) {
         tokio::spawn(serve::reload(sources, Arc::clone(&control)));
     }
     let around = (inside, terminal, serving.address, &*trust, &screen);
@@ -144,7 +147,11 @@ fn receipt_file(ambient: &Ambient, file: Option<&Path>) -> anyhow::Result<Option
 }
 
 /// The plan of the configuration, or of what was found where there is none that names agents.
-fn plan_for(ambient: &Ambient, wanted: &Run) -> anyhow::Result<(Plan, Option<Sources>, Discovery)> {
+fn plan_for(
+    ambient: &Ambient,
+    wanted: &Run,
+    folders: &[PathBuf],
+) -> anyhow::Result<(Plan, Option<Sources>, Discovery)> {
     let sources = Sources::find(ambient, wanted.config.as_deref())?;
     sources.refuse_foreign()?;
     let catalog = catalog::Catalog::with(sources.services()?)?;
@@ -170,8 +177,7 @@ fn plan_for(ambient: &Ambient, wanted: &Run) -> anyhow::Result<(Plan, Option<Sou
         if let Some(agent) = wanted.agent.as_ref().filter(|agent| **agent != AgentName::guest()) {
             note(&format!("`{agent}` is in no configuration that was read, so it is under the guarded policy too"));
         }
-        let folders = work_folders(ambient);
-        let others = found_by_name(&folders).filter(|path| sources.origin() != Some(path));
+        let others = found_by_name(folders).filter(|path| sources.origin() != Some(path));
         for path in others.collect::<BTreeSet<_>>() {
             note(&format!("`{}` is not used; name it with --config", path.display()));
         }
@@ -202,14 +208,19 @@ fn ports(plan: &Plan) -> Vec<u16> {
 }
 
 /// State that the agent's programs keep, what it must not change, and what it may.
-fn said(ambient: &Ambient, wanted: &Run, (plan, sources): (&Plan, Option<&Sources>)) -> anyhow::Result<Said> {
-    let folders = work_folders(ambient);
-    let (kept_before, masked_before) = grounds_before(ambient, &folders)?;
-    let mut kept = sources.map(Sources::places).unwrap_or_default();
-    kept.extend(found_by_name(&folders).chain(kept_before));
+fn said(
+    ambient: &Ambient,
+    wanted: &Run,
+    folders: Vec<PathBuf>,
+    (plan, sources): (&Plan, Option<&Sources>),
+) -> anyhow::Result<Said> {
+    let (kept_before, mut masked) = grounds_before(ambient, &folders)?;
+    let places = sources.iter().flat_map(|sources| sources.places(ambient));
+    let kept = places.chain(found_by_name(&folders)).chain(kept_before).collect();
     let writable = wanted.writable.iter().map(|path| writable(ambient, &folders, path)).collect::<Result<_, _>>()?;
-    let secrets = sources.map(Sources::secrets).unwrap_or_default();
-    Ok(Said { state: plan.rules.state(), kept, writable, secrets, masked_before })
+    let secrets = sources.map(|sources| sources.secrets(ambient)).unwrap_or_default();
+    masked.extend(sources.iter().flat_map(|sources| sources.login_files(ambient)));
+    Ok(Said { folders, state: plan.rules.state(), kept, writable, secrets, masked })
 }
 
 /// What `--writable` names.
@@ -231,7 +242,7 @@ fn writable(ambient: &Ambient, folders: &[PathBuf], path: &Path) -> anyhow::Resu
 
 /// Writes down that an agent goes to work here.
 fn enter(ambient: &Ambient, wanted: &Run, said: &Said) -> anyhow::Result<Grounds> {
-    let mut folders = work_folders(ambient);
+    let mut folders = said.folders.clone();
     let home = ambient.user_home();
     folders.extend(
         said.state.iter().filter_map(|state| Some(home.as_ref()?.join(state.path))).filter(|path| path.is_dir()),
@@ -242,9 +253,7 @@ fn enter(ambient: &Ambient, wanted: &Run, said: &Said) -> anyhow::Result<Grounds
 }
 
 /// What of its files the agent sees otherwise than the user might think.
-fn tell_of_files(ambient: &Ambient, wanted: &Run, surroundings: &Surroundings) -> anyhow::Result<()> {
-    let masked: Vec<&Path> = surroundings.masks.iter().map(|mask| mask.path.as_path()).collect();
-    remember(ambient, &work_folders(ambient), &masked)?;
+fn tell_of_files(wanted: &Run, surroundings: &Surroundings) {
     for (path, names) in withheld(surroundings) {
         let names = names.into_iter().collect::<Vec<_>>().join(", ");
         note(&format!(
@@ -262,30 +271,26 @@ fn tell_of_files(ambient: &Ambient, wanted: &Run, surroundings: &Surroundings) -
             ));
         }
     }
-    Ok(())
 }
 
 /// Whether the agent may write where the configuration lies: it must not change the rules that it is under, not even by
 /// another folder of the same name. Such a configuration is read again by the next run.
-fn is_written(inside: Option<&Inside>, sources: &Sources) -> bool {
+fn is_written<'a>(ambient: &Ambient, writable: impl Iterator<Item = &'a PathBuf>, sources: &Sources) -> bool {
     let real = |path: &Path| path.canonicalize().ok();
-    let writable = inside.iter().flat_map(|(_, (_, surroundings))| &surroundings.writable);
     let writable: Vec<PathBuf> = writable.filter_map(|path| real(path)).collect();
     // Where it is, and where the link is that leads there.
-    let places = sources.places().into_iter().flat_map(|path| [real(&path), path.parent().and_then(real)]);
+    let places = sources.places(ambient).into_iter().flat_map(|path| [real(&path), path.parent().and_then(real)]);
     places.flatten().any(|place| writable.iter().any(|folder| place.starts_with(folder)))
 }
 
-/// The proxy as the agent sees it, and what it is started in.
-type Inside = (SocketAddr, (Isolated, Surroundings));
-
 /// Walls if there are any, the user's terminal, and what the environment is made of.
-type Around<'a> = (Option<Inside>, Option<Terminal>, SocketAddr, &'a Trust, &'a Arc<RunTerminal>);
+type Around<'a> = (Option<Furnished>, Option<Terminal>, SocketAddr, &'a Trust, &'a Arc<RunTerminal>);
 
 /// Starts the agent and waits for its end, or for the end of its session.
 async fn supervise(ambient: &Ambient, wanted: &Run, begun: &Begun, around: Around<'_>) -> anyhow::Result<u8> {
     let (inside, terminal, address, trust, screen) = around;
-    let (address, isolated) = inside.map_or((address, None), |(address, inside)| (address, Some(inside)));
+    let address = inside.as_ref().map_or(address, |inside| inside.proxy);
+    let (isolated, _grounds) = inside.map(|it| ((it.isolated, it.surroundings), it.grounds)).unzip();
     let mut env = environment::of_agent(ambient, begun, address, trust);
     if isolated.is_some() {
         settle_inside(&mut env);

@@ -1,12 +1,11 @@
 //! The walls around `run`'s agent: which there are, what leads through them, and what is said where they cannot stand.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 
 use anyhow::Context;
-use policy::profile::State;
 use proxy::divert::{Diverted, divert, proxy_inside};
 use proxy::net::names::{Names, answer_names};
 use proxy::{LiveSession, Worker};
@@ -16,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 use super::environment::Trust;
 use super::{note, warn};
-use crate::config::{Ambient, Wants, surroundings};
+use crate::config::{Ambient, Grounds, Said, Wants, surroundings};
 
 /// `--isolate`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -63,10 +62,21 @@ const OPEN: &str = "without isolation the agent can read this user's files and r
 /// Walls that stand, nothing in them yet.
 pub struct Walls {
     isolated: Isolated,
-    /// The gateway's proxy port as the agent sees it.
-    pub proxy: SocketAddr,
+    proxy: SocketAddr,
     sockets: Vec<PathBuf>,
     diverted: Arc<Diverted>,
+}
+
+/// Walls with the agent's files in them, written down where it is at work.
+pub struct Furnished {
+    /// The gateway's proxy port as the agent sees it.
+    pub proxy: SocketAddr,
+    /// The walls.
+    pub isolated: Isolated,
+    /// The files.
+    pub surroundings: Surroundings,
+    /// To be held until the agent's end.
+    pub grounds: Grounds,
 }
 
 /// What the gateway accepts on besides its own port.
@@ -159,43 +169,29 @@ async fn reach_host(listener: TcpListener, port: u16) {
     }
 }
 
-/// What the configuration says of the agent's files.
-pub struct Said {
-    /// State folders of its profiles.
-    pub state: Vec<&'static State>,
-    /// Its own files.
-    pub kept: Vec<PathBuf>,
-    /// What the agent may write besides.
-    pub writable: Vec<PathBuf>,
-    /// Files that its credentials come from.
-    pub secrets: Vec<PathBuf>,
-    /// What was masked in earlier runs.
-    pub masked_before: Vec<PathBuf>,
-}
-
 impl Walls {
-    /// Gives them to a session, and furnishes them.
+    /// Gives them to a session, and furnishes them. What the agent does not see as it is, the next run remembers.
     ///
     /// # Errors
-    /// Our own state has no place.
+    /// Our own state has no place, or cannot be written.
     pub fn furnish(
         self,
         ambient: &Ambient,
         (trust, said): (&Trust, Said),
+        grounds: Grounds,
         live: &Arc<LiveSession>,
-    ) -> anyhow::Result<(Isolated, Surroundings)> {
+    ) -> anyhow::Result<Furnished> {
         self.diverted.session.set(Arc::clone(live)).ok().context("the walls belong to another session")?;
         let wants = Wants {
-            state: said.state,
-            kept: said.kept,
-            writable: said.writable,
-            secrets: said.secrets,
-            masked_before: said.masked_before,
+            said,
             sockets: self.sockets,
             known: &|text| live.without_secrets(text),
             own: &|value| live.holdings().placeholders.entries().any(|entry| *entry.text == *value),
         };
-        Ok((self.isolated, surroundings(ambient, trust.bundle(), &wants)?))
+        let surroundings = surroundings(ambient, trust.bundle(), &wants)?;
+        let masked: Vec<&Path> = surroundings.masks.iter().map(|mask| mask.path.as_path()).collect();
+        grounds.remember(&wants.said.folders, &masked)?;
+        Ok(Furnished { proxy: self.proxy, isolated: self.isolated, surroundings, grounds })
     }
 }
 

@@ -2,14 +2,12 @@
 //! through `security` as [`crate::keyring`] does. **Untested on macOS**: tested is what `security` is asked, by a stand-in.
 
 use std::fmt::Write;
-use std::path::Path;
 
-use model::bounds;
 use zeroize::Zeroizing;
 
 use super::{BackendError, without_newline};
 use crate::Ambient;
-use crate::program::{Program, ProgramError};
+use crate::program::{ProgramError, ask_keychain};
 
 const PROGRAM: &str = "security";
 /// What `security` ends with where there is no such item.
@@ -76,21 +74,13 @@ impl Item {
         arguments: &[&str],
         input: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, BackendError> {
-        let found = ambient.program(PROGRAM).ok_or_else(|| BackendError::Missing {
+        let asked = ask_keychain(ambient, (PROGRAM, arguments), input, OUTPUT_BYTES_MAX).await;
+        let missing = || BackendError::Missing {
             what: format!(
                 "`{PROGRAM}` is not installed; the keychain is macOS's, elsewhere name the file of the log-in"
             ),
-        })?;
-        let mut argv = vec![found.display().to_string()];
-        argv.extend(arguments.iter().map(|word| (*word).to_owned()));
-        let program = Program {
-            argv: &argv,
-            folder: Path::new("/"),
-            input,
-            seconds: bounds::KEYCHAIN_SECONDS_MAX,
-            output_bytes_max: OUTPUT_BYTES_MAX,
         };
-        program.run().await.map_err(|error| self.refine(&error))
+        asked.ok_or_else(missing)?.map_err(|error| self.refine(&error))
     }
 
     fn refine(&self, error: &ProgramError) -> BackendError {

@@ -223,6 +223,12 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<(), BackendError> {
     attempt().map_err(|error| fail(path, &error))
 }
 
+/// The file that a reference names; none where it names an item of the keychain.
+pub(crate) fn file(rest: &str) -> Option<PathBuf> {
+    let place = Place::parse(rest).ok()?;
+    place.item.is_none().then_some(place.path)
+}
+
 /// Whether a reference reads right.
 pub(crate) fn check(rest: &str) -> Result<(), &'static str> {
     Place::parse(rest)

@@ -1,13 +1,10 @@
 //! The system's keychain: the Secret Service through `secret-tool` (libsecret) on Linux, `security` on macOS. Programs
 //! rather than a library: forty crates less, and nothing at all is touched where there is no session bus.
 
-use std::path::Path;
-
-use model::bounds;
 use zeroize::Zeroizing;
 
 use super::{Around, Keyring, KeyringError, Made};
-use crate::program::{Program, ProgramError};
+use crate::program::{ProgramError, ask_keychain};
 use crate::seal::Key;
 use crate::{Ambient, Pending};
 
@@ -30,17 +27,8 @@ fn failed(why: impl Into<String>) -> KeyringError {
 const PROGRAM: &str = if cfg!(target_os = "macos") { "security" } else { "secret-tool" };
 
 async fn run(ambient: &Ambient, arguments: &[&str], input: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyringError> {
-    let found = ambient.program(PROGRAM).ok_or_else(|| failed(format!("`{PROGRAM}` is not installed")))?;
-    let mut argv = vec![found.display().to_string()];
-    argv.extend(arguments.iter().map(|word| (*word).to_owned()));
-    let program = Program {
-        argv: &argv,
-        folder: Path::new("/"),
-        input,
-        seconds: bounds::KEYCHAIN_SECONDS_MAX,
-        output_bytes_max: OUTPUT_BYTES_MAX,
-    };
-    program.run().await.map_err(|error| {
+    let asked = ask_keychain(ambient, (PROGRAM, arguments), input, OUTPUT_BYTES_MAX).await;
+    asked.ok_or_else(|| failed(format!("`{PROGRAM}` is not installed")))?.map_err(|error| {
         failed(match error {
             ProgramError::Start(why) => why,
             ProgramError::Failed(status) => format!("`{PROGRAM}` ended with status {status}"),

@@ -51,6 +51,15 @@ fn this_test(child: &str) -> Command {
     command
 }
 
+/// What a child does, in the folder and from the number that its parent gave; nothing where the test runs by itself.
+fn as_child(work: impl AsyncFnOnce(&Path, usize)) {
+    let order = std::io::read_to_string(std::io::stdin()).expect("stdin");
+    let [folder, first] = order.lines().collect::<Vec<_>>()[..] else { return };
+    let first: usize = first.parse().expect("number");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+    runtime.block_on(work(Path::new(folder), first));
+}
+
 fn value(number: usize) -> String {
     format!("value {number} {}", "x".repeat(number % 3_000))
 }
@@ -59,12 +68,8 @@ fn value(number: usize) -> String {
 #[test]
 #[ignore = "a child of the tests below"]
 fn child_adds() {
-    let order = std::io::read_to_string(std::io::stdin()).expect("stdin");
-    let [folder, first] = order.lines().collect::<Vec<_>>()[..] else { return };
-    let first: usize = first.parse().expect("number");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
-    runtime.block_on(async {
-        let vault = open(Path::new(folder)).await.expect("opens");
+    as_child(async |folder, first| {
+        let vault = open(folder).await.expect("opens");
         for number in first.. {
             match vault.add(&new(&format!("c{number}")), secret(&value(number))).await {
                 Ok(_) => println!("\nkept {number}"),
@@ -73,7 +78,7 @@ fn child_adds() {
             }
         }
         drop(vault);
-        holds(Path::new(folder), first).await;
+        holds(folder, first).await;
         println!("\nFULL AND SOUND");
     });
 }
@@ -124,12 +129,8 @@ async fn killed_while_adding_nothing_acknowledged_is_lost() {
 #[test]
 #[ignore = "a child of the test below"]
 fn child_renews() {
-    let order = std::io::read_to_string(std::io::stdin()).expect("stdin");
-    let [folder, first] = order.lines().collect::<Vec<_>>()[..] else { return };
-    let first: usize = first.parse().expect("number");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
-    runtime.block_on(async {
-        let vault = open(Path::new(folder)).await.expect("opens");
+    as_child(async |folder, first| {
+        let vault = open(folder).await.expect("opens");
         for number in first.. {
             let done = match number {
                 0 => vault.add(&new("key"), secret(&value(0))).await,

@@ -25,6 +25,7 @@ mod scan;
 mod setting;
 mod sharing;
 mod talk;
+mod terminal;
 mod tripwires;
 mod tunnels;
 mod vendors;

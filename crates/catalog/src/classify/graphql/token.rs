@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use crate::classify::json;
+
 /// Why a document is not read.
 pub(super) type Doubt = &'static str;
 
@@ -178,13 +180,10 @@ impl<'a> Lexer<'a> {
         const WRONG: Doubt = "a string in its document has an escape that is none";
         let escape = self.peek().ok_or(WRONG)?;
         self.at += 1;
+        if let Some(letter) = json::letter(escape) {
+            return Ok(letter);
+        }
         Ok(match escape {
-            b'"' | b'\\' | b'/' => char::from(escape),
-            b'b' => '\u{8}',
-            b'f' => '\u{c}',
-            b'n' => '\n',
-            b'r' => '\r',
-            b't' => '\t',
             b'u' if self.peek() == Some(b'{') => {
                 let (digits, _) = self.rest().get(1..).and_then(|rest| rest.split_once('}')).ok_or(WRONG)?;
                 self.at += digits.len() + 2;
