@@ -1,7 +1,7 @@
 //! References to values that live elsewhere: `env:NAME`, `file:PATH`, `exec:ARGV`.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where a reference points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -162,6 +162,33 @@ impl Reference {
         if self.scheme == Scheme::Login { crate::backend::login::file(self.rest()) } else { None }
     }
 
+    /// The same for whoever starts from another folder: a relative path of a file, of a log-in's file or of a program starts from
+    /// `folder`, which is absolute. A program is still run in the current folder, and finds its arguments there; one without
+    /// a slash in its name is looked for on the `PATH`.
+    ///
+    /// # Errors
+    /// The folder's name is no text, or holds a control character.
+    pub fn beside(&self, folder: &Path) -> Result<Self, ReferenceError> {
+        let at = |path: &Path| folder.join(path).into_os_string().into_string().ok();
+        let rest = match self.scheme {
+            Scheme::File if Path::new(self.rest()).is_relative() => at(Path::new(self.rest())),
+            Scheme::Login if self.login_file().is_some_and(|path| path.is_relative()) => at(Path::new(self.rest())),
+            Scheme::Exec => match self.command().as_deref() {
+                Some([program, arguments @ ..]) if program.contains('/') && Path::new(program).is_relative() => {
+                    at(Path::new(program)).map(|program| {
+                        let words: Vec<&String> = std::iter::once(&program).chain(arguments).collect();
+                        serde_json::json!(words).to_string()
+                    })
+                }
+                _ => return Ok(self.clone()),
+            },
+            _ => return Ok(self.clone()),
+        };
+        let why = "the name of the configuration's folder is no plain text; write the whole path";
+        let malformed = || ReferenceError::Malformed { text: self.text.chars().take(200).collect(), why };
+        Self::parse(&format!("{}:{}", self.scheme.as_str(), rest.ok_or_else(malformed)?)).map_err(|_| malformed())
+    }
+
     /// As written.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -266,6 +293,28 @@ mod tests {
         let login = read("login:/a#b.json#value=/a");
         assert_eq!((login.file(), login.login_file()), (None, Some("/a#b.json".into())));
         assert_eq!(read("login:keychain:X/me#value=/a").login_file(), None);
+    }
+
+    #[test]
+    fn relative_paths_start_from_the_folder_that_is_named() {
+        for (text, beside) in [
+            ("file:token", "file:/etc/v k/token"),
+            ("file:../token", "file:/etc/v k/../token"),
+            ("file:/token", "file:/token"),
+            ("login:a.json#value=/a", "login:/etc/v k/a.json#value=/a"),
+            ("login:/a.json#value=/a", "login:/a.json#value=/a"),
+            ("login:keychain:X/me#value=/a", "login:keychain:X/me#value=/a"),
+            ("exec:./get 'a b' ./c", r#"exec:["/etc/v k/./get","a b","./c"]"#),
+            ("exec:get ./c", "exec:get ./c"),
+            ("exec:/bin/get", "exec:/bin/get"),
+            ("env:A", "env:A"),
+            ("built-in", "built-in"),
+        ] {
+            let reference = Reference::parse(text).expect(text).beside(Path::new("/etc/v k"));
+            assert_eq!(reference.expect(text).as_str(), beside);
+        }
+        let odd = Reference::parse("file:token").expect("read").beside(Path::new("/a\nb")).expect_err("odd");
+        assert!(odd.to_string().contains("write the whole path"), "{odd}");
     }
 
     #[test]

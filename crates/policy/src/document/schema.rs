@@ -75,7 +75,8 @@ pub enum Mode {
 pub struct CredentialEntry {
     /// The service it is for.
     pub service: Option<At<String>>,
-    /// Where it lives: `env:NAME`, `file:PATH`, `exec:COMMAND`; the built-in vault where nothing is written.
+    /// Where it lives: `env:NAME`, `file:PATH`, `exec:COMMAND`; the built-in vault where nothing is written. A relative path
+    /// of a file or program starts from this file's folder.
     pub from: Option<At<String>>,
     /// Whether it stands in for a placeholder, or is put on every request.
     pub inject: Option<At<Inject>>,

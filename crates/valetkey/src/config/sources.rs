@@ -217,22 +217,22 @@ impl Sources {
     }
 
     /// Files that credentials come from, each of which is the credential.
-    pub fn secrets(&self, ambient: &Ambient) -> BTreeSet<PathBuf> {
-        self.named_by(ambient, Reference::file)
+    pub fn secrets(&self) -> BTreeSet<PathBuf> {
+        self.named_by(Reference::file)
     }
 
     /// Files of programs' log-ins that credentials come from.
-    pub fn login_files(&self, ambient: &Ambient) -> BTreeSet<PathBuf> {
-        self.named_by(ambient, Reference::login_file)
+    pub fn login_files(&self) -> BTreeSet<PathBuf> {
+        self.named_by(Reference::login_file)
     }
 
-    fn named_by(&self, ambient: &Ambient, file: impl Fn(&Reference) -> Option<PathBuf>) -> BTreeSet<PathBuf> {
+    fn named_by(&self, file: impl Fn(&Reference) -> Option<PathBuf>) -> BTreeSet<PathBuf> {
         let Ok((document, _)) = self.document() else { return BTreeSet::new() };
-        references(&document).filter_map(|from| file(&from)).flat_map(|path| self.may_lie(ambient, &path)).collect()
+        references(&document).filter_map(|from| file(&from)).map(|path| self.folder.join(path)).collect()
     }
 
-    /// Where a path of a reference may lead: the vault starts from the current folder, and who reads the configuration may
-    /// take it for a path beside it.
+    /// Where a word of a command may lead: a program starts from the configuration's folder ([`Reference::beside`]), its
+    /// arguments from the current one.
     fn may_lie(&self, ambient: &Ambient, path: &Path) -> [PathBuf; 2] {
         [self.folder.join(path), ambient.folder().join(path)]
     }
@@ -321,8 +321,8 @@ mod tests {
         let sources = Sources::of_text(text, &file).expect("read");
         let ambient = Ambient::of([], at("work"));
         assert_eq!(sources.places(&ambient), ["get key", "key.sh", "work/listed"].map(at).into());
-        assert_eq!(sources.secrets(&ambient), ["token", "work/token"].map(at).into());
-        assert_eq!(sources.login_files(&ambient), ["/x/log-in.json".into()].into());
+        assert_eq!(sources.secrets(), [at("token")].into());
+        assert_eq!(sources.login_files(), ["/x/log-in.json".into()].into());
     }
 
     #[test]

@@ -16,6 +16,9 @@ use proxy::net::proxyout::WayOut;
 use proxy::net::tls::Trust;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
+
+use vault::Reference;
 
 use crate::config::{Faults, Sources};
 
@@ -98,7 +101,7 @@ impl Plan {
         found: &[Held],
     ) -> anyhow::Result<Self> {
         let words = catalog.vocabulary();
-        let mut credentials = declared(&document, &catalog)?;
+        let mut credentials = declared(&document, &catalog, sources.folder())?;
         let guarded = document.agents.is_empty();
         for held in found {
             if !credentials.iter().any(|known| known.name == held.name) {
@@ -170,12 +173,16 @@ fn local_users(document: &Document) -> BTreeMap<AgentName, Vec<String>> {
     all.filter(|(_, users)| !users.is_empty()).collect()
 }
 
-fn declared(document: &Document, catalog: &Catalog) -> anyhow::Result<Vec<Held>> {
+fn declared(document: &Document, catalog: &Catalog, folder: &Path) -> anyhow::Result<Vec<Held>> {
     let mut all = Vec::new();
     for (name, entry) in &document.credentials {
         let service = entry.service.as_ref().map(|service| ServiceName::new(&service.value)).transpose()?;
         let words = service.as_ref().and_then(|service| catalog.service(service.as_str()));
-        let from = entry.from.as_ref().map(|from| from.value.clone());
+        let from = entry.from.as_ref().map(|from| {
+            let reference = Reference::parse(&from.value).and_then(|reference| reference.beside(folder));
+            reference.with_context(|| format!("credential `{}`", name.value))
+        });
+        let from = from.transpose()?.map(|reference| reference.as_str().to_owned());
         let kind = entry.kind.as_ref().map_or_else(|| "token".to_owned(), |kind| kind.value.clone());
         let variables = match from.as_deref().and_then(|from| from.strip_prefix("env:")) {
             Some(variable) => vec![variable.to_owned()],

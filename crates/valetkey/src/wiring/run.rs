@@ -218,8 +218,8 @@ fn said(
     let places = sources.iter().flat_map(|sources| sources.places(ambient));
     let kept = places.chain(found_by_name(&folders)).chain(kept_before).collect();
     let writable = wanted.writable.iter().map(|path| writable(ambient, &folders, path)).collect::<Result<_, _>>()?;
-    let secrets = sources.map(|sources| sources.secrets(ambient)).unwrap_or_default();
-    masked.extend(sources.iter().flat_map(|sources| sources.login_files(ambient)));
+    let secrets = sources.map(Sources::secrets).unwrap_or_default();
+    masked.extend(sources.iter().flat_map(|sources| sources.login_files()));
     Ok(Said { folders, state: plan.rules.state(), kept, writable, secrets, masked })
 }
 

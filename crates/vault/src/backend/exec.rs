@@ -1,4 +1,4 @@
-//! `exec:ARGV`: the output of a program, run in the configuration's folder with our environment and without a shell.
+//! `exec:ARGV`: the output of a program, run in the folder that we were started in, with our environment and without a shell.
 //!
 //! The program prints either the value alone (one last newline is taken off) or, if the first octet is `{`, a JSON
 //! object with the text `value` and optionally `expires_at` (RFC 3339): after that moment it is run again, and a value

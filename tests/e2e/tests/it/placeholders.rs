@@ -1,6 +1,14 @@
 //! What the agent holds instead: the right shape, in its environment and nowhere the real one.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use e2e::House;
+use e2e::house::binary;
 use serde_json::json;
+use testkit::process::finish;
+use testkit::{Answer, Canary, Upstream};
 
 use crate::setting::Vendors;
 
@@ -106,4 +114,34 @@ fn a_conversation_that_quotes_a_secret_goes_on_without_it() {
     vendors.secrets.github.assert_absent("the audit log", log.as_bytes());
     assert_eq!((receipt.count("allowed"), receipt.count("denied")), (2, 2), "{}", receipt.0);
     vendors.house.assert_audit();
+}
+
+/// A file and a program beside the configuration are found from any folder, and again by a command that reads no configuration.
+#[test]
+fn paths_of_references_start_from_the_configuration() {
+    let upstream = Upstream::builder().handler(|_| Some(Answer::json(&json!({"id": 1})))).start();
+    let (token, key) = (Canary::new(611, "ghp_", 36), Canary::new(612, "sk_test_", 24));
+    let config = format!(
+        "version: 1\ncredentials:\n  token: {{ service: github, from: \"file:token\" }}\n  \
+         key: {{ service: stripe, from: \"exec:./key.sh\" }}\nagents:\n  tester:\n    permissions:\n      \
+         - {{ service: github, credential: token, actions: [read], resources: [\"*\"] }}\n      \
+         - {{ service: stripe, credential: key, actions: [read], resources: [\"*\"] }}\nupstreams:\n{}{}",
+        upstream.entry("api.github.com"),
+        upstream.entry("api.stripe.com")
+    );
+    let house = House::new(&config, &[]);
+    std::fs::write(house.path("token"), token.value()).unwrap();
+    std::fs::write(house.path("key.sh"), format!("#!/bin/sh\necho {}\n", key.value())).unwrap();
+    std::fs::set_permissions(house.path("key.sh"), Permissions::from_mode(0o700)).unwrap();
+    std::fs::create_dir(house.path("elsewhere")).unwrap();
+    let ask = "curl -sS -H \"Authorization: Bearer $GITHUB_TOKEN\" https://api.github.com/user \
+               && curl -sS -H \"Authorization: Bearer $STRIPE_API_KEY\" https://api.stripe.com/v1/balance";
+    let mut command = house.clean(binary());
+    command.args(["run", "--config", "../valetkey.yaml", "--agent", "tester", "--", "sh", "-c", ask]);
+    let done = finish(command.current_dir(house.path("elsewhere")), Duration::from_mins(1)).expect_success("run");
+    house.assert_clean("what the agent printed", &done.stdout);
+    let sent: Vec<String> = upstream.journal().all().iter().flat_map(|seen| seen.values("authorization")).collect();
+    assert_eq!(sent, [format!("Bearer {}", token.value()), format!("Bearer {}", key.value())]);
+    let shown = house.valetkey(&["credential", "show", "token", "--json"]).expect_success("show");
+    assert!(shown.stdout.contains(&format!("file:{}", house.path("elsewhere/../token").display())), "{}", shown.stdout);
 }
