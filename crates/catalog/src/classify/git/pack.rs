@@ -28,7 +28,7 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    /// About a fifth of a second, and 40 MiB.
+    /// Many times what a day's work is: a thousand commits with their trees and files inflate to some mebibytes.
     pub const HOUSE: Self = Self {
         inflated_bytes: 64 * 1024 * 1024,
         kept_bytes: 16 * 1024 * 1024,
