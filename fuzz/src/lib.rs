@@ -6,6 +6,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use aws_lc_rs::digest;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method};
 use inject::{Answer, Needles, Scrubber};
@@ -28,6 +29,7 @@ pub const ENTRIES: &[(&str, Entry)] = &[
     ("graphql", graphql),
     ("head", head),
     ("names", names),
+    ("push", push),
     ("record", record),
     ("scan", scan),
     ("scrub", scrub),
@@ -172,6 +174,41 @@ pub fn graphql(octets: &[u8]) {
         if escaped.len() < 4 * 1024 * 1024 {
             assert_eq!(run("application/json", escaped.as_bytes()), calls, "in JSON it is another");
         }
+    }
+}
+
+/// Pushes by git: of the first octet, one bit says whether the sum behind the pack is made right, so that what stands before it is
+/// read. What is proven is proven by the pack alone, and the front alone names the same refs.
+pub fn push(octets: &[u8]) {
+    let Some((choice, body)) = octets.split_first() else { return };
+    let mut body = body.to_vec();
+    let pack = body.windows(8).position(|window| window == b"0000PACK").map(|at| at + 4);
+    if let Some(pack) = pack.filter(|pack| choice & 1 == 1 && body.len() >= pack + 20) {
+        let sum = body.split_off(body.len() - 20);
+        let made = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &body[pack..]);
+        body.extend_from_slice(if choice & 2 == 0 { made.as_ref() } else { &sum });
+    }
+    let run = |view: BodyView<'_>| {
+        let cleaned = clean(HeaderMap::new()).expect("no fields");
+        let target = "/o/r.git/git-receive-pack";
+        let request = CanonicalRequest::new(Method::POST, origin("github.com"), target, cleaned, Length::Streamed);
+        services().classify(&request.expect("a plain request"), view).ok().map(|found| found.calls.to_vec())
+    };
+    let whole = run(BodyView::Whole(&body));
+    assert_eq!(run(BodyView::Whole(&body)), whole, "the same push is read in two ways");
+    let Some(calls) = &whole else { return };
+    assert!(!calls.is_empty(), "a push without a call");
+    let refs = |calls: &[model::Call]| {
+        let mut all: Vec<_> = calls.iter().map(|call| call.facts.get("git.ref").cloned()).collect();
+        all.dedup();
+        all
+    };
+    if let Some(pack) = pack {
+        let front = run(BodyView::TooLarge(&body[..pack]));
+        assert!(
+            front.is_none_or(|front| refs(&front) == refs(calls) && front.len() >= calls.len()),
+            "the front says less"
+        );
     }
 }
 

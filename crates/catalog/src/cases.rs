@@ -124,6 +124,7 @@ fn fact_text(fact: &Fact) -> String {
         Fact::Bool(flag) => flag.to_string(),
         Fact::List(items) => items.join(","),
         Fact::Unknown(model::Unknown::NotTold) => "unknown not told".to_owned(),
+        Fact::Unknown(model::Unknown::NotProven) => "unknown not proven".to_owned(),
         Fact::Unknown(why) => format!("unknown {why:?}").to_ascii_lowercase(),
     }
 }

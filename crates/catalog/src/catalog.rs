@@ -175,6 +175,7 @@ impl Catalog {
             calls: SmallVec::new(),
             needs_body: false,
             hands_out: false,
+            reads_front: false,
             endpoint: Arc::clone(&path),
             path,
             bounds: ServiceBounds::default(),

@@ -22,6 +22,17 @@ pub const MUTATION_FACT: &str = "graphql.mutation";
 /// The fact that names the fields of a query's root.
 pub const FIELDS_FACT: &str = "graphql.fields";
 
+/// Facts of a push, and the actions that it can be.
+pub const PUSH_FACTS: [(&str, FactType); 6] = [
+    ("git.ref", FactType::Text),
+    ("git.change", FactType::Text),
+    ("git.force", FactType::Bool),
+    ("git.old", FactType::Text),
+    ("git.new", FactType::Text),
+    ("git.options", FactType::List),
+];
+pub const PUSH_ACTIONS: [&str; 4] = ["git/push", "git/force-push", "git/delete-ref", "git/push-option"];
+
 /// One service.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the file, with the file's own name")]
@@ -96,6 +107,8 @@ pub struct Action {
     pub captures: Vec<CaptureMap>,
     /// A real secret in its body is replaced by its placeholder.
     pub model_request: bool,
+    /// Actions whose permission is worth nothing without it.
+    pub implied_by: Vec<Box<str>>,
 }
 
 /// One pattern of one action.

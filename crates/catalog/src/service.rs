@@ -7,7 +7,9 @@ use model::call::ServiceBounds;
 use model::vocabulary::{ActionWords, FactType, ServiceWords};
 use model::{ActionId, Call, SchemeSpec, ServiceName};
 
-use crate::compiled::{Action, Compiled, FIELDS_FACT, HostRule, MUTATION_FACT, Reading, Route};
+use crate::compiled::{
+    Action, Compiled, FIELDS_FACT, HostRule, MUTATION_FACT, PUSH_ACTIONS, PUSH_FACTS, Reading, Route,
+};
 use crate::file::{AnswerHint, CaptureMap, FileHint, Protocol, ShapeMap};
 use crate::sentence;
 
@@ -148,6 +150,7 @@ impl Service {
                 effects: action.effects,
                 facts: BTreeMap::new(),
                 resource: action.kind.to_string(),
+                implied_by: action.implied_by.iter().map(ToString::to_string).collect(),
             };
             actions.insert(action.id.as_str().to_owned(), words);
         }
@@ -163,6 +166,7 @@ impl Service {
             words.facts.extend(facts.iter().map(|fact| (fact.name.to_string(), fact.kind)));
         }
         self.graphql_words(&mut actions);
+        self.git_words(&mut actions);
         let host = |host: &HostRule| if host.wildcard { format!("*.{}", host.name) } else { host.name.to_string() };
         ServiceWords {
             actions,
@@ -191,6 +195,18 @@ impl Service {
             add(call.action, MUTATION_FACT, FactType::Text);
             for fact in &call.facts {
                 add(call.action, &fact.name, fact.kind);
+            }
+        }
+    }
+
+    /// What calls by git may have besides.
+    fn git_words(&self, actions: &mut BTreeMap<String, ActionWords>) {
+        if !self.tables.hosts.iter().any(|host| host.protocol == Some(Protocol::Git)) {
+            return;
+        }
+        for id in PUSH_ACTIONS {
+            if let Some(words) = actions.get_mut(id) {
+                words.facts.extend(PUSH_FACTS.map(|(name, kind)| (name.to_owned(), kind)));
             }
         }
     }

@@ -36,6 +36,9 @@ pub struct Classification {
     pub needs_body: bool,
     /// Some call's answer hands out a secret that is captured, and the body is needed to put a refresh token on.
     pub hands_out: bool,
+    /// What decides stands at the front of the body: where the whole is larger than the bound, the front is enough to classify by,
+    /// and the rest may pass unread.
+    pub reads_front: bool,
     /// The path after the service's base path, for raw rules (`endpoints`); decoded, with its leading slash.
     pub endpoint: Arc<str>,
     /// The whole path, decoded; the same text where the service has no base path.
@@ -81,6 +84,6 @@ pub enum BodyView<'a> {
     Empty,
     /// All of it.
     Whole(&'a [u8]),
-    /// It is larger than the bound.
-    TooLarge,
+    /// It is larger than the bound: what was read of its front, perhaps nothing.
+    TooLarge(&'a [u8]),
 }

@@ -24,6 +24,8 @@ pub enum Unknown {
     /// The road that was taken does not say it, though another to the same action does: a node's identifier instead of a
     /// number.
     NotTold,
+    /// It depends on what the upstream holds, and what was sent does not prove it: whether a push drops commits.
+    NotProven,
 }
 
 /// One fact. Money is in minor units (cents).

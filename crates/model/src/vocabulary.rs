@@ -48,6 +48,10 @@ pub struct ActionWords {
     pub facts: BTreeMap<String, FactType>,
     /// The kind of resource it acts on.
     pub resource: String,
+    /// Actions of the service whose permission is worth nothing without this one: it is permitted with them, on what contains
+    /// theirs.
+    #[serde(default)]
+    pub implied_by: Vec<String>,
 }
 
 /// The type that a service file declares for a fact.

@@ -21,6 +21,7 @@ fn vocabulary() -> Vocabulary {
         effects: Effects::NONE,
         facts: std::collections::BTreeMap::default(),
         resource: "repo".to_owned(),
+        implied_by: Vec::new(),
     };
     github.actions.insert("pulls/create".to_owned(), words);
     github.kinds = vec!["repo".to_owned(), "org".to_owned()];
@@ -73,6 +74,7 @@ fn bench(criterion: &mut Criterion) {
         .into(),
         needs_body: false,
         hands_out: false,
+        reads_front: false,
         endpoint: Arc::from("/repos"),
         path: Arc::from("/repos"),
         bounds: ServiceBounds::default(),

@@ -24,8 +24,8 @@ pub(crate) const HOSTS: &str = "guarded/hosts";
 pub(crate) const WRITES_PER_HOUR: u64 = 30;
 
 /// Names that default branches go by. The real name is the service's secret; a branch of any other name is taken for
-/// the agent's own, and a write to a branch that cannot be seen (a push whose refs are unread, a commit through the
-/// API without a branch) counts as one to the default branch.
+/// the agent's own, and a write to a branch that cannot be seen (a commit through the API without a branch, a push to a ref that is no
+/// branch) counts as one to the default branch.
 const DEFAULT_BRANCHES: [&str; 6] = ["main", "master", "trunk", "develop", "default", "HEAD"];
 
 impl Rules {
@@ -103,19 +103,22 @@ impl Tier {
     }
 }
 
-/// Every push may, because its refs are unread; so may every write to a branch that is not seen.
+/// What drops commits, on whatever branch. A push of which that cannot be told is this action too.
+const FORCE: &str = "git/force-push";
+
+/// Every write to a branch that is not seen may; and what drops commits cannot be taken back on the agent's own branch either.
 fn may_touch_default_branch(call: &Call) -> bool {
     let own = || {
         call.resource.kind() == "branch" && call.resource.tail().is_some_and(|name| !DEFAULT_BRANCHES.contains(&name))
     };
-    call.action.as_str() == "git/push" || (call.effects.contains(Effect::BranchWrite) && !own())
+    call.action.as_str() == FORCE || (call.effects.contains(Effect::BranchWrite) && !own())
 }
 
 fn default_branch() -> String {
     let names: Vec<String> = DEFAULT_BRANCHES.iter().map(|name| format!("\"{name}\"")).collect();
     let own =
         format!("context.kind == \"branch\" && context has tail && !([{}].contains(context.tail))", names.join(", "));
-    format!("(context.action == \"git/push\" || (context.effects.contains(\"branch-write\") && !({own})))")
+    format!("(context.action == \"{FORCE}\" || (context.effects.contains(\"branch-write\") && !({own})))")
 }
 
 fn draft(id: &str, tier: Tier, conditions: Vec<Box<dyn Condition>>) -> Draft {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use inject::{Armed, InjectError};
 use model::call::ServiceBounds;
@@ -13,6 +12,7 @@ use policy::Permit;
 use tokio_util::sync::CancellationToken;
 
 use crate::accepted::Trip;
+use crate::body::Unsent;
 use crate::capture::{Road, Wanted};
 use crate::classify::{Classified, JudgedBody, Who};
 use crate::exchange::Refused;
@@ -24,7 +24,7 @@ use crate::resolve::Resolved;
 pub(crate) struct Ready {
     pub(crate) armed: Armed,
     pub(crate) permit: Permit,
-    pub(crate) stream: Option<Incoming>,
+    pub(crate) stream: Option<Unsent>,
     pub(crate) judged: Judged,
     /// Its name and the mark of its value: connections are kept by both.
     pub(crate) credential: Option<(CredentialName, u64)>,
@@ -60,7 +60,11 @@ pub(crate) fn arm(worker: &Arc<Worker>, resolved: Resolved) -> Result<Road, Box<
     };
     let (stream, whole) = match body {
         JudgedBody::Empty => (None, None),
-        JudgedBody::Streamed => (trip.unread.take(), None),
+        JudgedBody::Streamed => (trip.unread.take().map(Unsent::all), None),
+        JudgedBody::Front(front) => {
+            let held = trip.held.take();
+            (trip.unread.take().map(|rest| Unsent { front, held, rest }), None)
+        }
         JudgedBody::Whole(bytes, digest) => {
             trip.recorder.body(Some(digest), bytes.len() as u64);
             (None, Some(bytes))

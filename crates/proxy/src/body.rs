@@ -4,9 +4,11 @@ mod answer;
 mod held;
 mod idle;
 mod out;
+#[cfg(test)]
+mod out_tests;
 
 pub(crate) use answer::{AnswerBody, AnswerParts, CutError, Hook};
 pub use held::Budget;
 pub(crate) use held::Held;
 pub use out::OutBody;
-pub(crate) use out::{BodyFate, Search, finish, read_whole};
+pub(crate) use out::{BodyFate, Read, Search, Unsent, finish, read_to};

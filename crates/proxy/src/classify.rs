@@ -15,7 +15,7 @@ use model::{Classification, Code, CredentialName, Digest, Refusal, SchemeSpec, b
 use policy::Subject;
 
 use crate::accepted::{Accepted, Trip};
-use crate::body::{Held, finish, read_whole};
+use crate::body::{Held, Read, finish, read_to};
 use crate::exchange::Refused;
 use crate::gateway::{Snapshot, Worker};
 use crate::identify::{self, Identified};
@@ -57,6 +57,8 @@ pub(crate) enum JudgedBody {
     Empty,
     /// It passes as it comes.
     Streamed,
+    /// What decides was read from its front; the rest passes behind it as it comes.
+    Front(Bytes),
     /// It was read whole; its digest is what permits are bound to.
     Whole(Bytes, Digest),
 }
@@ -72,33 +74,59 @@ impl JudgedBody {
     /// The digest, where the body was judged.
     pub(crate) fn digest(&self) -> Option<Digest> {
         match self {
-            Self::Empty | Self::Streamed => None,
+            Self::Empty | Self::Streamed | Self::Front(_) => None,
             Self::Whole(_, digest) => Some(*digest),
         }
     }
 
-    /// The octets, where they are in memory.
+    /// The octets, where all of them are in memory. A front alone is none: it is searched when it passes, together with what follows.
     pub(crate) fn bytes(&self) -> Option<&Bytes> {
         match self {
             Self::Whole(bytes, _) => Some(bytes),
-            Self::Empty | Self::Streamed => None,
+            Self::Empty | Self::Streamed | Self::Front(_) => None,
+        }
+    }
+
+    /// Whether octets of it pass that nobody has seen yet.
+    pub(crate) const fn passes(&self) -> bool {
+        matches!(self, Self::Streamed | Self::Front(_))
+    }
+
+    /// What a classifier may look at, where facts are read of so many octets.
+    fn view(&self, fact_bound: usize) -> BodyView<'_> {
+        match self {
+            Self::Empty => BodyView::Empty,
+            Self::Streamed => BodyView::NotRead,
+            Self::Front(front) => BodyView::TooLarge(front),
+            Self::Whole(bytes, _) => rewrite::view(bytes, fact_bound),
         }
     }
 
     /// Reads it whole if it is not yet.
     pub(crate) async fn gather(self, trip: &mut Trip, live: &LiveSession, bound: usize) -> Result<Self, Refusal> {
-        let (Self::Streamed, Some(incoming), Some(held)) = (&self, &mut trip.unread, &mut trip.held) else {
-            return Ok(self);
+        match self.read_to(trip, live, bound).await? {
+            Self::Front(_) => Err(Refusal::new(Code::TooLarge, "The request's body is larger than a rule may judge")
+                .hint(format!("bodies that rules or people look at may have {bound} octets"))),
+            whole => Ok(whole),
+        }
+    }
+
+    /// Reads on until it is whole, or until more than `bound` octets have come.
+    async fn read_to(self, trip: &mut Trip, live: &LiveSession, bound: usize) -> Result<Self, Refusal> {
+        let front = match self {
+            Self::Streamed => Bytes::new(),
+            Self::Front(front) => front,
+            known => return Ok(known),
         };
-        let reading = tokio::time::timeout(GATHER_TIME_MAX, read_whole(incoming, bound, held));
+        let (Some(incoming), Some(held)) = (&mut trip.unread, &mut trip.held) else { return Ok(Self::Front(front)) };
+        let reading = tokio::time::timeout(GATHER_TIME_MAX, read_to(incoming, front, bound, held));
         let read = tokio::select! {
             read = reading => read,
             () = live.cancelled().cancelled() => return Err(identify::ended()),
         };
         match read {
-            Ok(Ok(Some(bytes))) => Ok(Self::whole(bytes)),
-            Ok(Ok(None)) => Err(Refusal::new(Code::TooLarge, "The request's body is larger than a rule may judge")
-                .hint(format!("bodies that rules or people look at may have {bound} octets"))),
+            Ok(Ok(Read::Whole(bytes))) => Ok(Self::whole(bytes)),
+            Ok(Ok(Read::Front(bytes))) => Ok(Self::Front(bytes)),
             Ok(Err(refusal)) => Err(refusal),
             Err(_) => Err(Refusal::new(Code::Malformed, "The request's body did not come in time")),
         }
@@ -156,8 +184,7 @@ async fn judge(
     request: &CanonicalRequest,
     mut body: JudgedBody,
 ) -> Result<(Classification, JudgedBody), Refusal> {
-    let view = if matches!(body, JudgedBody::Empty) { BodyView::Empty } else { BodyView::NotRead };
-    let first = snapshot.catalog.classify(request, view)?;
+    let first = snapshot.catalog.classify(request, body.view(0))?;
     let streamed = matches!(body, JudgedBody::Streamed);
     let needed = first.needs_body
         || first.hands_out
@@ -170,13 +197,15 @@ async fn judge(
         return Ok((first, body));
     }
     let bound = rewrite::read_bound(&first);
-    if matches!(request.length(), Length::Known(length) if length > bound as u64) {
+    if first.reads_front {
+        body = body.read_to(trip, live, bound).await?;
+    } else if matches!(request.length(), Length::Known(length) if length > bound as u64) {
         // It can pass only where nothing depends on it: its facts are unknown, and what needs them denies.
-        return Ok((snapshot.catalog.classify(request, BodyView::TooLarge)?, body));
+        return Ok((snapshot.catalog.classify(request, BodyView::TooLarge(&[]))?, body));
+    } else {
+        body = body.gather(trip, live, bound).await?;
     }
-    body = body.gather(trip, live, bound).await?;
-    let view = body.bytes().map_or(BodyView::Empty, |bytes| rewrite::view(bytes, &first));
-    Ok((snapshot.catalog.classify(request, view)?, body))
+    Ok((snapshot.catalog.classify(request, body.view(rewrite::fact_bound(&first)))?, body))
 }
 
 /// A model request whose length is known and can be held: rewritten where it quotes a secret, so it is read whole. One

@@ -129,7 +129,7 @@ fn counters_away(error: &store::StoreError) -> Refusal {
 /// Puts the question, bound to the whole body.
 async fn ask(worker: &Arc<Worker>, classified: &mut Classified, need: ApprovalNeed) -> Result<Grant, Refusal> {
     let body = std::mem::replace(&mut classified.body, JudgedBody::Empty);
-    let unread = matches!(body, JudgedBody::Streamed);
+    let unread = body.passes();
     let live = &classified.who.live;
     classified.body = body.gather(&mut classified.trip, live, bounds::APPROVAL_BODY_BYTES_MAX).await?;
     // Streams are searched while they pass; what is read whole for a person has to be searched before he sees it.

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::accepted::Trip;
 use crate::arm::{Judged, Ready};
-use crate::body::{BodyFate, OutBody, Search};
+use crate::body::{BodyFate, OutBody, Search, Unsent};
 use crate::classify::{Who, leaked};
 use crate::exchange::Refused;
 use crate::gate::Gate;
@@ -46,7 +46,7 @@ pub(crate) struct Answered {
 /// What may leave: its attempt is written, its session and its credential were alive after that, and its permit is spent.
 pub(crate) struct Departing {
     pub(crate) armed: Armed,
-    pub(crate) stream: Option<Incoming>,
+    pub(crate) stream: Option<Unsent>,
     pub(crate) judged: Judged,
     pub(crate) credential: Option<(CredentialName, u64)>,
     pub(crate) cut: Option<CancellationToken>,
@@ -109,7 +109,7 @@ pub(crate) async fn forward(worker: &Arc<Worker>, ready: Ready) -> Result<Answer
     }
 }
 
-type Passing<'a> = (Option<Incoming>, &'a Judged, Option<&'a Arc<BodyFate>>, Search);
+type Passing<'a> = (Option<Unsent>, &'a Judged, Option<&'a Arc<BodyFate>>, Search);
 
 /// What a body that streams is searched for; nothing where there is none.
 fn search(worker: &Worker, snapshot: &Snapshot, who: &Who, streams: bool) -> Search {

@@ -38,8 +38,8 @@ pub(crate) fn read_bound(classification: &Classification) -> usize {
 }
 
 /// What a classifier may look at of a body that was read whole.
-pub(crate) fn view<'a>(bytes: &'a [u8], classification: &Classification) -> BodyView<'a> {
-    if bytes.len() > fact_bound(classification) { BodyView::TooLarge } else { BodyView::Whole(bytes) }
+pub(crate) const fn view(bytes: &[u8], fact_bound: usize) -> BodyView<'_> {
+    if bytes.len() > fact_bound { BodyView::TooLarge(bytes) } else { BodyView::Whole(bytes) }
 }
 
 /// Whether all that is asked are model requests. A host that takes its credential in the body is none: there a real
@@ -76,7 +76,7 @@ pub(crate) fn rewrite(
         return None;
     }
     // Facts are those of the new text; an upstream that reads it differently than it read the old is judged by the new.
-    let classification = snapshot.catalog.classify(request, view(&made, classification)).ok()?;
+    let classification = snapshot.catalog.classify(request, view(&made, fact_bound(classification))).ok()?;
     let clean = known.find(request, Some(&made)).is_none() && is_model_request(snapshot, request, &classification);
     clean.then(|| Rewritten { body: JudgedBody::whole(made), classification, names })
 }

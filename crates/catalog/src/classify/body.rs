@@ -92,7 +92,7 @@ impl<'a> Body<'a> {
         let bytes = match self.view.body {
             BodyView::NotRead if self.view.request.length() != Length::Empty => return Err(Unknown::NotRead),
             BodyView::NotRead | BodyView::Empty | BodyView::Whole(&[]) => return Ok(None),
-            BodyView::TooLarge => return Err(Unknown::TooLarge),
+            BodyView::TooLarge(_) => return Err(Unknown::TooLarge),
             BodyView::Whole(bytes) => bytes,
         };
         let service = &self.view.at.service.tables;
@@ -135,7 +135,7 @@ pub(super) fn check_method(view: View<'_>) -> Result<bool, Refusal> {
     let bytes = match view.body {
         BodyView::NotRead => return Ok(view.request.length() != Length::Empty),
         BodyView::Empty | BodyView::Whole(&[]) => return Ok(false),
-        BodyView::TooLarge => {
+        BodyView::TooLarge(_) => {
             let sentence = "The request's form, which could override the method, is larger than its service's bound";
             return Err(Refusal::new(Code::TooLarge, sentence).hint("send a Content-Type that says what the body is"));
         }
@@ -168,7 +168,7 @@ fn overriding(headers: &HeaderMap) -> Option<fn(&[u8]) -> bool> {
     }
 }
 
-fn is_coded(headers: &HeaderMap) -> bool {
+pub(super) fn is_coded(headers: &HeaderMap) -> bool {
     let coded = |value: &http::HeaderValue| !value.as_bytes().eq_ignore_ascii_case(b"identity");
     headers.get_all(CONTENT_ENCODING).iter().any(coded)
 }

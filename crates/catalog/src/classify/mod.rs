@@ -17,21 +17,36 @@ mod tcp;
 
 use std::sync::Arc;
 
+use model::bounds::BODY_FACT_BYTES_MAX;
 use model::call::BodyView;
 use model::canonical::{CanonicalPath, CanonicalRequest, Malformed};
 use model::{Call, Class, Classification, Code, Facts, Refusal, Resource};
-use smallvec::smallvec;
+use smallvec::{SmallVec, smallvec};
 
 use crate::catalog::HostUse;
 use crate::file::Protocol;
 
 /// What a classifier found.
 pub(crate) struct Found {
-    pub call: Call,
-    /// The call depends on the body, which has not been read; it is the most that it could be.
+    pub calls: SmallVec<[Call; 1]>,
+    /// The calls depend on the body, which has not been read; they are the most that they could be.
     pub needs_body: bool,
+    /// What decides stands at the front of the body.
+    pub reads_front: bool,
     /// The answer hands out a secret that is captured.
     pub hands_out: bool,
+}
+
+impl Found {
+    /// One call that is certain.
+    pub fn one(call: Call) -> Self {
+        Self { calls: smallvec![call], needs_body: false, reads_front: false, hands_out: false }
+    }
+
+    /// Whether it is this action.
+    pub fn is(&self, action: &model::ActionId) -> bool {
+        self.calls.iter().any(|call| call.action == *action)
+    }
 }
 
 /// Everything a classifier may look at.
@@ -91,14 +106,19 @@ pub(crate) fn classify(
     let several = graphql::calls(view, &found)?;
     let unread = several.is_none() && graphql::needs_body(view, &found);
     let after = endpoint(request.path(), view.skip);
+    let mut bounds = at.service.bounds();
+    if found.reads_front {
+        bounds.body_fact_bytes = Some(BODY_FACT_BYTES_MAX);
+    }
     Ok(Classification {
         service: Some(at.service.name().clone()),
-        calls: several.unwrap_or_else(|| smallvec![found.call]),
+        calls: several.unwrap_or(found.calls),
         needs_body: found.needs_body || unsure || unread,
         hands_out: found.hands_out,
+        reads_front: found.reads_front,
         path: if view.skip == 0 { Arc::clone(&after) } else { endpoint(request.path(), 0) },
         endpoint: after,
-        bounds: at.service.bounds(),
+        bounds,
     })
 }
 
@@ -122,7 +142,7 @@ pub(crate) fn unknown(view: View<'_>, resource: Option<Resource>) -> Result<Foun
         resource,
         facts: Facts::default(),
     };
-    Ok(Found { call, needs_body: false, hands_out: false })
+    Ok(Found::one(call))
 }
 
 /// The path after the base path, decoded, with its leading slash. A slash inside a segment stays `%2F`, so that the

@@ -221,7 +221,8 @@ impl<'a> Search<'a> {
         let text = |source: &Source| self.text(source, captures);
         let facts = fact::facts(reading, self.view, &values, &text);
         let hands_out = !action.captures.is_empty();
-        Ok(Found { call: Call { action: action.id.clone(), class, effects, resource, facts }, needs_body, hands_out })
+        let call = Call { action: action.id.clone(), class, effects, resource, facts };
+        Ok(Found { needs_body, hands_out, ..Found::one(call) })
     }
 
     /// The resource of what no template names.

@@ -18,5 +18,5 @@ pub(super) fn classify(view: View<'_>) -> Result<Option<Found>, Refusal> {
     };
     let resource = Resource::new(&format!("host:{}/{}", origin.host, origin.port));
     let call = Call { action: id, class, effects, resource, facts: Facts::default() };
-    Ok(Some(Found { call, needs_body: false, hands_out: false }))
+    Ok(Some(Found::one(call)))
 }

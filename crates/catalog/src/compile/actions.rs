@@ -1,6 +1,6 @@
 //! Brings together what a file says about each action: table of operations, groups, and the action's own entry.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::vocabulary::FactType;
 use model::{Class, Effects};
@@ -25,6 +25,7 @@ pub(crate) struct Draft {
     pub answer: AnswerHint,
     pub captures: Vec<CaptureMap>,
     pub model_request: bool,
+    pub implied_by: Vec<String>,
 }
 
 /// Every action of a file, in order of first appearance.
@@ -86,7 +87,23 @@ pub(super) fn drafts(written: &ServiceFile) -> Result<Vec<Draft>, Wrong> {
             draft.effects = draft.effects.iter().chain(own.effects.iter()).collect();
         }
     }
+    imply(&mut drafts)?;
     Ok(drafts)
+}
+
+/// Globs of `implied_by` become ids; an action that implies is implied by nothing, so that nothing must be followed.
+fn imply(drafts: &mut [Draft]) -> Result<(), Wrong> {
+    let all: Vec<String> = drafts.iter().map(|draft| draft.id.clone()).collect();
+    let ids: BTreeSet<&str> = all.iter().map(String::as_str).collect();
+    let mut implying = BTreeSet::new();
+    for draft in drafts.iter_mut() {
+        draft.implied_by = super::expand(&draft.implied_by, &ids)?;
+        implying.extend(draft.implied_by.iter().cloned());
+    }
+    match drafts.iter().find(|draft| implying.contains(&draft.id) && !draft.implied_by.is_empty()) {
+        Some(draft) => Err(Wrong::new(&draft.id, format!("`{}` implies an action and is implied by one", draft.id))),
+        None => Ok(()),
+    }
 }
 
 fn check_groups(written: &ServiceFile, drafts: &[Draft]) -> Result<(), Wrong> {
@@ -126,6 +143,7 @@ impl Draft {
             answer: AnswerHint::Plain,
             captures: Vec::new(),
             model_request: false,
+            implied_by: Vec::new(),
         }
     }
 
@@ -164,6 +182,7 @@ impl Draft {
         self.captures.clone_from(&entry.captures.0);
         self.answer = if entry.captures.0.is_empty() { entry.answer } else { AnswerHint::Secret };
         self.model_request |= entry.model_request;
+        self.implied_by.clone_from(&entry.implied_by.0);
     }
 }
 

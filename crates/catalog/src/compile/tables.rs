@@ -154,6 +154,7 @@ impl<'a> Tables<'a> {
             answer: draft.answer,
             captures: draft.captures.clone(),
             model_request: draft.model_request,
+            implied_by: draft.implied_by.iter().map(|id| id.as_str().into()).collect(),
         });
         Ok(())
     }

@@ -317,6 +317,10 @@ pub struct ActionEntry {
     /// placeholder, where any other request is refused.
     #[serde(default)]
     pub model_request: bool,
+    /// Actions that nobody can do without this one, as a push first lists the refs: a permission for one of them permits this
+    /// too, on the resource that contains theirs, and without their limits and questions.
+    #[serde(default)]
+    pub implied_by: OneOrMany,
 }
 
 /// What the answer of an action is like, as far as the gateway should prepare for it.

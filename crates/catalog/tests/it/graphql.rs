@@ -214,7 +214,7 @@ fn what_is_not_read_is_all_that_it_could_be() {
     assert!(found.needs_body);
     assert_eq!(found.class(), Class::Admin);
     assert_eq!(found.effects().iter().count(), Effect::ALL.len());
-    let refusal = CATALOG.classify(&unread, BodyView::TooLarge).expect_err("too large");
+    let refusal = CATALOG.classify(&unread, BodyView::TooLarge(&[])).expect_err("too large");
     assert_eq!(refusal.code, model::Code::TooLarge);
     let refusal = CATALOG.classify(&unread, BodyView::Empty).expect_err("no document");
     assert_eq!(refusal.code, model::Code::Malformed);

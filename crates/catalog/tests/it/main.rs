@@ -1,8 +1,12 @@
 //! Tests of the catalogue as a whole.
 
 mod files;
+mod git;
 mod graphql;
 mod hosts;
+#[path = "../packs/mod.rs"]
+mod packs;
+mod proofs;
 mod requests;
 
 use catalog::Catalog;

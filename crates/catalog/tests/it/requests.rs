@@ -71,12 +71,12 @@ fn a_body_over_the_bound_is_unknown_or_refused() {
     let large = vec![b' '; 5 * 1024 * 1024];
     let length = Length::Known(large.len() as u64);
     let pull = request("POST", "api.github.com", "/repos/o/r/pulls", length).expect("canonical");
-    for view in [BodyView::Whole(&large), BodyView::TooLarge] {
+    for view in [BodyView::Whole(&large), BodyView::TooLarge(&[])] {
         let found = CATALOG.classify(&pull, view).expect("classified");
         assert_eq!(found.calls[0].facts.get("body.title"), Some(&Fact::Unknown(Unknown::TooLarge)));
     }
     let file = request("PUT", "api.github.com", "/repos/o/r/contents/x", length).expect("canonical");
-    let refusal = CATALOG.classify(&file, BodyView::TooLarge).expect_err("its resource stands in the body");
+    let refusal = CATALOG.classify(&file, BodyView::TooLarge(&[])).expect_err("its resource stands in the body");
     assert_eq!(refusal.code, Code::TooLarge);
 }
 
@@ -104,7 +104,7 @@ fn a_form_never_overrides_the_method() {
             assert!(first.needs_body, "{target} {kind:?}");
             let refusal = CATALOG.classify(&request, BodyView::Whole(bad.as_bytes())).expect_err(target);
             assert_eq!(refusal.code, Code::Malformed, "{target} {kind:?}");
-            let refusal = CATALOG.classify(&request, BodyView::TooLarge).expect_err(target);
+            let refusal = CATALOG.classify(&request, BodyView::TooLarge(&[])).expect_err(target);
             assert_eq!(refusal.code, Code::TooLarge, "{target} {kind:?}");
             let found = CATALOG.classify(&request, BodyView::Whole(good.as_bytes())).expect(target);
             assert!(!found.needs_body, "{target} {kind:?}");
@@ -117,15 +117,15 @@ fn a_form_never_overrides_the_method() {
 #[test]
 fn what_is_no_form_is_not_read_for_it() {
     let length = Length::Known(1 << 30);
-    let push = Some("application/x-git-receive-pack-request");
+    let fetch = Some("application/x-git-upload-pack-request");
     for (method, host, target, kind) in [
-        ("POST", "github.com", "/o/r.git/git-receive-pack", push),
+        ("POST", "github.com", "/o/r.git/git-upload-pack", fetch),
         ("POST", "api.github.com", "/no/such/path", Some("application/octet-stream")),
         ("PUT", "api.github.com", "/no/such/path", None),
     ] {
         let request = typed(method, host, target, (length, kind)).expect("canonical");
         assert!(!CATALOG.classify(&request, BodyView::NotRead).expect("classified").needs_body, "{target}");
-        assert!(CATALOG.classify(&request, BodyView::TooLarge).is_ok(), "{target}");
+        assert!(CATALOG.classify(&request, BodyView::TooLarge(&[])).is_ok(), "{target}");
     }
 }
 
@@ -184,7 +184,7 @@ proptest! {
         let Some(request) = request(&method, &host, &format!("/{}{query}", path.trim_start_matches('/')), Length::Streamed) else {
             return Ok(());
         };
-        for view in [BodyView::NotRead, BodyView::Empty, BodyView::Whole(&body), BodyView::TooLarge] {
+        for view in [BodyView::NotRead, BodyView::Empty, BodyView::Whole(&body), BodyView::TooLarge(&[])] {
             if let Ok(found) = CATALOG.classify(&request, view) {
                 prop_assert_eq!(found.calls.is_empty(), found.service.is_none());
                 for call in &found.calls {

@@ -2,6 +2,7 @@
 //! nearest valid one.
 
 pub(crate) mod actions;
+mod implied;
 pub(crate) mod pattern;
 mod permission;
 pub(crate) mod rule;
@@ -52,10 +53,13 @@ impl Rules {
         let mut agents = HashMap::new();
         for (name, agent) in &document.agents {
             let from = rules.len();
-            compiler.agent(name, agent, &mut rules);
+            let mut implied = Vec::new();
+            compiler.agent(name, agent, &mut rules, &mut implied);
             let mine = rules.get(from..).unwrap_or_default();
             several::check(mine, agent, &mut compiler);
             agents.insert(name.value.clone(), facts(mine));
+            // Not compared above: nobody wrote them, and a request that presents its placeholder chooses.
+            rules.append(&mut implied);
         }
         let problems = compiler.problems;
         let mut assembled = assemble(document, rules, (services, credentials), problems)?;
@@ -218,11 +222,13 @@ fn profile_drafts(profile: &'static Profile, services: &Services) -> Vec<Draft> 
 }
 
 impl Compiler<'_> {
-    fn agent(&mut self, name: &At<String>, agent: &Agent, rules: &mut Vec<Rule>) {
+    fn agent(&mut self, name: &At<String>, agent: &Agent, rules: &mut Vec<Rule>, implied: &mut Vec<Rule>) {
         let who = if name.value == "*" { None } else { AgentName::new(&name.value).ok() };
         for (number, permission) in agent.permissions.iter().enumerate() {
             let id = format!("{}/{}", name.value, number + 1);
             if let Some(draft) = self.permission(&id, who.as_ref(), agent, permission) {
+                let more = self.implied(&draft, &agent.file, permission);
+                implied.extend(more.into_iter().filter_map(|draft| build(draft, &mut self.problems)));
                 rules.extend(build(draft, &mut self.problems));
             }
             let service = permission.value.service.as_ref().map(|service| service.value.as_str());

@@ -15,7 +15,7 @@ use crate::document::{Agent, At, Conditions, Diagnostic, Permission};
 use crate::rules::{Kind, Uses};
 
 /// A service by name with its words; none for every service.
-type Known<'a> = Option<(&'a str, &'a ServiceWords)>;
+pub(super) type Known<'a> = Option<(&'a str, &'a ServiceWords)>;
 
 impl Compiler<'_> {
     pub(super) fn permission(
@@ -161,7 +161,7 @@ impl Compiler<'_> {
         Uses::OfService
     }
 
-    fn conditions(
+    pub(super) fn conditions(
         &mut self,
         file: &str,
         permission: &At<Permission>,

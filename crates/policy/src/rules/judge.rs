@@ -370,6 +370,7 @@ mod tests {
                 calls: smallvec::smallvec![call.clone()],
                 needs_body: false,
                 hands_out: false,
+                reads_front: false,
                 endpoint: Arc::from("/"),
                 path: Arc::from("/"),
                 bounds: model::call::ServiceBounds::default(),

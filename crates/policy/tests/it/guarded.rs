@@ -26,7 +26,10 @@ fn forty_seven_commits_to_main_ask_every_time() {
         for (action, resource) in [
             ("git/push", "branch:o/r@main"),
             ("git/push", "repo:o/r"),
-            ("git/push", "branch:o/r@agent/x"),
+            ("git/push", "branch:o/r@master"),
+            ("git/push", "tag:o/r@v1"),
+            ("git/force-push", "branch:o/r@main"),
+            ("git/force-push", "branch:o/r@agent/x"),
             ("repos/create-or-update-file-contents", "branch:o/r@main"),
             ("repos/create-or-update-file-contents", "repo:o/r"),
             ("pulls/merge", "repo:o/r"),
@@ -34,6 +37,16 @@ fn forty_seven_commits_to_main_ask_every_time() {
             assert!(asks(&ask("guest", "github", action, resource), &rules), "{commit} {action} {resource}");
         }
     }
+}
+
+#[test]
+fn a_push_to_a_branch_of_its_own_passes_like_any_write() {
+    let rules = found();
+    let pushed = ask("guest", "github", "git/push", "branch:o/r@agent/x").with("GITHUB_TOKEN").allowed(&rules);
+    assert!(pushed.approval().is_none());
+    assert_eq!(pushed.limits().first().map(|need| (need.max, need.over)), Some((30, Over::Ask)));
+    let listed = ask("guest", "github", "git/list-refs", "repo:o/r").with("GITHUB_TOKEN").allowed(&rules);
+    assert!(listed.approval().is_none() && listed.limits().is_empty());
 }
 
 #[test]

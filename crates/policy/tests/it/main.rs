@@ -12,6 +12,7 @@ mod credentials;
 mod decisions;
 mod documents;
 mod guarded;
+mod implied;
 mod properties;
 mod shapes;
 mod support;

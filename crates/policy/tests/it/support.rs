@@ -24,7 +24,9 @@ const GITHUB: &[Row] = &[
     ("pulls/merge", Class::Write, &[Effect::BranchWrite], "repo", &[]),
     ("issues/create", Class::Write, &[], "repo", &[]),
     ("issues/create-comment", Class::Write, &[], "repo", &[]),
-    ("git/push", Class::Write, &[Effect::BranchWrite], "branch", &[]),
+    ("git/list-refs", Class::Read, &[], "repo", &[]),
+    ("git/push", Class::Write, &[Effect::BranchWrite], "branch", &[("git.force", FactType::Bool)]),
+    ("git/force-push", Class::Write, &[Effect::BranchWrite], "branch", &[("git.force", FactType::Bool)]),
     ("repos/create-or-update-file-contents", Class::Write, &[Effect::BranchWrite], "branch", &[]),
     ("repos/delete", Class::Delete, &[Effect::RepoDelete], "repo", &[]),
     ("repos/add-collaborator", Class::Admin, &[Effect::Escalates], "repo", &[]),
@@ -52,6 +54,7 @@ fn service(rows: &[Row], host: &str) -> ServiceWords {
             effects: effects.iter().copied().collect(),
             facts: facts.iter().map(|(name, kind)| ((*name).to_owned(), *kind)).collect(),
             resource: (*resource).to_owned(),
+            implied_by: Vec::new(),
         };
         ((*id).to_owned(), words)
     };
@@ -60,6 +63,9 @@ fn service(rows: &[Row], host: &str) -> ServiceWords {
 
 pub fn vocabulary() -> Vocabulary {
     let mut github = service(GITHUB, "api.github.com");
+    if let Some(list) = github.actions.get_mut("git/list-refs") {
+        list.implied_by = strings(&["git/push", "git/force-push"]);
+    }
     github.aliases = table(&[
         ("create_pr", &["pulls/create"]),
         ("add_comment", &["issues/create-comment"]),
@@ -174,6 +180,7 @@ pub fn asking(agent: &str, service: Option<&str>, calls: Vec<Call>) -> Asking {
             calls: calls.into(),
             needs_body: false,
             hands_out: false,
+            reads_front: false,
             endpoint: Arc::from("/"),
             path: Arc::from("/"),
             bounds: ServiceBounds::default(),

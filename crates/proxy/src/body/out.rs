@@ -22,6 +22,9 @@ use crate::net::frame::trailer_allowed;
 /// Silence after which a request's body is given up (row J126).
 const IDLE: Duration = Duration::from_secs(model::bounds::IDLE_SECONDS_MAX);
 
+/// Octets of a front that are handed on at a time: about what comes in one piece from a socket.
+const PIECE: usize = 64 * 1024;
+
 /// What became of a streamed body, for the outcome.
 #[derive(Debug, Default)]
 pub(crate) struct BodyFate {
@@ -98,7 +101,7 @@ enum Source {
 }
 
 struct Stream {
-    body: Incoming,
+    unsent: Unsent,
     context: digest::Context,
     bytes: u64,
     bound: u64,
@@ -107,6 +110,40 @@ struct Stream {
     idle: Idle,
     ended: bool,
     fate: Arc<BodyFate>,
+}
+
+/// A body that passes as it comes, behind what was read of it.
+pub(crate) struct Unsent {
+    pub(crate) front: Bytes,
+    /// The memory that the front takes, given back when it has been handed on.
+    pub(crate) held: Option<Held>,
+    pub(crate) rest: Incoming,
+}
+
+impl Unsent {
+    /// One of which nothing was read.
+    pub(crate) const fn all(rest: Incoming) -> Self {
+        Self { front: Bytes::new(), held: None, rest }
+    }
+
+    /// The next piece of the front, while there is one.
+    fn piece(&mut self) -> Option<Bytes> {
+        if self.front.is_empty() {
+            self.held = None;
+            return None;
+        }
+        Some(self.front.split_to(self.front.len().min(PIECE)))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let (front, rest) = (self.front.len() as u64, self.rest.size_hint());
+        let mut all = SizeHint::new();
+        all.set_lower(rest.lower().saturating_add(front));
+        if let Some(upper) = rest.upper() {
+            all.set_upper(upper.saturating_add(front));
+        }
+        all
+    }
 }
 
 /// What a body is searched for while it passes.
@@ -130,10 +167,10 @@ impl OutBody {
     }
 
     /// A body that is passed on as it comes, bounded, hashed and searched.
-    pub(crate) fn stream(body: Incoming, bound: u64, search: Search, fate: Arc<BodyFate>) -> Self {
+    pub(crate) fn stream(unsent: Unsent, bound: u64, search: Search, fate: Arc<BodyFate>) -> Self {
         let context = digest::Context::new(&digest::SHA256);
         let idle = Idle::new(IDLE);
-        let stream = Stream { body, context, bytes: 0, bound, search, queued: None, idle, ended: false, fate };
+        let stream = Stream { unsent, context, bytes: 0, bound, search, queued: None, idle, ended: false, fate };
         Self(Mutex::new(Source::Stream(Box::new(stream))))
     }
 }
@@ -165,7 +202,7 @@ impl Body for OutBody {
     fn size_hint(&self) -> SizeHint {
         match &*self.0.lock() {
             Source::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
-            Source::Stream(stream) => stream.body.size_hint(),
+            Source::Stream(stream) => stream.unsent.size_hint(),
         }
     }
 }
@@ -179,7 +216,13 @@ impl Stream {
             if self.ended {
                 return Poll::Ready(None);
             }
-            let polled = Pin::new(&mut self.body).poll_frame(cx);
+            if let Some(piece) = self.unsent.piece() {
+                if let Some(out) = self.data(piece)? {
+                    return Poll::Ready(Some(Ok(Frame::data(out))));
+                }
+                continue;
+            }
+            let polled = Pin::new(&mut self.unsent.rest).poll_frame(cx);
             if polled.is_pending() {
                 return self.idle.poll(cx).map(|()| Some(Err(OutError::Idle)));
             }
@@ -277,18 +320,28 @@ fn check_trailers(trailers: &http::HeaderMap) -> Result<(), Malformed> {
     if bad { Err(Malformed::Trailer) } else { Ok(()) }
 }
 
-/// Reads a body whole, up to `bound` octets; none where it is larger. Memory is taken from `held` as it grows.
+/// A body as far as it was read.
+pub(crate) enum Read {
+    /// It has ended.
+    Whole(Bytes),
+    /// It is larger than the bound, and may go on.
+    Front(Bytes),
+}
+
+/// Reads a body behind `front`, until it ends or has more than `bound` octets: then by one piece more. Memory is taken from `held` as
+/// it grows.
 ///
 /// # Errors
 /// The client went away, fell silent, broke the protocol, or sent a trailer that may not come late; no memory is left.
-pub(crate) async fn read_whole(body: &mut Incoming, bound: usize, held: &mut Held) -> Result<Option<Bytes>, Refusal> {
+pub(crate) async fn read_to(body: &mut Incoming, front: Bytes, bound: usize, held: &mut Held) -> Result<Read, Refusal> {
     let mut all = Gathered::default();
-    while let Some(frame) = next_frame(body).await? {
+    if !front.is_empty() {
+        all.add(front);
+    }
+    while all.len() <= bound {
+        let Some(frame) = next_frame(body).await? else { return Ok(Read::Whole(all.whole())) };
         match frame.into_data() {
             Ok(data) => {
-                if all.len() + data.len() > bound {
-                    return Ok(None);
-                }
                 held.grow(all.len() + data.len())?;
                 all.add(data);
             }
@@ -299,7 +352,7 @@ pub(crate) async fn read_whole(body: &mut Incoming, bound: usize, held: &mut Hel
             }
         }
     }
-    Ok(Some(all.whole()))
+    Ok(Read::Front(all.whole()))
 }
 
 async fn next_frame(body: &mut Incoming) -> Result<Option<Frame<Bytes>>, Refusal> {

@@ -41,7 +41,7 @@ pub struct Seen {
 }
 
 /// Of a longer body the journal keeps this much, and the digest of all of it.
-pub const BODY_KEPT: usize = 16 * 1024 * 1024;
+pub const BODY_KEPT: usize = 32 * 1024 * 1024;
 
 impl Seen {
     /// The path without the query.

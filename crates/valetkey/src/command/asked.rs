@@ -64,7 +64,7 @@ fn header_map(fields: &[String]) -> anyhow::Result<HeaderMap> {
 pub(super) fn body_view(body: Option<&[u8]>) -> BodyView<'_> {
     match body {
         None => BodyView::Empty,
-        Some(body) if body.len() > bounds::BODY_FACT_BYTES_MAX => BodyView::TooLarge,
+        Some(body) if body.len() > bounds::BODY_FACT_BYTES_MAX => BodyView::TooLarge(body),
         Some(body) => BodyView::Whole(body),
     }
 }

@@ -356,7 +356,7 @@ credentials:
 agents:
   coder:
     permissions:
-      - { service: github, credential: github-git, actions: [read, git/push], resources: [\"repo:acme/widget\"] }
+      - { service: github, credential: github-git, actions: [read, git/push, git/force-push], resources: [\"repo:acme/widget\"] }
 upstreams:
 ";
 

@@ -10,6 +10,7 @@ mod coverage;
 mod doctor;
 mod faults;
 mod floods;
+mod git;
 mod guarded;
 mod hardening;
 mod hostile;

@@ -49,7 +49,7 @@ const ALL: Effects = Effects::NONE
 pub(super) fn calls(view: View<'_>, found: &Found) -> Result<Option<Calls>, Refusal> {
     let service = view.at.service;
     let Some(graphql) = &service.tables.graphql else { return Ok(None) };
-    if service.tables.actions.get(graphql.unread as usize).is_none_or(|action| action.id != found.call.action) {
+    if service.tables.actions.get(graphql.unread as usize).is_none_or(|action| !found.is(&action.id)) {
         return Ok(None);
     }
     let method = view.request.method();
@@ -74,7 +74,7 @@ pub(super) fn calls(view: View<'_>, found: &Found) -> Result<Option<Calls>, Refu
 pub(super) fn needs_body(view: View<'_>, found: &Found) -> bool {
     let tables = &view.at.service.tables;
     let unread = tables.graphql.as_ref().and_then(|graphql| tables.actions.get(graphql.unread as usize));
-    *view.request.method() == Method::POST && unread.is_some_and(|action| action.id == found.call.action)
+    *view.request.method() == Method::POST && unread.is_some_and(|action| found.is(&action.id))
 }
 
 /// Why a document is not judged.
