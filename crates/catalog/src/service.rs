@@ -9,6 +9,7 @@ use model::{ActionId, Call, SchemeSpec, ServiceName};
 
 use crate::compiled::{Action, Compiled, FIELDS_FACT, HostRule, MUTATION_FACT, Reading, Route};
 use crate::file::{AnswerHint, CaptureMap, FileHint, Protocol, ShapeMap};
+use crate::forms;
 use crate::sentence;
 
 /// One service. Getters say what the file says.
@@ -148,6 +149,7 @@ impl Service {
                 effects: action.effects,
                 facts: BTreeMap::new(),
                 resource: action.kind.to_string(),
+                forms: Vec::new(),
             };
             actions.insert(action.id.as_str().to_owned(), words);
         }
@@ -163,6 +165,7 @@ impl Service {
             words.facts.extend(facts.iter().map(|fact| (fact.name.to_string(), fact.kind)));
         }
         self.graphql_words(&mut actions);
+        forms::fill(tables, &mut actions);
         let host = |host: &HostRule| if host.wildcard { format!("*.{}", host.name) } else { host.name.to_string() };
         ServiceWords {
             actions,

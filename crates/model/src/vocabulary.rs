@@ -48,6 +48,10 @@ pub struct ActionWords {
     pub facts: BTreeMap<String, FactType>,
     /// The kind of resource it acts on.
     pub resource: String,
+    /// Every class with effects that a call of it can have, where there is more than one: what a body says may make it
+    /// stronger. `class` and `effects` are the most of all of them.
+    #[serde(default)]
+    pub forms: Vec<(Class, Effects)>,
 }
 
 /// The type that a service file declares for a fact.

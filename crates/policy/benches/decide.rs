@@ -21,6 +21,7 @@ fn vocabulary() -> Vocabulary {
         effects: Effects::NONE,
         facts: std::collections::BTreeMap::default(),
         resource: "repo".to_owned(),
+        forms: Vec::new(),
     };
     github.actions.insert("pulls/create".to_owned(), words);
     github.kinds = vec!["repo".to_owned(), "org".to_owned()];

@@ -52,6 +52,7 @@ fn service(rows: &[Row], host: &str) -> ServiceWords {
             effects: effects.iter().copied().collect(),
             facts: facts.iter().map(|(name, kind)| ((*name).to_owned(), *kind)).collect(),
             resource: (*resource).to_owned(),
+            forms: Vec::new(),
         };
         ((*id).to_owned(), words)
     };
