@@ -1,6 +1,8 @@
 //! The guarded policy: what holds when nobody has written any. Reads pass; writes pass up to thirty for each action
 //! and hour, then ask; whatever cannot be taken back, reaches people or widens rights asks.
 
+use std::sync::Arc;
+
 use model::vocabulary::Vocabulary;
 use model::{Call, Class, CredentialName, Effect, ServiceName};
 
@@ -103,12 +105,21 @@ impl Tier {
     }
 }
 
+/// What every push is called.
+pub(crate) const PUSH: &str = "git/push";
+
+/// Patterns that tell branches apart as [`Tier::of`] does.
+pub(crate) fn branches() -> impl Iterator<Item = Pattern> {
+    let named = DEFAULT_BRANCHES.iter().chain(&["*"]).map(|name| format!("branch:*@{name}"));
+    named.filter_map(|text| Pattern::parse(&text, &[]).ok())
+}
+
 /// Every push may, because its refs are unread; so may every write to a branch that is not seen.
 fn may_touch_default_branch(call: &Call) -> bool {
     let own = || {
         call.resource.kind() == "branch" && call.resource.tail().is_some_and(|name| !DEFAULT_BRANCHES.contains(&name))
     };
-    call.action.as_str() == "git/push" || (call.effects.contains(Effect::BranchWrite) && !own())
+    call.action.as_str() == PUSH || (call.effects.contains(Effect::BranchWrite) && !own())
 }
 
 fn default_branch() -> String {
@@ -128,6 +139,7 @@ fn draft(id: &str, tier: Tier, conditions: Vec<Box<dyn Condition>>) -> Draft {
         raw: None,
         resources: vec![Pattern::any()],
         uses: Uses::OfService,
+        key: Arc::default(),
         conditions,
         place: Place { file: "guarded policy".to_owned(), line: 1, column: 1 },
     }

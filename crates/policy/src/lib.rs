@@ -5,6 +5,7 @@
 //! and [`rules`] (what runs).
 
 mod alert;
+pub mod compare;
 mod compile;
 mod condition;
 pub mod decision;

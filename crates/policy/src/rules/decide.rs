@@ -145,7 +145,7 @@ impl Rules {
 
     /// Hosts of known services may be read, bare, where `egress` says so and no permission of the agent names the
     /// service; where one does, the permissions say everything.
-    fn egress_lets(&self, question: &Question<'_>, service: &ServiceName, call: &Call) -> bool {
+    pub(crate) fn egress_lets(&self, question: &Question<'_>, service: &ServiceName, call: &Call) -> bool {
         let named = |agent: &str| {
             self.agents
                 .get(agent)

@@ -7,6 +7,7 @@
     reason = "helpers of tests, outside `#[test]`"
 )]
 
+mod compare;
 mod conditions;
 mod credentials;
 mod decisions;

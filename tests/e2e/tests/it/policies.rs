@@ -32,3 +32,32 @@ fn what_is_on_record_is_judged_by_another_policy() {
     let none = house.valetkey(&["policy", "replay", "other.yaml", "--agent", "nobody"]).expect_success("replay");
     assert_eq!(none.stdout, "0 requests judged anew: 0 as before, 0 otherwise\n");
 }
+
+#[test]
+fn what_a_change_changes_is_told() {
+    let upstream = Upstream::start();
+    let (house, _) = echo_house(&upstream, &agent("tester", ""));
+    let old = std::fs::read_to_string(house.config()).unwrap();
+    let same = house.valetkey(&["policy", "diff", "valetkey.yaml", "valetkey.yaml"]).expect_success("diff");
+    assert_eq!(same.stdout, "no difference: both decide alike\n");
+    let new = old.replace("methods: [GET, POST]", "methods: [GET, DELETE]");
+    std::fs::write(house.path("new.yaml"), new).unwrap();
+    let told = house.valetkey(&["policy", "diff", "valetkey.yaml", "new.yaml"]);
+    assert_eq!(told.code(), Some(1), "{}", told.stderr);
+    for part in ["tester may now: ", "tester may no longer: ", " of echo on any resource by DELETE", "by POST"] {
+        assert!(told.stdout.contains(part), "`{part}` is missing: {}", told.stdout);
+    }
+    let json = house.valetkey(&["policy", "diff", "valetkey.yaml", "new.yaml", "--agent", "tester", "--json"]);
+    let json: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(json["same"], false);
+    // What is told is so: the engine says the same of a request of each kind.
+    for one in json["differences"].as_array().unwrap() {
+        let method = one["by"][0].as_str().unwrap().trim_start_matches("by ").to_owned();
+        for (file, side) in [("valetkey.yaml", "was"), ("new.yaml", "becomes")] {
+            let url = "https://kit.echo.test/anything-at-all";
+            let said = house.valetkey(&["explain", "--json", "--config", file, "--agent", "tester", &method, url]);
+            let said: Value = serde_json::from_str(&said.stdout).unwrap();
+            assert_eq!(said["decision"], one[side]["decision"], "{one:#} {file}");
+        }
+    }
+}

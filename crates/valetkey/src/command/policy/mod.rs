@@ -1,5 +1,6 @@
-//! `policy check|schema|test|replay`. To add a subcommand: a file here and a line in [`Policy`].
+//! `policy check|schema|test|replay|diff`. To add a subcommand: a file here and a line in [`Policy`].
 
+mod diff;
 mod replay;
 mod test;
 
@@ -37,9 +38,8 @@ pub enum Policy {
     /// The least policy for what was used (not in this version)
     #[command(hide = true)]
     Suggest(Anything),
-    /// What a change changes (not in this version)
-    #[command(hide = true)]
-    Diff(Anything),
+    /// What is newly allowed or denied between two configurations
+    Diff(diff::Args),
     /// Prove a statement about a policy (not in this version)
     #[command(hide = true)]
     Prove(Anything),
@@ -55,8 +55,8 @@ impl Policy {
             }
             Self::Test(args) => return args.run(ambient),
             Self::Replay(args) => return args.run(ambient),
+            Self::Diff(args) => return args.run(ambient),
             Self::Suggest(_) => "suggest",
-            Self::Diff(_) => "diff",
             Self::Prove(_) => "prove",
         };
         Err(usage(format!(
