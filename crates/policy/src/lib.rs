@@ -16,6 +16,7 @@ pub mod permit;
 pub mod profile;
 mod refuse;
 pub mod rules;
+pub mod suggest;
 #[cfg(feature = "test-conditions")]
 mod test_conditions;
 

@@ -15,4 +15,5 @@ mod documents;
 mod guarded;
 mod properties;
 mod shapes;
+mod suggest;
 mod support;

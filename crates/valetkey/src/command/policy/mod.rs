@@ -1,7 +1,8 @@
-//! `policy check|schema|test|replay|diff`. To add a subcommand: a file here and a line in [`Policy`].
+//! `policy check|schema|test|replay|diff|suggest`. To add a subcommand: a file here and a line in [`Policy`].
 
 mod diff;
 mod replay;
+mod suggest;
 mod test;
 
 use std::path::PathBuf;
@@ -35,9 +36,8 @@ pub enum Policy {
     Test(test::Args),
     /// Judge what is on record by this policy: what would be otherwise, call by call
     Replay(replay::Args),
-    /// The least policy for what was used (not in this version)
-    #[command(hide = true)]
-    Suggest(Anything),
+    /// The least permissions that cover what is on record
+    Suggest(suggest::Args),
     /// What is newly allowed or denied between two configurations
     Diff(diff::Args),
     /// Prove a statement about a policy (not in this version)
@@ -56,7 +56,7 @@ impl Policy {
             Self::Test(args) => return args.run(ambient),
             Self::Replay(args) => return args.run(ambient),
             Self::Diff(args) => return args.run(ambient),
-            Self::Suggest(_) => "suggest",
+            Self::Suggest(args) => return args.run(ambient),
             Self::Prove(_) => "prove",
         };
         Err(usage(format!(
