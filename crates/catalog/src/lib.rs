@@ -13,6 +13,7 @@ mod compile;
 mod compiled;
 mod error;
 mod file;
+mod forms;
 mod sentence;
 mod service;
 

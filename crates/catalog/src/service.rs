@@ -11,6 +11,7 @@ use crate::compiled::{
     Action, Compiled, FIELDS_FACT, HostRule, MUTATION_FACT, PUSH_ACTIONS, PUSH_FACTS, Reading, Route,
 };
 use crate::file::{AnswerHint, CaptureMap, FileHint, Protocol, ShapeMap};
+use crate::forms;
 use crate::sentence;
 
 /// One service. Getters say what the file says.
@@ -151,6 +152,7 @@ impl Service {
                 facts: BTreeMap::new(),
                 resource: action.kind.to_string(),
                 implied_by: action.implied_by.iter().map(ToString::to_string).collect(),
+                forms: Vec::new(),
             };
             actions.insert(action.id.as_str().to_owned(), words);
         }
@@ -167,6 +169,7 @@ impl Service {
         }
         self.graphql_words(&mut actions);
         self.git_words(&mut actions);
+        forms::fill(tables, &mut actions);
         let host = |host: &HostRule| if host.wildcard { format!("*.{}", host.name) } else { host.name.to_string() };
         ServiceWords {
             actions,

@@ -52,6 +52,10 @@ pub struct ActionWords {
     /// theirs.
     #[serde(default)]
     pub implied_by: Vec<String>,
+    /// Every class with effects that a call of it can have, where there is more than one: what a body says may make it
+    /// stronger. `class` and `effects` are the most of all of them.
+    #[serde(default)]
+    pub forms: Vec<(Class, Effects)>,
 }
 
 /// The type that a service file declares for a fact.

@@ -22,6 +22,7 @@ fn vocabulary() -> Vocabulary {
         facts: std::collections::BTreeMap::default(),
         resource: "repo".to_owned(),
         implied_by: Vec::new(),
+        forms: Vec::new(),
     };
     github.actions.insert("pulls/create".to_owned(), words);
     github.kinds = vec!["repo".to_owned(), "org".to_owned()];

@@ -1,6 +1,8 @@
 //! The guarded policy: what holds when nobody has written any. Reads pass; writes pass up to thirty for each action
 //! and hour, then ask; whatever cannot be taken back, reaches people or widens rights asks.
 
+use std::sync::Arc;
+
 use model::vocabulary::Vocabulary;
 use model::{Call, Class, CredentialName, Effect, ServiceName};
 
@@ -104,7 +106,13 @@ impl Tier {
 }
 
 /// What drops commits, on whatever branch. A push of which that cannot be told is this action too.
-const FORCE: &str = "git/force-push";
+pub(crate) const FORCE: &str = "git/force-push";
+
+/// Patterns that tell branches apart as [`Tier::of`] does.
+pub(crate) fn branches() -> impl Iterator<Item = Pattern> {
+    let named = DEFAULT_BRANCHES.iter().chain(&["*"]).map(|name| format!("branch:*@{name}"));
+    named.filter_map(|text| Pattern::parse(&text, &[]).ok())
+}
 
 /// Every write to a branch that is not seen may; and what drops commits cannot be taken back on the agent's own branch either.
 fn may_touch_default_branch(call: &Call) -> bool {
@@ -131,6 +139,7 @@ fn draft(id: &str, tier: Tier, conditions: Vec<Box<dyn Condition>>) -> Draft {
         raw: None,
         resources: vec![Pattern::any()],
         uses: Uses::OfService,
+        key: Arc::default(),
         conditions,
         place: Place { file: "guarded policy".to_owned(), line: 1, column: 1 },
     }

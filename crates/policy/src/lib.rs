@@ -5,6 +5,7 @@
 //! and [`rules`] (what runs).
 
 mod alert;
+pub mod compare;
 mod compile;
 mod condition;
 pub mod decision;
@@ -15,6 +16,7 @@ pub mod permit;
 pub mod profile;
 mod refuse;
 pub mod rules;
+pub mod suggest;
 #[cfg(feature = "test-conditions")]
 mod test_conditions;
 

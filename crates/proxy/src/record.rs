@@ -254,7 +254,7 @@ impl Recorder {
                     matches!(call.class, Class::Admin | Class::Delete) || call.effects.meets(model::Effects::GUARDED)
                 };
                 for call in self.event.calls.iter().filter(|call| !guarded(call)) {
-                    live.tally.deny((service.to_string(), call.action.to_string(), call.resource.to_string()));
+                    live.tally.deny((service.clone(), call.action.clone(), call.resource.clone()));
                 }
             }
         }

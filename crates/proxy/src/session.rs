@@ -10,7 +10,9 @@ use arc_swap::ArcSwap;
 use aws_lc_rs::hmac;
 use inject::{KnownSecrets, Needles, SessionPlaceholders};
 use model::event::CredentialUse;
-use model::{CredentialName, Digest, Part, Rank, Refusal, ServiceName, Session, SessionId, Timestamp, bounds};
+use model::{
+    ActionId, CredentialName, Digest, Part, Rank, Refusal, Resource, ServiceName, Session, SessionId, Timestamp, bounds,
+};
 use parking_lot::{Mutex, RwLock};
 use tokio_util::sync::CancellationToken;
 
@@ -34,7 +36,7 @@ pub struct Tally {
 }
 
 /// A call that policy denied: service, action, resource.
-pub type DeniedCall = (String, String, String);
+pub type DeniedCall = (ServiceName, ActionId, Resource);
 
 /// How many denied calls are kept for the receipt's suggestions.
 const DENIED_CALLS_MAX: usize = 10;

@@ -43,3 +43,19 @@ fn every_file_of_the_folder_is_a_service() {
     // Decoding of each must succeed, and no host may be claimed twice.
     assert!(Catalog::with(Vec::new()).is_ok());
 }
+
+#[test]
+fn the_words_tell_every_form_of_an_action() {
+    use model::{Class, Effect, Effects};
+    let words = Catalog::builtin().vocabulary();
+    let forms = |id: &str| words.services["github"].actions[id].forms.clone();
+    let publishes = Effects::NONE.with(Effect::Publishes);
+    assert!(forms("repos/get").is_empty(), "one form alone is that of its class and effects");
+    assert_eq!(
+        forms("repos/create-in-org"),
+        [(Class::Write, Effects::NONE), (Class::Write, publishes)],
+        "private or public, as the body says"
+    );
+    let unlisted = &words.services["github"].actions["graphql/unlisted-mutation"];
+    assert!(unlisted.effects == Effects::NONE || unlisted.forms.contains(&(Class::Admin, Effects::NONE)));
+}

@@ -9,7 +9,7 @@ use crate::document::nearest;
 use crate::guarded::Tier;
 
 /// Methods that the canonical request knows, as unknown paths are named after them: `http/get`.
-const METHODS: [&str; 7] = ["get", "head", "post", "put", "patch", "delete", "options"];
+pub(crate) const METHODS: [&str; 7] = ["get", "head", "post", "put", "patch", "delete", "options"];
 
 /// What one word covers.
 #[derive(Clone, Debug, PartialEq, Eq)]

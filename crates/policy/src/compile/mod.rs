@@ -210,6 +210,7 @@ fn profile_drafts(profile: &'static Profile, services: &Services) -> Vec<Draft> 
         raw: None,
         resources: vec![Pattern::any()],
         uses: Uses::OfService,
+        key: Arc::default(),
         conditions: Vec::new(),
         place: Place { file: format!("profile {}", profile.name), line: 1, column: 1 },
     };
@@ -266,6 +267,7 @@ impl Compiler<'_> {
                     raw: None,
                     resources: vec![Pattern::any()],
                     uses: Uses::OfService,
+                    key: Arc::default(),
                     conditions: Vec::new(),
                     place: Place { file: agent.file.to_string(), line: word.line, column: word.column },
                 };

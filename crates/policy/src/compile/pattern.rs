@@ -132,6 +132,11 @@ impl Pattern {
         !self.text.contains('*')
     }
 
+    /// Its kind; none for a bare `*`.
+    pub(crate) fn kind(&self) -> Option<&str> {
+        self.kind.as_deref()
+    }
+
     /// Its first segment, where that has no `*`.
     pub(crate) fn first(&self) -> Option<&str> {
         self.segments.first().map(String::as_str).filter(|first| !first.contains('*'))

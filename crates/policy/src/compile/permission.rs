@@ -50,7 +50,8 @@ impl Compiler<'_> {
         }
         let resources = self.resources(&file, written, known, &here);
         let uses = self.uses(&file, written, known);
-        let conditions = self.conditions(&file, permission, known);
+        let key = key(written);
+        let conditions = self.conditions(&file, permission, known, &key);
         (self.problems.len() == before).then(|| Draft {
             id: Arc::from(id),
             kind: Kind::Permit,
@@ -60,6 +61,7 @@ impl Compiler<'_> {
             raw,
             resources,
             uses,
+            key: Arc::from(key),
             conditions,
             place: Place { file: file.to_string(), line: permission.line, column: permission.column },
         })
@@ -166,6 +168,7 @@ impl Compiler<'_> {
         file: &str,
         permission: &At<Permission>,
         known: Known<'_>,
+        key: &str,
     ) -> Vec<Box<dyn condition::Condition>> {
         let written = &permission.value;
         let mut all: Conditions = written.conditions.as_ref().map(|at| at.value.clone()).unwrap_or_default();
@@ -177,9 +180,8 @@ impl Compiler<'_> {
             self.say(file, &at, "`max_amount` is written twice with different bounds; keep one", None);
         }
         all.max_amount = all.max_amount.or(written.max_amount);
-        let key = key(written);
         let mut problems: Vec<Diagnostic> = Vec::new();
-        let mut reader = Reader { file, words: known.map(|(_, words)| words), key: &key, problems: &mut problems };
+        let mut reader = Reader { file, words: known.map(|(_, words)| words), key, problems: &mut problems };
         let conditions = condition::read(&all, &mut reader);
         self.problems.extend(problems);
         conditions

@@ -33,6 +33,7 @@ pub(crate) struct Draft {
     pub(crate) raw: Option<Raw>,
     pub(crate) resources: Vec<Pattern>,
     pub(crate) uses: Uses,
+    pub(crate) key: Arc<str>,
     pub(crate) conditions: Vec<Box<dyn Condition>>,
     pub(crate) place: Place,
 }
@@ -50,6 +51,7 @@ pub(crate) fn build(draft: Draft, problems: &mut Vec<Diagnostic>) -> Option<Rule
             raw: draft.raw,
             resources: draft.resources,
             uses: draft.uses,
+            key: draft.key,
             conditions: draft.conditions,
             needs,
             cedar,

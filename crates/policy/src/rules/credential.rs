@@ -26,7 +26,7 @@ impl Rules {
     }
 
     /// The credentials that a rule could put on without being told.
-    fn choices<'a>(&'a self, rule: &'a Rule, service: &str) -> &'a [CredentialName] {
+    pub(crate) fn choices<'a>(&'a self, rule: &'a Rule, service: &str) -> &'a [CredentialName] {
         match &rule.uses {
             // A credential that nobody declared cannot be put on; the policy is judged all the same.
             Uses::Named(name) if self.credentials.contains_key(name) => std::slice::from_ref(name),

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use model::{Call, Class, Code, CredentialName, Refusal, ServiceName};
+use model::{Call, Class, Code, CredentialName, Refusal, Resource, ServiceName};
 use smallvec::SmallVec;
 
 use super::credential::Applying;
@@ -145,7 +145,7 @@ impl Rules {
 
     /// Hosts of known services may be read, bare, where `egress` says so and no permission of the agent names the
     /// service; where one does, the permissions say everything.
-    fn egress_lets(&self, question: &Question<'_>, service: &ServiceName, call: &Call) -> bool {
+    pub(crate) fn egress_lets(&self, question: &Question<'_>, service: &ServiceName, call: &Call) -> bool {
         let named = |agent: &str| {
             self.agents
                 .get(agent)
@@ -167,10 +167,23 @@ impl Rules {
         ours.then(alias).flatten().cloned().unwrap_or_else(|| call.action.to_string())
     }
 
+    /// The permission that would let an action on a resource through, on one line, as a configuration would have it.
+    #[must_use]
+    pub fn permission_for(
+        &self,
+        (service, credential): (&ServiceName, Option<&CredentialName>),
+        word: &str,
+        resource: &Resource,
+    ) -> String {
+        let within = self.services.get(service.as_str()).map(|service| &service.within);
+        let kinds: Vec<String> = within.into_iter().flat_map(|within| within.values().flatten()).cloned().collect();
+        let credential = credential.map(CredentialName::as_str);
+        crate::suggest::rule(&kinds, (service.as_str(), credential), word, resource)
+    }
+
     fn rule_to_add(&self, question: &Question<'_>, service: &ServiceName, call: &Call, word: &str) -> String {
         let agent = &question.subject.agent;
-        let credential = question.presented.map(|name| format!("credential: {name}, ")).unwrap_or_default();
-        let rule = format!("{{service: {service}, {credential}actions: [{word}], resources: [\"{}\"]}}", call.resource);
+        let rule = self.permission_for((service, question.presented), word, &call.resource);
         if self.knows_agent(agent) {
             format!("no permission covers it; add to `permissions` of {agent}: {rule}")
         } else {

@@ -117,7 +117,8 @@ impl Rules {
         self.index.candidates(agent.as_str(), service, call.action.as_str(), &parts)
     }
 
-    fn parts<'a>(&'a self, service: &str, resource: &'a Resource) -> Parts<'a> {
+    /// A resource taken apart as this service reads it.
+    pub(crate) fn parts<'a>(&'a self, service: &str, resource: &'a Resource) -> Parts<'a> {
         let kind = resource.kind();
         let known = self.services.get(service);
         let within = known.and_then(|service| service.within.get(kind));
@@ -221,8 +222,11 @@ impl Rules {
 
 impl Rule {
     /// Whether it could apply, as far as action, path and resource tell. Cedar decides; this saves asking.
-    fn is_plausible(&self, question: &Question<'_>, service: &str, call: &Call, parts: &Parts<'_>) -> bool {
+    pub(crate) fn is_plausible(&self, question: &Question<'_>, service: &str, call: &Call, parts: &Parts<'_>) -> bool {
         let denial = self.kind == Kind::Deny;
+        if self.actions.is_empty() && !denial && is_guarded(call) {
+            return false;
+        }
         let actions =
             self.actions.is_empty() || self.actions.iter().any(|named| named.selector.covers(service, call, denial));
         let raw = self.raw.as_ref().is_none_or(|raw| raw.covers(question.method, question.classification));

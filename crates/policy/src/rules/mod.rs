@@ -14,6 +14,7 @@ use std::sync::Arc;
 use cedar_policy::PolicySet;
 use model::{AgentName, CredentialName, Rank, ServiceName};
 
+pub(crate) use decide::strictest;
 pub use explain::Explained;
 
 use crate::alert::Alerts;
@@ -54,6 +55,8 @@ pub(crate) struct Rule {
     pub(crate) raw: Option<Raw>,
     pub(crate) resources: Vec<Pattern>,
     pub(crate) uses: Uses,
+    /// What its counters are named after; empty where it has none of its own.
+    pub(crate) key: Arc<str>,
     pub(crate) conditions: Vec<Box<dyn Condition>>,
     pub(crate) needs: Needs,
     /// Cedar text of exactly the policy below.
@@ -185,6 +188,17 @@ impl Rules {
             })
         };
         self.credentials.iter().filter(|(name, facts)| uses(name, facts)).map(|(name, _)| name).collect()
+    }
+
+    /// The agents that the configuration names.
+    pub fn agent_names(&self) -> impl Iterator<Item = &str> {
+        self.agents.keys().map(String::as_str)
+    }
+
+    /// Whether it says something of every agent, named or not.
+    #[must_use]
+    pub fn is_for_all(&self) -> bool {
+        self.agents.contains_key("*")
     }
 
     /// Whether the configuration names this agent.

@@ -7,6 +7,7 @@
     reason = "helpers of tests, outside `#[test]`"
 )]
 
+mod compare;
 mod conditions;
 mod credentials;
 mod decisions;
@@ -15,4 +16,5 @@ mod guarded;
 mod implied;
 mod properties;
 mod shapes;
+mod suggest;
 mod support;

@@ -52,12 +52,12 @@ fn permission() -> impl Strategy<Value = String> {
     })
 }
 
-fn policy() -> impl Strategy<Value = String> {
+pub fn policy() -> impl Strategy<Value = String> {
     proptest::collection::vec(permission(), 1..5)
         .prop_map(|all| format!("agents:\n  a:\n    permissions:\n{}", all.concat()))
 }
 
-fn question() -> impl Strategy<Value = Asking> {
+pub fn question() -> impl Strategy<Value = Asking> {
     let facts = proptest::sample::select(vec![
         None,
         Some(Fact::Bool(true)),

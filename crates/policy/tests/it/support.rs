@@ -55,6 +55,7 @@ fn service(rows: &[Row], host: &str) -> ServiceWords {
             facts: facts.iter().map(|(name, kind)| ((*name).to_owned(), *kind)).collect(),
             resource: (*resource).to_owned(),
             implied_by: Vec::new(),
+            forms: Vec::new(),
         };
         ((*id).to_owned(), words)
     };

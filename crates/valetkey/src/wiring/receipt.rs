@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 
+use policy::Rules;
 use proxy::LiveSession;
 use serde_json::{Value, json};
 
@@ -28,7 +29,7 @@ pub fn json(live: &LiveSession, head: &str) -> Value {
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn give(live: &LiveSession, head: &str, file: Option<&Path>) -> anyhow::Result<()> {
+pub fn give((live, rules): (&LiveSession, &Rules), head: &str, file: Option<&Path>) -> anyhow::Result<()> {
     let tally = &live.tally;
     let (requests, denied) = (tally.requests.load(Relaxed), tally.denied.load(Relaxed));
     let (asked, tripwires) = (tally.asked.load(Relaxed), tally.tripwires.load(Relaxed));
@@ -40,7 +41,7 @@ pub fn give(live: &LiveSession, head: &str, file: Option<&Path>) -> anyhow::Resu
     }
     for (service, action, resource) in live.tally.denials() {
         note("allow this next time? add to the agent's permissions:");
-        note(&format!("  - {{ service: {service}, actions: [{action}], resources: [\"{resource}\"] }}"));
+        note(&format!("  - {}", rules.permission_for((&service, None), action.as_str(), &resource)));
     }
     if requests > 0 {
         note(&format!("look closer: valetkey audit search --session {}", live.session.id));

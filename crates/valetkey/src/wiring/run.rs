@@ -333,5 +333,5 @@ async fn finish(
     serving.drain(PATIENCE).await;
     gateway.log.checkpoint()?;
     let head = gateway.log.close()?.to_string();
-    receipt::give(&begun.live, &head, file)
+    receipt::give((&begun.live, &gateway.snapshot.load().rules), &head, file)
 }

@@ -146,6 +146,19 @@ const ERRORS: &[(&str, i32, &str)] = &[
     ("policy replay none.yaml", 3, "none.yaml` does not exist"),
     ("policy replay bad.yaml", 3, "bad.yaml:2:"),
     ("policy replay ok.yaml --since yesterday", 2, "`yesterday` is not a time"),
+    ("policy diff ok.yaml", 2, "<NEW>"),
+    ("policy diff none.yaml ok.yaml", 3, "none.yaml` does not exist"),
+    ("policy diff ok.yaml none.yaml", 3, "none.yaml` does not exist"),
+    ("policy diff ok.yaml bad.yaml", 3, "bad.yaml:2:"),
+    ("policy diff ok.yaml ok.yaml --agent nobody", 2, "agent `nobody` is in neither configuration; they name: bot"),
+    ("policy diff ok.yaml ok.yaml --agent a!b", 2, "only letters, digits"),
+    ("policy diff tangled.yaml ok.yaml", 3, "can meet in too many ways to compare them all; write fewer patterns"),
+    ("policy suggest", 1, "nothing on record matches that a permission could cover"),
+    ("policy suggest --config none.yaml", 3, "none.yaml` does not exist"),
+    ("policy suggest --config bad.yaml", 3, "bad.yaml:2:"),
+    ("policy suggest --since yesterday", 2, "`yesterday` is not a time"),
+    ("policy suggest --session nonsense", 2, "`nonsense` is not an id of the form `ses_`"),
+    ("policy suggest --agent a!b", 2, "only letters, digits"),
     ("service show githob", 1, "no service is called `githob`"),
     ("service test githob", 2, "no service is called `githob`"),
     ("service import x", 2, "not in this version; write a service file by hand"),
@@ -166,6 +179,9 @@ fn errors_say_what_why_and_what_to_do() {
     let home = Home::new();
     home.write("ok.yaml", CONFIG).write("bad.yaml", "version: 1\nagnets: {}\n").write("empty.yaml", "tests: []\n");
     home.write("words.yaml", "policy: ok.yaml\ntests: [{ agent: bot, request: now, expect: deny }]\n");
+    let many: Vec<String> = (0..18).map(|at| format!("'repo:*{}*{at}*'", char::from(b'a' + at))).collect();
+    let tangled = format!("actions: [read], resources: [{}]", many.join(", "));
+    home.write("tangled.yaml", &format!("agents: {{ bot: {{ permissions: [{{ service: github, {tangled} }}] }} }}\n"));
     for (line, code, part) in ERRORS {
         let said = home.says(line);
         assert_eq!(said.code, *code, "`{line}`: {}{}", said.out, said.err);

@@ -32,3 +32,70 @@ fn what_is_on_record_is_judged_by_another_policy() {
     let none = house.valetkey(&["policy", "replay", "other.yaml", "--agent", "nobody"]).expect_success("replay");
     assert_eq!(none.stdout, "0 requests judged anew: 0 as before, 0 otherwise\n");
 }
+
+#[test]
+fn what_a_change_changes_is_told() {
+    let upstream = Upstream::start();
+    let (house, _) = echo_house(&upstream, &agent("tester", ""));
+    let old = std::fs::read_to_string(house.config()).unwrap();
+    let same = house.valetkey(&["policy", "diff", "valetkey.yaml", "valetkey.yaml"]).expect_success("diff");
+    assert_eq!(same.stdout, "no difference: both decide alike\n");
+    let new = old.replace("methods: [GET, POST]", "methods: [GET, DELETE]");
+    std::fs::write(house.path("new.yaml"), new).unwrap();
+    let told = house.valetkey(&["policy", "diff", "valetkey.yaml", "new.yaml"]);
+    assert_eq!(told.code(), Some(1), "{}", told.stderr);
+    for part in ["tester may now: ", "tester may no longer: ", " of echo on any resource by DELETE", "by POST"] {
+        assert!(told.stdout.contains(part), "`{part}` is missing: {}", told.stdout);
+    }
+    let json = house.valetkey(&["policy", "diff", "valetkey.yaml", "new.yaml", "--agent", "tester", "--json"]);
+    let json: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(json["same"], false);
+    // What is told is so: the engine says the same of a request of each kind.
+    for one in json["differences"].as_array().unwrap() {
+        let method = one["by"][0].as_str().unwrap().trim_start_matches("by ").to_owned();
+        for (file, side) in [("valetkey.yaml", "was"), ("new.yaml", "becomes")] {
+            let url = "https://kit.echo.test/anything-at-all";
+            let said = house.valetkey(&["explain", "--json", "--config", file, "--agent", "tester", &method, url]);
+            let said: Value = serde_json::from_str(&said.stdout).unwrap();
+            assert_eq!(said["decision"], one[side]["decision"], "{one:#} {file}");
+        }
+    }
+}
+
+#[test]
+fn the_least_policy_for_what_was_done_is_suggested() {
+    let upstream = Upstream::start();
+    let (house, _) = echo_house(&upstream, &agent("tester", ""));
+    let ask = "for path in /a /a /b; do curl -sS -o /dev/null -H \"Authorization: Bearer $ECHO_TOKEN\" https://kit.echo.test$path; done; \
+               for i in 1 2 3; do curl -sS -o /dev/null -X POST -d x -H \"Authorization: Bearer $ECHO_TOKEN\" https://kit.echo.test/a; done; \
+               curl -sS -o /dev/null -X DELETE -H \"Authorization: Bearer $ECHO_TOKEN\" https://kit.echo.test/a";
+    let (finished, _) = house.run("tester", &["sh", "-c", ask]);
+    let _ = finished.expect_success("the agent");
+    let told = house.valetkey(&["policy", "suggest", "--agent", "tester"]).expect_success("suggest");
+    for part in [
+        "# the least policy for 6 requests of tester\n",
+        "# 1 left out: denied; --denied covers them too\n",
+        "#   tester may no longer: ",
+        "        endpoints: [\"/a\", \"/b\"]\n",
+        "        # at most 3 in an hour on record, rounded up\n",
+        "        credential: echo-token\n",
+        "        conditions: { limit: 5/hour }",
+    ] {
+        let part = part.trim_start_matches("  ");
+        assert!(told.stdout.contains(part), "`{part}` is missing: {}", told.stdout);
+    }
+    // All of it is a configuration, under which the same passes and the same does not.
+    std::fs::write(house.path("least.yaml"), &told.stdout).unwrap();
+    let _ = house.valetkey(&["policy", "check", "least.yaml"]).expect_success("check");
+    let same = house.valetkey(&["policy", "replay", "least.yaml", "--agent", "tester"]).expect_success("replay");
+    assert_eq!(same.stdout, "7 requests judged anew: 7 as before, 0 otherwise\n");
+    // What was denied only where that is asked for, and marked.
+    let json = house.valetkey(&["policy", "suggest", "--denied", "--json"]).expect_success("suggest");
+    let json: Value = serde_json::from_str(&json.stdout).unwrap();
+    let denied: Vec<&Value> =
+        json["agents"][0]["permissions"].as_array().unwrap().iter().filter(|one| one["denied"] == true).collect();
+    assert_eq!((denied.len(), &denied[0]["methods"][0]), (1, &Value::from("DELETE")), "{json:#}");
+    assert!(json["yaml"].as_str().unwrap().contains("# was denied; leave it out unless it is meant"));
+    let none = house.valetkey(&["policy", "suggest", "--agent", "nobody"]);
+    assert_eq!((none.code(), none.stdout.as_str()), (Some(1), ""), "{}", none.stderr);
+}

@@ -1,6 +1,8 @@
-//! `policy check|schema|test|replay`. To add a subcommand: a file here and a line in [`Policy`].
+//! `policy check|schema|test|replay|diff|suggest`. To add a subcommand: a file here and a line in [`Policy`].
 
+mod diff;
 mod replay;
+mod suggest;
 mod test;
 
 use std::path::PathBuf;
@@ -34,12 +36,10 @@ pub enum Policy {
     Test(test::Args),
     /// Judge what is on record by this policy: what would be otherwise, call by call
     Replay(replay::Args),
-    /// The least policy for what was used (not in this version)
-    #[command(hide = true)]
-    Suggest(Anything),
-    /// What a change changes (not in this version)
-    #[command(hide = true)]
-    Diff(Anything),
+    /// The least permissions that cover what is on record
+    Suggest(suggest::Args),
+    /// What is newly allowed or denied between two configurations
+    Diff(diff::Args),
     /// Prove a statement about a policy (not in this version)
     #[command(hide = true)]
     Prove(Anything),
@@ -55,8 +55,8 @@ impl Policy {
             }
             Self::Test(args) => return args.run(ambient),
             Self::Replay(args) => return args.run(ambient),
-            Self::Suggest(_) => "suggest",
-            Self::Diff(_) => "diff",
+            Self::Diff(args) => return args.run(ambient),
+            Self::Suggest(args) => return args.run(ambient),
             Self::Prove(_) => "prove",
         };
         Err(usage(format!(

@@ -178,7 +178,7 @@ const fn of_policy(code: Code) -> Option<Verdict> {
 }
 
 /// The request as it was understood then: its calls are on record, its body is not.
-fn understood(ready: &Ready, record: &Record) -> Option<(CanonicalRequest, Classification)> {
+pub(super) fn understood(ready: &Ready, record: &Record) -> Option<(CanonicalRequest, Classification)> {
     let (event, request) = (&record.event, record.event.request.as_ref()?);
     let (host, port) = parse_authority(&request.host).ok()?;
     let find = |scheme: Scheme| {

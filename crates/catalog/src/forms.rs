@@ -1,0 +1,57 @@
+//! What calls of one action can be: its body may make one stronger than the other.
+
+use std::collections::BTreeMap;
+
+use model::vocabulary::ActionWords;
+use model::{Class, Effects};
+
+use crate::compiled::{Compiled, LineCall};
+
+type Forms = Vec<(Class, Effects)>;
+
+/// Adds the forms of every action that has more than one.
+pub(crate) fn fill(tables: &Compiled, actions: &mut BTreeMap<String, ActionWords>) {
+    let mut all: Vec<Forms> = tables.actions.iter().map(|action| vec![(action.class, action.effects)]).collect();
+    for route in &tables.routes {
+        let whens: Vec<_> = route.when.iter().map(|when| (when.class, when.effects)).collect();
+        add(&mut all, route.action, &whens);
+    }
+    for call in tables.graphql.iter().flat_map(|graphql| calls(&graphql.mutations)) {
+        let whens: Vec<_> = call.when.iter().map(|when| (when.class, when.effects)).collect();
+        add(&mut all, call.action, &whens);
+    }
+    if let Some(forms) = tables.graphql.as_ref().and_then(|graphql| all.get_mut(graphql.unlisted as usize)) {
+        // A mutation that no table has is this action too, with no effect that an effect could permit.
+        push(forms, (Class::Admin, Effects::NONE));
+    }
+    for (action, forms) in tables.actions.iter().zip(all) {
+        if let Some(words) = actions.get_mut(action.id.as_str()).filter(|_| forms.len() > 1) {
+            words.forms = forms;
+        }
+    }
+}
+
+fn calls<N>(mutations: &[(N, Vec<crate::compiled::Line>)]) -> impl Iterator<Item = &LineCall> {
+    mutations.iter().flat_map(|(_, lines)| lines).flat_map(|line| &line.calls)
+}
+
+/// Every way in which some of these circumstances hold.
+fn add(all: &mut [Forms], action: u16, whens: &[(Option<Class>, Effects)]) {
+    let Some(forms) = all.get_mut(action as usize) else { return };
+    let Some(plain) = forms.first().copied() else { return };
+    let mut mine = vec![plain];
+    for (class, effects) in whens {
+        for (known, with) in mine.clone() {
+            push(&mut mine, (known.max(class.unwrap_or(known)), with.iter().chain(effects.iter()).collect()));
+        }
+    }
+    for form in mine {
+        push(forms, form);
+    }
+}
+
+fn push(forms: &mut Forms, form: (Class, Effects)) {
+    if !forms.contains(&form) {
+        forms.push(form);
+    }
+}

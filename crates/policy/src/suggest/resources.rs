@@ -1,0 +1,105 @@
+//! From the resources that were seen to the fewest patterns that stay close to them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::Resource;
+
+/// Names below one prefix from which on the prefix stands for them.
+const ALIKE_MIN: usize = 3;
+/// Resources of one kind and owner that are listed one by one.
+const LISTED_MAX: usize = 20;
+
+/// Patterns that cover all of these, and those among them that cover more.
+pub(super) fn generalise(seen: &BTreeSet<String>) -> (Vec<String>, Vec<String>) {
+    let mut patterns: BTreeSet<String> = BTreeSet::new();
+    let mut wider: BTreeSet<String> = BTreeSet::new();
+    // Branches and tags by where they are and how their names begin.
+    let mut named: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
+    let mut plain: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for text in seen {
+        let resource = Resource::new(text);
+        let head = resource.tail().and_then(|tail| tail.split_once('/')).map(|(head, _)| head.to_owned());
+        match (resource.tail(), head) {
+            (Some(tail), Some(head)) => {
+                let place = text.strip_suffix(&format!("@{tail}")).unwrap_or(text).to_owned();
+                named.entry((place, head)).or_default().insert(tail.to_owned());
+            }
+            _ => {
+                plain.entry(owner(&resource)).or_default().insert(text.clone());
+            }
+        }
+    }
+    for ((place, _), tails) in named {
+        if tails.len() < ALIKE_MIN {
+            for tail in tails {
+                let text = format!("{place}@{tail}");
+                plain.entry(owner(&Resource::new(&text))).or_default().insert(text);
+            }
+        } else {
+            let pattern = format!("{place}@{}*", common(&tails));
+            wider.insert(pattern.clone());
+            patterns.insert(pattern);
+        }
+    }
+    for (pattern, all) in plain {
+        if all.len() > LISTED_MAX {
+            wider.insert(pattern.clone());
+            patterns.insert(pattern);
+        } else {
+            patterns.extend(all);
+        }
+    }
+    (patterns.into_iter().collect(), wider.into_iter().collect())
+}
+
+/// The pattern that covers everything of this kind and owner: `repo:o/*`, `branch:o/r@*`, `user:*`.
+fn owner(resource: &Resource) -> String {
+    let segments: Vec<&str> = resource.segments().collect();
+    let kind = resource.kind();
+    match (segments.as_slice(), resource.tail()) {
+        (all, Some(_)) => format!("{kind}:{}@*", all.join("/")),
+        ([_] | [], None) => format!("{kind}:*"),
+        ([front @ .., _], None) => format!("{kind}:{}/*", front.join("/")),
+    }
+}
+
+/// What all begin with, up to and with a slash; each has one.
+fn common(tails: &BTreeSet<String>) -> String {
+    let (Some(first), Some(last)) = (tails.first(), tails.last()) else { return String::new() };
+    // Of sorted texts the first and the last have the least in common.
+    let length = first.bytes().zip(last.bytes()).take_while(|(one, other)| one == other).count();
+    let end = first.as_bytes().get(..length).and_then(|same| same.iter().rposition(|byte| *byte == b'/'));
+    end.and_then(|end| first.get(..=end)).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_are_listed_many_of_a_kind_are_a_pattern() {
+        let many = |count: usize, form: &dyn Fn(usize) -> String| (0..count).map(form).collect::<Vec<_>>();
+        let text = |all: &[&str]| all.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>();
+        for (seen, expected, wider) in [
+            (text(&["repo:o/r"]), text(&["repo:o/r"]), 0),
+            (
+                text(&["branch:o/r@agent/a", "branch:o/r@agent/b"]),
+                text(&["branch:o/r@agent/a", "branch:o/r@agent/b"]),
+                0,
+            ),
+            (many(3, &|at| format!("branch:o/r@agent/{at}")), text(&["branch:o/r@agent/*"]), 1),
+            (many(3, &|at| format!("branch:o/r@agent/x/{at}")), text(&["branch:o/r@agent/x/*"]), 1),
+            (many(3, &|at| format!("branch:o/r@a{at}/x")), many(3, &|at| format!("branch:o/r@a{at}/x")), 0),
+            (many(3, &|at| format!("branch:o/{at}@agent/x")), many(3, &|at| format!("branch:o/{at}@agent/x")), 0),
+            (many(3, &|at| format!("branch:o/r@agent{at}")), many(3, &|at| format!("branch:o/r@agent{at}")), 0),
+            (many(20, &|at| format!("repo:o/{at:02}")), many(20, &|at| format!("repo:o/{at:02}")), 0),
+            (many(21, &|at| format!("repo:o/{at}")), text(&["repo:o/*"]), 1),
+            (many(21, &|at| format!("repo:o{at:02}/r")), many(21, &|at| format!("repo:o{at:02}/r")), 0),
+            (many(21, &|at| format!("user:{at}")), text(&["user:*"]), 1),
+            (many(21, &|at| format!("package:p@{at}")), text(&["package:p@*"]), 1),
+        ] {
+            let (patterns, generalised) = generalise(&seen.into_iter().collect());
+            assert_eq!((patterns, generalised.len()), (expected, wider));
+        }
+    }
+}
