@@ -42,6 +42,8 @@ pub struct Api {
     pub vault: vault::Vault,
     /// The data plane, through a trait.
     pub plane: Arc<dyn Plane>,
+    /// Where exchanges wait for people.
+    pub room: approval::WaitingRoom,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Who may ask with a token.

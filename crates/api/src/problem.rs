@@ -45,6 +45,18 @@ impl From<store::StoreError> for Problem {
     }
 }
 
+impl From<approval::ApprovalError> for Problem {
+    fn from(error: approval::ApprovalError) -> Self {
+        use approval::ApprovalError as Error;
+        match error {
+            Error::Store(error) => error.into(),
+            Error::Unknown(_) => Self::missing("approval"),
+            Error::Late { .. } => Self::conflict(error.to_string()),
+            Error::NotAnApprover { .. } => Self::new(StatusCode::FORBIDDEN, "denied", error.to_string()),
+        }
+    }
+}
+
 impl From<JsonRejection> for Problem {
     fn from(rejection: JsonRejection) -> Self {
         Self::new(rejection.status(), "malformed", rejection.body_text())

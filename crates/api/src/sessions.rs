@@ -112,6 +112,7 @@ pub(crate) async fn end(
     if !api.store.sessions().end(&api.tenant, id, api.clock.now()).await? {
         return Err(Problem::missing("live session"));
     }
+    api.room.forget(&api.tenant, id).await?;
     api.plane.refresh().await;
     api.plane.record(&caller.name(), &format!("session {id} ended"));
     Ok(StatusCode::NO_CONTENT)

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use approval::{Desk, WaitingRoom};
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
@@ -70,7 +71,8 @@ impl World {
         let vault = vault::Vault::open(store.clone(), keyring, ambient, Arc::clone(&clock), Arc::new(Fixed));
         let vault = vault.await.expect("vault");
         let (plane, operators) = (Arc::new(Still), Arc::new(Operators(operators)));
-        Self { api: Api { tenant: Tenant::local(), store, vault, plane, clock, operators }, _folder: folder }
+        let room = WaitingRoom::new(store.clone(), Arc::clone(&clock), Arc::new(Fixed), vec![Arc::new(Desk)]);
+        Self { api: Api { tenant: Tenant::local(), store, vault, plane, room, clock, operators }, _folder: folder }
     }
 
     /// Comes as the operator whose token is his name, as the door over TCP lets him in.

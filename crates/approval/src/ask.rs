@@ -32,6 +32,8 @@ pub struct Ask {
     pub preview: Bytes,
     /// The session's task.
     pub task: Option<String>,
+    /// How long the client wants to be held for an answer, seconds; as long as it may be where it does not say.
+    pub patience_seconds: Option<u64>,
 }
 
 impl Ask {
@@ -78,6 +80,11 @@ pub enum NotApproved {
     },
     /// Nobody answered in time.
     Expired,
+    /// Nobody has answered yet; the identical request later uses the answer.
+    Pending {
+        /// The question.
+        id: ApprovalId,
+    },
     /// Nobody could be asked.
     NoChannel {
         /// What to do about it.

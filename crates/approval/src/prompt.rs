@@ -141,6 +141,7 @@ mod tests {
             body: Some(Digest::ZERO),
             preview: Bytes::from("line\n".repeat(100)),
             task: None,
+            patience_seconds: None,
         }))
     }
 

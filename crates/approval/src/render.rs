@@ -296,6 +296,7 @@ mod tests {
             body: Some(Digest([0xcd; 32])),
             preview: bytes::Bytes::from_static(b"{\"merge_method\":\"squash\",\n \"note\":\"\x1b[2J\xff\"}"),
             task: Some("tidy the parser".into()),
+            patience_seconds: None,
         }
     }
 

@@ -4,13 +4,18 @@
 //! yes given once is used once. This process's own answers wake who waits at once; those of other processes are seen
 //! within `CHANGES_SEEN_MILLIS_MAX`. Identical questions are put once: all who wait share the answer, but a yes given
 //! once lets exactly one of them pass; the others ask anew.
+//!
+//! A question outlives the exchange that put it: a client that gives up, or is told that the answer is pending, comes back
+//! with the identical request and finds the answer. Until its time is over a question is kept by a task of its own.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use model::bounds::{
-    APPROVALS_OPEN_PER_AGENT_MAX, CHANGES_SEEN_MILLIS_MAX, PERMIT_SECONDS_MAX, SESSION_SECONDS_DEFAULT,
+    APPROVAL_HELD_SECONDS_MAX, APPROVAL_KEPT_SECONDS, APPROVALS_OPEN_PER_AGENT_MAX, CHANGES_SEEN_MILLIS_MAX,
+    PERMIT_SECONDS_MAX, SESSION_SECONDS_DEFAULT,
 };
 use model::time::{Clock, Random};
 use model::{ApprovalId, Digest, SessionId, Tenant, Timestamp};
@@ -27,29 +32,19 @@ use crate::error::ApprovalError;
 /// After a no the same question of the session is refused with the same words for this long, whatever its octets, without
 /// asking again (fatigue): an agent that changes one octet would otherwise ask until somebody gives in.
 const DENIED_SECONDS: u64 = 30;
+/// Who watches looks again within this, seconds.
+const WATCHED_SECONDS: u64 = 5;
 /// Such answers kept, and once-per-session answers kept, of one process.
 const REMEMBERED_MAX: usize = 4_096;
 
 /// The same question: session, key and octets.
 type Same = (SessionId, String, Digest, Option<Digest>);
 
-/// What was said, as far as this process heard it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Heard {
-    Nothing,
-    /// Look at the row; a no carries who and why, which the row does not.
-    Settled {
-        denied: Option<(String, String)>,
-    },
-}
-
 struct Waiting {
     ask: Arc<Ask>,
     expires: Timestamp,
-    until: Instant,
-    heard: watch::Sender<Heard>,
-    /// How many exchanges wait for it.
-    waiters: usize,
+    /// Whether it is settled, as far as this process heard; the row says how.
+    settled: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -70,6 +65,8 @@ struct Inner {
     state: Mutex<State>,
     /// Putting a question is rare; one at a time, so that identical ones meet.
     putting: tokio::sync::Mutex<()>,
+    /// Until when an approver looks at the open questions, microseconds.
+    watched: AtomicI64,
 }
 
 /// Where exchanges wait for people. Clones share one room.
@@ -93,13 +90,11 @@ impl Answerer {
     }
 }
 
-/// One exchange that waits. Dropped unsettled, the question is withdrawn when it was the last.
+/// One exchange that waits.
 struct Seat {
     inner: Arc<Inner>,
-    tenant: Tenant,
     id: ApprovalId,
-    heard: watch::Receiver<Heard>,
-    until: Instant,
+    settled: watch::Receiver<bool>,
 }
 
 fn same(ask: &Ask) -> Same {
@@ -114,7 +109,8 @@ fn no_channel(ask: &Ask) -> NotApproved {
     let (rule, reason) = (&ask.need.rule, &ask.need.reason);
     let hint = format!(
         "rule `{rule}` asks a person ({reason}) and nobody can be asked here: add a permission with `approval: none` \
-         that covers this call, run the agent on a terminal, or use `valetkey serve` with an approver"
+         that covers this call, run the agent on a terminal, let an approver look (`valetkey approvals watch`), or use \
+         `valetkey serve` with one"
     );
     NotApproved::NoChannel { hint }
 }
@@ -123,19 +119,22 @@ impl WaitingRoom {
     /// A room with these channels; none at all refuses every question.
     #[must_use]
     pub fn new(store: Store, clock: Arc<dyn Clock>, random: Arc<dyn Random>, channels: Vec<Arc<dyn Channel>>) -> Self {
-        let (state, putting) = (Mutex::default(), tokio::sync::Mutex::new(()));
-        Self { inner: Arc::new(Inner { store, clock, random, channels, state, putting }) }
+        let (state, putting, watched) = (Mutex::default(), tokio::sync::Mutex::new(()), AtomicI64::new(i64::MIN));
+        Self { inner: Arc::new(Inner { store, clock, random, channels, state, putting, watched }) }
     }
 
-    /// Puts a question and waits. Dropping the future withdraws it.
+    /// Puts a question and waits, as long as the client may be held. Dropping the future leaves the question open for the
+    /// identical request to come.
     pub async fn ask(&self, ask: Ask) -> Result<Grant, NotApproved> {
+        let patience = ask.patience_seconds.unwrap_or(APPROVAL_HELD_SECONDS_MAX).min(APPROVAL_HELD_SECONDS_MAX);
+        let held = Instant::now() + Duration::from_secs(patience);
         let ask = Arc::new(ask);
         loop {
             if let Some(settled) = self.inner.known(&ask).await? {
                 return settled;
             }
             let seat = self.inner.sit(&ask).await?;
-            if let Some(settled) = seat.wait(&ask).await? {
+            if let Some(settled) = seat.wait(&ask, held).await? {
                 return settled;
             }
             // Another exchange with the same octets used the yes.
@@ -156,6 +155,13 @@ impl WaitingRoom {
         self.inner.answer(tenant, id, by, reply).await
     }
 
+    /// Somebody who may say yes looks at the open questions, and will look again soon: until then questions can be put even
+    /// where no channel leads to a person.
+    pub fn watched(&self) {
+        let until = self.inner.clock.now().plus_secs(WATCHED_SECONDS);
+        self.inner.watched.store(until.0, Ordering::Relaxed);
+    }
+
     /// Questions that can still be answered, of every process, oldest first.
     pub async fn open(&self, tenant: &Tenant) -> Result<Vec<ApprovalRow>, ApprovalError> {
         Ok(self.inner.store.approvals().open(tenant, self.inner.clock.now()).await?)
@@ -168,10 +174,15 @@ impl WaitingRoom {
         state.open.get(&id).map(|waiting| Question { id, ask: Arc::clone(&waiting.ask), expires: waiting.expires })
     }
 
-    /// A session has ended: every yes that was given for it is gone.
+    /// A session has ended: its questions are withdrawn, every yes that was given for it is gone.
     pub async fn forget(&self, tenant: &Tenant, session: SessionId) -> Result<(), ApprovalError> {
         self.inner.state.lock().once.retain(|(of, _), _| *of != session);
-        Ok(self.inner.store.approvals().forget(tenant, session).await?)
+        self.inner.store.approvals().forget(tenant, session, self.inner.clock.now()).await?;
+        let state = self.inner.state.lock();
+        for waiting in state.open.values().filter(|waiting| waiting.ask.session == session) {
+            waiting.settled.send_replace(true);
+        }
+        Ok(())
     }
 }
 
@@ -196,7 +207,20 @@ impl Inner {
             let (approval, approver, expires) = (yes.approval, yes.approver, yes.expires);
             return Ok(Some(Ok(Grant { approval, approver, key: ask.need.key.clone(), bound: None, expires })));
         }
-        Ok(None)
+        self.kept(ask, now).await
+    }
+
+    /// An answer that nobody waited for, to a question about exactly these octets.
+    async fn kept(&self, ask: &Ask, now: Timestamp) -> Result<Option<Result<Grant, NotApproved>>, NotApproved> {
+        let rows = self.store.approvals();
+        let about = rows.about(&ask.tenant, ask.session, &ask.need.key, (&ask.head, ask.body.as_ref())).await;
+        let Some(row) = about.map_err(|error| unavailable(&error))? else { return Ok(None) };
+        let lasts = row.settled.is_some_and(|settled| now < settled.plus_secs(APPROVAL_KEPT_SECONDS));
+        match row.state {
+            ApprovalState::Approved if lasts => Ok(self.grant(ask, &row).await?.map(Ok)),
+            ApprovalState::Denied if lasts => Ok(Some(Err(self.denied(ask, row.id).await?))),
+            _ => Ok(None),
+        }
     }
 
     /// Joins the same question, or puts it.
@@ -205,43 +229,72 @@ impl Inner {
         if let Some(seat) = self.join(ask) {
             return Ok(seat);
         }
-        if !self.channels.iter().any(|channel| channel.can_answer(ask)) {
+        let now = self.clock.now();
+        let rows = self.store.approvals();
+        let about = rows.about(&ask.tenant, ask.session, &ask.need.key, (&ask.head, ask.body.as_ref())).await;
+        let about = about.map_err(|error| unavailable(&error))?;
+        if let Some(row) = about.filter(|row| row.state == ApprovalState::Open && now < row.expires) {
+            // Another process put it, or this one before it was started anew.
+            return Ok(self.keep(ask, row.id, row.expires));
+        }
+        let is_watched = now.0 < self.watched.load(Ordering::Relaxed);
+        if !is_watched && !self.channels.iter().any(|channel| channel.can_answer(ask)) {
             return Err(no_channel(ask));
         }
-        let now = self.clock.now();
-        let expires = now.plus_secs(ask.need.timeout_seconds);
-        let row = self.row(ask, now, expires);
-        let id = row.id;
-        let asked = self.store.approvals().insert(&row, APPROVALS_OPEN_PER_AGENT_MAX).await;
+        let row = self.row(ask, now, now.plus_secs(ask.need.timeout_seconds));
+        let asked = rows.insert(&row, APPROVALS_OPEN_PER_AGENT_MAX).await;
         if asked.map_err(|error| unavailable(&error))? == Asked::TooMany {
             return Err(NotApproved::TooMany);
         }
-        let until = Instant::now() + Duration::from_secs(ask.need.timeout_seconds);
-        let waiting =
-            Waiting { ask: Arc::clone(ask), expires, until, heard: watch::Sender::new(Heard::Nothing), waiters: 1 };
-        let seat = self.seat(ask, id, &waiting);
-        let mut state = self.state.lock();
-        state.open.insert(id, waiting);
-        state.same.insert(same(ask), id);
-        drop(state);
+        let seat = self.keep(ask, row.id, row.expires);
         for channel in &self.channels {
-            let question = Question { id, ask: Arc::clone(ask), expires };
-            channel.notify(question, Answerer { inner: Arc::clone(self), tenant: ask.tenant.clone(), id });
+            let question = Question { id: row.id, ask: Arc::clone(ask), expires: row.expires };
+            channel.notify(question, Answerer { inner: Arc::clone(self), tenant: ask.tenant.clone(), id: row.id });
         }
         Ok(seat)
     }
 
     fn join(self: &Arc<Self>, ask: &Ask) -> Option<Seat> {
-        let mut state = self.state.lock();
+        let state = self.state.lock();
         let id = *state.same.get(&same(ask))?;
-        let waiting = state.open.get_mut(&id)?;
-        waiting.waiters += 1;
-        Some(self.seat(ask, id, waiting))
+        // One that is settled is about to be cleared; its row says what came of it.
+        let waiting = state.open.get(&id).filter(|waiting| !*waiting.settled.borrow())?;
+        Some(Seat { inner: Arc::clone(self), id, settled: waiting.settled.subscribe() })
     }
 
-    fn seat(self: &Arc<Self>, ask: &Ask, id: ApprovalId, waiting: &Waiting) -> Seat {
+    /// Keeps a question until it is settled or its time is over, whether anybody waits or not.
+    fn keep(self: &Arc<Self>, ask: &Arc<Ask>, id: ApprovalId, expires: Timestamp) -> Seat {
+        let waiting = Waiting { ask: Arc::clone(ask), expires, settled: watch::Sender::new(false) };
+        let seat = Seat { inner: Arc::clone(self), id, settled: waiting.settled.subscribe() };
+        let mut heard = waiting.settled.subscribe();
+        let mut state = self.state.lock();
+        state.open.insert(id, waiting);
+        state.same.insert(same(ask), id);
+        drop(state);
+        let left = expires.0.saturating_sub(self.clock.now().0).max(0).cast_unsigned();
+        let until = Instant::now() + Duration::from_micros(left);
         let (inner, tenant) = (Arc::clone(self), ask.tenant.clone());
-        Seat { inner, tenant, id, heard: waiting.heard.subscribe(), until: waiting.until }
+        tokio::spawn(async move {
+            loop {
+                let is_over = tokio::select! {
+                    _ = heard.changed() => false,
+                    // Another process may have answered.
+                    () = sleep(Duration::from_millis(CHANGES_SEEN_MILLIS_MAX)) => false,
+                    () = sleep_until(until) => true,
+                };
+                if is_over || inner.is_settled(&tenant, id).await {
+                    break;
+                }
+            }
+            inner.clear(&tenant, id).await;
+        });
+        seat
+    }
+
+    /// A store that cannot be asked has settled nothing; who waits asks it too.
+    async fn is_settled(&self, tenant: &Tenant, id: ApprovalId) -> bool {
+        let row = self.store.approvals().get(tenant, id).await;
+        row.is_ok_and(|row| row.is_none_or(|row| row.state != ApprovalState::Open))
     }
 
     fn row(&self, ask: &Ask, now: Timestamp, expires: Timestamp) -> ApprovalRow {
@@ -276,12 +329,10 @@ impl Inner {
             Reply::For(seconds) => (Verdict::Approve, Scope::Time, now.plus_secs(seconds), String::new()),
             Reply::Deny(reason) => (Verdict::Deny, Scope::Once, now, reason),
         };
-        let answered = rows.answer(tenant, id, &Answer { approver: by.to_owned(), verdict, scope, until }, now).await?;
+        let answer = Answer { approver: by.to_owned(), verdict, scope, until, reason };
+        let answered = rows.answer(tenant, id, &answer, now).await?;
         match answered {
-            Answered::Settled(state) => {
-                let denied = (state == ApprovalState::Denied).then(|| (by.to_owned(), reason));
-                self.tell(id, denied);
-            }
+            Answered::Settled(_) => self.tell(id),
             Answered::Late(state) => return Err(ApprovalError::Late { id, state: state.to_string() }),
             Answered::Unknown => return Err(ApprovalError::Unknown(id)),
             Answered::NotAllowed => {
@@ -294,14 +345,17 @@ impl Inner {
     }
 
     /// Wakes who waits in this process.
-    fn tell(&self, id: ApprovalId, denied: Option<(String, String)>) {
+    fn tell(&self, id: ApprovalId) {
         if let Some(waiting) = self.state.lock().open.get(&id) {
-            waiting.heard.send_replace(Heard::Settled { denied });
+            waiting.settled.send_replace(true);
         }
     }
 
-    /// A question is over: nobody joins it any more, channels take it away.
-    fn clear(&self, id: ApprovalId) {
+    /// A question is over: the row says so, nobody joins it any more, channels take it away, who waits is woken.
+    async fn clear(&self, tenant: &Tenant, id: ApprovalId) {
+        if let Err(error) = self.store.approvals().withdraw(tenant, id, self.clock.now()).await {
+            tracing::warn!(%error, %id, "a question could not be closed; it ends by its time");
+        }
         let mut state = self.state.lock();
         let Some(waiting) = state.open.remove(&id) else { return };
         let same = same(&waiting.ask);
@@ -309,9 +363,17 @@ impl Inner {
             state.same.remove(&same);
         }
         drop(state);
+        waiting.settled.send_replace(true);
         for channel in &self.channels {
             channel.withdraw(id);
         }
+    }
+
+    async fn denied(&self, ask: &Ask, id: ApprovalId) -> Result<NotApproved, NotApproved> {
+        let denial = self.store.approvals().denial(&ask.tenant, id).await.map_err(|error| unavailable(&error))?;
+        let (by, reason) = denial.map_or_else(|| ("an approver".to_owned(), String::new()), |no| (no.by, no.reason));
+        self.remember_no(ask, &by, &reason);
+        Ok(NotApproved::Denied { by, reason })
     }
 
     fn remember_no(&self, ask: &Ask, by: &str, reason: &str) {
@@ -361,71 +423,20 @@ impl Inner {
 }
 
 impl Seat {
-    /// Waits until the question is settled. `None`: the yes was used by another exchange.
-    async fn wait(mut self, ask: &Ask) -> Result<Option<Result<Grant, NotApproved>>, NotApproved> {
-        loop {
-            let timed_out = tokio::select! {
-                _ = self.heard.changed() => false,
-                // Another process may have answered.
-                () = sleep(Duration::from_millis(CHANGES_SEEN_MILLIS_MAX)) => false,
-                () = sleep_until(self.until) => true,
-            };
-            let row = self.inner.store.approvals().get(&self.tenant, self.id).await;
-            let row = row.map_err(|error| unavailable(&error))?;
-            let row_is_open = row.as_ref().is_some_and(|row| row.state == ApprovalState::Open);
-            let settled = match row.as_ref().map(|row| row.state) {
-                Some(ApprovalState::Open) if !timed_out => continue,
-                Some(ApprovalState::Approved) => match row {
-                    Some(row) => self.inner.grant(ask, &row).await?.map(Ok),
-                    None => None,
-                },
-                Some(ApprovalState::Used) => None,
-                Some(ApprovalState::Denied) => Some(Err(self.denied(ask))),
-                Some(ApprovalState::Open | ApprovalState::Expired) | None => Some(Err(NotApproved::Expired)),
-            };
-            if row_is_open {
-                // The row says so too, for the lists of operators.
-                let rows = self.inner.store.approvals();
-                rows.withdraw(&self.tenant, self.id, self.inner.clock.now())
-                    .await
-                    .map_err(|error| unavailable(&error))?;
-            }
-            self.inner.clear(self.id);
-            return Ok(settled);
+    /// Waits until the question is settled, or the client is held no longer. `None`: the yes was used by another exchange.
+    async fn wait(mut self, ask: &Ask, held: Instant) -> Result<Option<Result<Grant, NotApproved>>, NotApproved> {
+        tokio::select! {
+            // The sender goes with the question.
+            _ = self.settled.wait_for(|settled| *settled) => {}
+            () = sleep_until(held) => return Err(NotApproved::Pending { id: self.id }),
         }
-    }
-
-    fn denied(&self, ask: &Ask) -> NotApproved {
-        let heard = self.heard.borrow().clone();
-        let (by, reason) = match heard {
-            Heard::Settled { denied: Some(denied) } => denied,
-            _ => ("an approver".to_owned(), String::new()),
-        };
-        self.inner.remember_no(ask, &by, &reason);
-        NotApproved::Denied { by, reason }
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut state = self.inner.state.lock();
-        // Gone already where another seat has cleared it.
-        let Some(waiting) = state.open.get_mut(&self.id) else { return };
-        waiting.waiters = waiting.waiters.saturating_sub(1);
-        let settled = *waiting.heard.borrow() != Heard::Nothing;
-        if waiting.waiters > 0 && !settled {
-            return;
-        }
-        drop(state);
-        self.inner.clear(self.id);
-        if let (false, Ok(runtime)) = (settled, tokio::runtime::Handle::try_current()) {
-            let (inner, tenant, id) = (Arc::clone(&self.inner), self.tenant.clone(), self.id);
-            runtime.spawn(async move {
-                let now = inner.clock.now();
-                if let Err(error) = inner.store.approvals().withdraw(&tenant, id, now).await {
-                    tracing::warn!(%error, %id, "a question could not be withdrawn; it ends by its time-out");
-                }
-            });
+        let row = self.inner.store.approvals().get(&ask.tenant, self.id).await;
+        let Some(row) = row.map_err(|error| unavailable(&error))? else { return Err(NotApproved::Expired) };
+        match row.state {
+            ApprovalState::Approved => Ok(self.inner.grant(ask, &row).await?.map(Ok)),
+            ApprovalState::Used => Ok(None),
+            ApprovalState::Denied => Err(self.inner.denied(ask, row.id).await?),
+            ApprovalState::Open | ApprovalState::Expired => Err(NotApproved::Expired),
         }
     }
 }

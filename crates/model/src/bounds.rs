@@ -93,6 +93,11 @@ pub const CHANGES_SEEN_MILLIS_MAX: u64 = 250;
 pub const PERMIT_SECONDS_MAX: u64 = 60;
 /// How long a person has to answer unless the rule says otherwise, seconds.
 pub const APPROVAL_SECONDS_DEFAULT: u64 = 300;
+/// A client is held this long for a person's answer; then it is told that it is pending. Common clients give up after 300 to
+/// 600 s.
+pub const APPROVAL_HELD_SECONDS_MAX: u64 = 300;
+/// An answer that its client did not wait for is kept this long for the identical request.
+pub const APPROVAL_KEPT_SECONDS: u64 = 900;
 /// A session ends by itself after this unless told otherwise, seconds.
 pub const SESSION_SECONDS_DEFAULT: u64 = 12 * 60 * 60;
 /// Least rate at which a request body that is waited for may come, octets a second (slow bodies).

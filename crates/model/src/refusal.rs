@@ -62,7 +62,7 @@ codes! {
     ApprovalDenied = "approval_denied", 403, false;
     /// Nobody answered in time.
     ApprovalExpired = "approval_expired", 403, false;
-    /// A person has not answered yet; the identical request later uses the decision. Not in this version: requests wait.
+    /// A person has not answered yet; the identical request later uses the decision.
     ApprovalPending = "approval_pending", 409, true;
     /// Over a bound.
     TooLarge = "too_large", 413, false;
@@ -150,6 +150,13 @@ impl Refusal {
     #[must_use]
     pub fn rule(mut self, rule: impl Into<String>) -> Self {
         self.rule = Some(rule.into());
+        self
+    }
+
+    /// Adds the question that is open.
+    #[must_use]
+    pub const fn approval(mut self, id: ApprovalId) -> Self {
+        self.approval = Some(id);
         self
     }
 

@@ -150,6 +150,7 @@ fn asks() -> Box<dyn Condition> {
         said: Some(Approval::Required),
         timeout_seconds: model::bounds::APPROVAL_SECONDS_DEFAULT,
         of: Vec::new(),
+        count: 1,
         reason: Some("it destroys, spends, or may change a default branch"),
     })
 }

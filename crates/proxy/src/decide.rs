@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use approval::{Ask, NotApproved};
+use http::HeaderMap;
 use model::event::ApprovalRecord;
 use model::{Code, Refusal, bounds};
 use policy::limit::{Over, Reached, Reservation};
@@ -12,6 +13,9 @@ use crate::classify::{Classified, JudgedBody, leaked};
 use crate::exchange::Refused;
 use crate::gateway::Worker;
 use crate::identify;
+
+/// When it makes sense to ask for a person's answer again: people take longer, and each time the client may be held.
+const PENDING_RETRY_SECONDS: u64 = 10;
 
 /// A request that may leave.
 pub(crate) struct Permitted {
@@ -156,14 +160,34 @@ async fn ask(worker: &Arc<Worker>, classified: &mut Classified, need: ApprovalNe
     if matches!(answer, Err(NotApproved::NoChannel { .. } | NotApproved::TooMany | NotApproved::Unavailable { .. })) {
         classified.trip.recorder.asked_nobody();
     }
+    let recorder = &mut classified.trip.recorder;
     match answer {
         Ok(grant) => {
-            let record = ApprovalRecord { id: grant.approval, approver: Some(grant.approver.clone()) };
-            classified.trip.recorder.approved(record);
+            recorder.question(ApprovalRecord { id: grant.approval, approver: Some(grant.approver.clone()) });
             Ok(grant)
         }
-        Err(not) => Err(not_approved(not).rule(rule)),
+        Err(not) => {
+            if let NotApproved::Pending { id } = not {
+                recorder.question(ApprovalRecord { id, approver: None });
+            }
+            Err(not_approved(not).rule(rule))
+        }
     }
+}
+
+/// How long the client wants to wait (RFC 7240: `Prefer: wait=SECONDS`, `respond-async` for not at all). It is a wish of the
+/// client about us, and passes on like any other field.
+fn patience(headers: &HeaderMap) -> Option<u64> {
+    let values = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+    let mut wishes = values.flat_map(|value| value.split([',', ';'])).map(str::trim);
+    wishes.find_map(|wish| {
+        if wish.eq_ignore_ascii_case("respond-async") {
+            return Some(0);
+        }
+        let (name, seconds) = wish.split_once('=')?;
+        let seconds = seconds.trim().trim_matches('"');
+        if name.trim().eq_ignore_ascii_case("wait") { seconds.parse().ok() } else { None }
+    })
 }
 
 fn question(classified: &Classified, need: ApprovalNeed) -> Ask {
@@ -188,6 +212,7 @@ fn question(classified: &Classified, need: ApprovalNeed) -> Ask {
         body: classified.body.digest(),
         preview: classified.body.bytes().cloned().unwrap_or_default(),
         task: classified.subject.task.clone(),
+        patience_seconds: patience(request.headers()),
     }
 }
 
@@ -198,6 +223,12 @@ fn not_approved(not: NotApproved) -> Refusal {
             Refusal::new(Code::ApprovalDenied, format!("{by} denied this request{why}"))
         }
         NotApproved::Expired => Refusal::new(Code::ApprovalExpired, "Nobody answered in time"),
+        NotApproved::Pending { id } => {
+            Refusal::new(Code::ApprovalPending, "A person has been asked and has not answered yet")
+                .hint("send the identical request again: it waits for the answer, or uses it")
+                .retry_after(PENDING_RETRY_SECONDS)
+                .approval(id)
+        }
         NotApproved::NoChannel { hint } => {
             Refusal::new(Code::Denied, "This action needs a person's approval, and nobody can be asked here").hint(hint)
         }

@@ -152,8 +152,8 @@ impl Recorder {
         }
     }
 
-    /// Notes a person's yes.
-    pub(crate) fn approved(&mut self, approval: ApprovalRecord) {
+    /// Notes the question that was put, and whose yes it got.
+    pub(crate) fn question(&mut self, approval: ApprovalRecord) {
         self.event.approval = Some(approval);
     }
 

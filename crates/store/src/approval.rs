@@ -143,6 +143,17 @@ pub struct Answer {
     pub scope: Scope,
     /// For [`Scope::Time`] and [`Scope::Session`]: when it ends.
     pub until: Timestamp,
+    /// Why not, for the agent; may be empty.
+    pub reason: String,
+}
+
+/// A no.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// Who said it.
+    pub by: String,
+    /// Why, if they said.
+    pub reason: String,
 }
 
 /// What came of an answer.
@@ -243,7 +254,7 @@ impl Approvals<'_> {
     ) -> Result<Option<ApprovalRow>, StoreError> {
         let sql = "SELECT id, tenant, session, agent, sentence, calls, key, head, body, rule, wanted, approvers, asked,
             expires, state, scope, settled FROM approvals
-            WHERE tenant = $1 AND session = $2 AND key = $3 AND head = $4 ORDER BY id DESC LIMIT 50";
+            WHERE tenant = $1 AND session = $2 AND key = $3 AND head = $4 ORDER BY asked DESC, id DESC LIMIT 50";
         let rows = self.db.rows(sql, vals![tenant, session, key, octets.0]).await?;
         for row in &rows {
             let row = read(row)?;
@@ -281,11 +292,11 @@ impl Approvals<'_> {
         if answer.verdict == Verdict::Approve && !may.is_empty() && !may.contains(&answer.approver) {
             return Ok(Answered::NotAllowed);
         }
-        let sql = "INSERT INTO answers (tenant, approval, approver, verdict, at, until) VALUES ($1, $2, $3, $4, $5, $6)
-            ON CONFLICT (tenant, approval, approver) DO UPDATE SET
-            verdict = excluded.verdict, at = excluded.at, until = excluded.until";
-        let approver = answer.approver.as_str();
-        tx.exec(sql, vals![tenant, id, approver, answer.verdict.as_str(), now, answer.until]).await?;
+        let sql = "INSERT INTO answers (tenant, approval, approver, verdict, at, until, reason)
+            VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (tenant, approval, approver) DO UPDATE SET
+            verdict = excluded.verdict, at = excluded.at, until = excluded.until, reason = excluded.reason";
+        let (approver, reason) = (answer.approver.as_str(), answer.reason.as_str());
+        tx.exec(sql, vals![tenant, id, approver, answer.verdict.as_str(), now, answer.until, reason]).await?;
         let outcome = match answer.verdict {
             Verdict::Deny => Answered::Settled(ApprovalState::Denied),
             Verdict::Approve => agree(&mut tx, tenant, id, &row, answer).await?,
@@ -348,6 +359,14 @@ impl Approvals<'_> {
         self.db.rows(sql, vals![tenant, id]).await?.iter().map(|row| row.text(0).map(str::to_owned)).collect()
     }
 
+    /// The no that settled a question.
+    pub async fn denial(&self, tenant: &Tenant, id: ApprovalId) -> Result<Option<Denial>, StoreError> {
+        let sql = "SELECT approver, reason FROM answers
+            WHERE tenant = $1 AND approval = $2 AND verdict = 'deny' ORDER BY at DESC LIMIT 1";
+        let row = self.db.row(sql, vals![tenant, id]).await?;
+        row.map(|row| Ok(Denial { by: row.text(0)?.to_owned(), reason: row.text(1)?.to_owned() })).transpose()
+    }
+
     /// A yes given earlier in this session that still holds under this key.
     pub async fn remembered(
         &self,
@@ -365,11 +384,14 @@ impl Approvals<'_> {
         .transpose()
     }
 
-    /// Forgets every yes of a session.
-    pub async fn forget(&self, tenant: &Tenant, session: SessionId) -> Result<(), StoreError> {
+    /// A session is over: its questions are withdrawn, and every yes that was given for it is forgotten.
+    pub async fn forget(&self, tenant: &Tenant, session: SessionId, now: Timestamp) -> Result<(), StoreError> {
         let sql = "DELETE FROM remembered WHERE tenant = $1 AND session = $2";
         let mut tx = self.db.tx(Durability::Power).await?;
         tx.exec(sql, vals![tenant, session]).await?;
+        let sql = "UPDATE approvals SET state = 'expired', settled = $3
+            WHERE tenant = $1 AND session = $2 AND state IN ('open', 'approved')";
+        tx.exec(sql, vals![tenant, session, now]).await?;
         bump(&mut tx, tenant, Topic::Approvals).await?;
         tx.commit().await
     }

@@ -25,7 +25,9 @@ mod store;
 mod value;
 
 pub use agent::{AgentRow, Agents};
-pub use approval::{Answer, Answered, ApprovalRow, ApprovalState, Approvals, Asked, Remembered, Scope, Verdict};
+pub use approval::{
+    Answer, Answered, ApprovalRow, ApprovalState, Approvals, Asked, Denial, Remembered, Scope, Verdict,
+};
 pub use change::{Changed, Changes};
 pub use credential::{CredentialRow, Credentials, VersionRow, VersionState};
 pub use error::StoreError;

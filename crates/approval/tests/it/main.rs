@@ -78,6 +78,7 @@ fn ask(octet: u8) -> Ask {
         body: Some(Digest([octet; 32])),
         preview: Bytes::from_static(b"{}"),
         task: None,
+        patience_seconds: None,
     }
 }
 
@@ -131,8 +132,15 @@ async fn once_is_for_these_octets_once() {
         assert_eq!(script.asked().len(), 4 + number, "another key or session is another question");
     }
     house.clock.0.fetch_add(31_000_000, Ordering::Relaxed);
+    assert!(room.ask(ask(1)).await.is_err(), "the no is kept for these octets");
+    assert!(room.ask(ask(3)).await.is_err(), "and whoever heard it again hears it for others too");
+    assert_eq!(script.asked().len(), 5);
+    house.clock.0.fetch_add(31_000_000, Ordering::Relaxed);
+    assert!(room.ask(ask(3)).await.is_err(), "the script is over");
+    assert_eq!(script.asked().len(), 6, "after a while others may be asked about again");
+    house.clock.0.fetch_add(901_000_000, Ordering::Relaxed);
     assert!(room.ask(ask(1)).await.is_err(), "the script is over");
-    assert_eq!(script.asked().len(), 6, "after a while it may be asked again");
+    assert_eq!(script.asked().len(), 7, "and after longer these");
 }
 
 #[tokio::test]
@@ -177,17 +185,71 @@ async fn nobody_answers() {
 }
 
 #[tokio::test]
-async fn who_goes_away_takes_the_question_along() {
+async fn who_goes_away_finds_the_answer_later() {
     let house = House::new();
     let room = house.room(1, vec![Arc::new(Desk)]).await;
     let waits = spawn(&room, ask(1));
     let id = waiting(&room, 1).await.first().unwrap().id;
-    assert!(room.question(id).is_some());
     waits.abort();
+    assert!(waits.await.is_err_and(|error| error.is_cancelled()));
+    assert!(room.question(id).is_some(), "it is still asked");
+    room.answer(&Tenant::local(), id, "ada", Reply::Once).await.unwrap();
     waiting(&room, 0).await;
-    assert!(room.question(id).is_none());
+    // Others than these octets, and other sessions, are other questions.
+    for (octet, session) in [(2, 7), (1, 8)] {
+        let mut other = Ask { patience_seconds: Some(0), ..ask(octet) };
+        other.session = SessionId::from_bits(session);
+        assert!(matches!(room.ask(other).await, Err(NotApproved::Pending { .. })));
+    }
+    let grant = room.ask(ask(1)).await.unwrap();
+    assert_eq!((grant.approval, grant.approver.as_str()), (id, "ada"));
+    let again = room.ask(Ask { patience_seconds: Some(0), ..ask(1) }).await;
+    assert!(matches!(again, Err(NotApproved::Pending { id: other }) if other != id), "a yes is used once: {again:?}");
+}
+
+#[tokio::test]
+async fn pending_is_told_and_the_same_question_goes_on() {
+    let house = House::new();
+    let room = house.room(1, vec![Arc::new(Desk)]).await;
+    let hasty = || Ask { patience_seconds: Some(0), ..ask(1) };
+    let Err(NotApproved::Pending { id }) = room.ask(hasty()).await else { panic!("not pending") };
+    assert_eq!(room.ask(hasty()).await, Err(NotApproved::Pending { id }), "the same question");
+    // Another process, or this one started anew, goes on with it; nobody there needs a channel.
+    let other = house.room(2, vec![]).await;
+    assert_eq!(other.ask(hasty()).await, Err(NotApproved::Pending { id }));
+    let waits = spawn(&other, ask(1));
+    room.answer(&Tenant::local(), id, "ada", Reply::Deny("too early".into())).await.unwrap();
+    let no = NotApproved::Denied { by: "ada".into(), reason: "too early".into() };
+    assert_eq!(waits.await.unwrap(), Err(no.clone()), "the other process knows who and why");
+    assert_eq!(room.ask(hasty()).await, Err(no));
+}
+
+#[tokio::test]
+async fn a_kept_answer_has_an_end() {
+    let house = House::new();
+    let room = house.room(1, vec![Arc::new(Desk)]).await;
+    let mut hasty = Ask { patience_seconds: Some(0), ..ask(1) };
+    hasty.need.timeout_seconds = 3_600;
+    let Err(NotApproved::Pending { id }) = room.ask(hasty.clone()).await else { panic!("not pending") };
+    room.answer(&Tenant::local(), id, "ada", Reply::Once).await.unwrap();
+    house.clock.0.fetch_add(901_000_000, Ordering::Relaxed);
+    let later = room.ask(hasty).await;
+    assert!(matches!(later, Err(NotApproved::Pending { id: other }) if other != id), "{later:?}");
+}
+
+#[tokio::test]
+async fn the_end_of_a_session_ends_its_questions() {
+    let house = House::new();
+    let room = house.room(1, vec![Arc::new(Desk)]).await;
+    let hasty = || Ask { patience_seconds: Some(0), ..ask(1) };
+    let Err(NotApproved::Pending { id }) = room.ask(hasty()).await else { panic!("not pending") };
+    let other = Ask { patience_seconds: Some(0), ..ask(2) };
+    let Err(NotApproved::Pending { id: yes }) = room.ask(other.clone()).await else { panic!("not pending") };
+    room.answer(&Tenant::local(), yes, "ada", Reply::Once).await.unwrap();
+    room.forget(&Tenant::local(), SessionId::from_bits(7)).await.unwrap();
     let late = room.answer(&Tenant::local(), id, "ada", Reply::Once).await;
     assert!(matches!(late, Err(ApprovalError::Late { .. })), "{late:?}");
+    assert!(matches!(room.ask(other).await, Err(NotApproved::Pending { .. })), "the yes is gone");
 }
 
 #[tokio::test]
@@ -266,7 +328,8 @@ async fn an_agent_has_few_open_questions() {
     for wait in waits {
         wait.abort();
     }
-    waiting(&room, 0).await;
+    waiting(&room, 5).await;
+    assert_eq!(room.ask(ask(99)).await, Err(NotApproved::TooMany), "going away makes no room");
 }
 
 struct Absent;

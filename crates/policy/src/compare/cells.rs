@@ -187,6 +187,7 @@ impl Survey<'_> {
             service: Some(ServiceName::new(self.service).ok()?),
             calls: call.into_iter().collect(),
             needs_body: false,
+            reads_front: false,
             hands_out: false,
             endpoint: Arc::clone(&road.path),
             path: Arc::clone(&road.path),

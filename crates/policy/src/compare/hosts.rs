@@ -86,6 +86,7 @@ pub(super) fn outcome(side: &Policy<'_>, subject: &Subject, host: &str, method: 
         service: None,
         calls: smallvec::SmallVec::new(),
         needs_body: false,
+        reads_front: false,
         hands_out: false,
         endpoint: Arc::from("/"),
         path: Arc::from("/"),

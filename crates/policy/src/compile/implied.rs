@@ -54,8 +54,9 @@ impl Compiler<'_> {
                 raw: None,
                 resources,
                 uses: draft.uses.clone(),
-                conditions: self.circumstances(file, permission, (service, words)),
+                conditions: self.circumstances((file, &draft.key), permission, (service, words)),
                 place: draft.place.clone(),
+                key: Arc::clone(&draft.key),
             });
         }
         all
@@ -64,12 +65,12 @@ impl Compiler<'_> {
     /// The conditions that say whether the permission applies. They are read again; what is wrong with them was said.
     fn circumstances(
         &mut self,
-        file: &str,
+        (file, key): (&str, &str),
         permission: &At<Permission>,
         known: (&str, &ServiceWords),
     ) -> Vec<Box<dyn Condition>> {
         let before = self.problems.len();
-        let mut all = self.conditions(file, permission, Some(known));
+        let mut all = self.conditions(file, permission, Some(known), key);
         self.problems.truncate(before);
         all.retain(|condition| {
             let Some(text) = condition.cedar() else { return false };

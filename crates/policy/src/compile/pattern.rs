@@ -142,11 +142,6 @@ impl Pattern {
         self.segments.first().map(String::as_str).filter(|first| !first.contains('*'))
     }
 
-    /// The kind; none for everything.
-    pub(crate) fn kind(&self) -> Option<&str> {
-        self.kind.as_deref()
-    }
-
     /// Its segments as written.
     pub(crate) fn segments(&self) -> &[String] {
         &self.segments

@@ -11,6 +11,8 @@ pub(crate) struct Approval {
     pub(crate) said: Option<Written>,
     pub(crate) timeout_seconds: u64,
     pub(crate) of: Vec<String>,
+    /// How many different people must agree.
+    pub(crate) count: u32,
     /// Why it asks, where the rule knows better than "every time".
     pub(crate) reason: Option<&'static str>,
 }
@@ -30,7 +32,9 @@ pub(super) fn read(written: &Conditions, reader: &mut Reader<'_>) -> Vec<Box<dyn
     let timeout_seconds = written.approval_timeout.map_or(bounds::APPROVAL_SECONDS_DEFAULT, |timeout| timeout.value.0);
     let of = written.approvers.iter().flat_map(|approvers| approvers.value.of.iter());
     let of = of.map(|name| name.value.clone()).collect();
-    vec![Box::new(Approval { said, timeout_seconds, of, reason: None })]
+    let count = written.approvers.as_ref().and_then(|approvers| approvers.value.count.as_ref());
+    let count = count.map_or(1, |count| count.value);
+    vec![Box::new(Approval { said, timeout_seconds, of, count, reason: None })]
 }
 
 /// Why an action asks by itself.
@@ -64,6 +68,7 @@ impl Condition for Approval {
                 once: self.said == Some(Written::OncePerSession),
                 timeout_seconds: self.timeout_seconds,
                 of: self.of.clone(),
+                count: self.count,
                 reason,
             });
         }
@@ -77,7 +82,11 @@ impl Condition for Approval {
             Written::None => "none",
             Written::Unsaid => return None,
         };
-        Some(serde_json::json!({ "kind": "approval", "approval": word }))
+        let mut shown = serde_json::json!({ "kind": "approval", "approval": word });
+        if let (true, Some(object)) = (self.count > 1, shown.as_object_mut()) {
+            object.insert("approvers".to_owned(), self.count.into());
+        }
+        Some(shown)
     }
 
     fn reads_body(&self, calls: &[&Call]) -> bool {

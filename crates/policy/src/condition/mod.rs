@@ -72,6 +72,8 @@ pub(crate) struct Ask {
     pub(crate) once: bool,
     pub(crate) timeout_seconds: u64,
     pub(crate) of: Vec<String>,
+    /// How many people must agree.
+    pub(crate) count: u32,
     pub(crate) reason: String,
 }
 

@@ -174,8 +174,16 @@ fn permission(permission: &Permission, document: &Document, checker: &mut Checke
     if let Some(count) = approvers.value.count {
         if count.value == 0 {
             checker.say(&count.with("0".into()), "at least one approver is needed; for none write `approval: none`");
-        } else if count.value > 1 {
-            checker.say(&count.with(count.value.to_string()), "more than one approver is not in this version; write 1");
+        }
+        let named = &approvers.value.of;
+        let people = if named.is_empty() { document.operators.iter().count() } else { named.iter().count() };
+        let are_known = !named.is_empty() || !document.operators.is_empty();
+        if are_known && u64::from(count.value) > people as u64 {
+            let whose = if named.is_empty() { "operators are configured" } else { "are named in `of`" };
+            checker.say(
+                &count.with(count.value.to_string()),
+                format!("more people must agree than the {people} who {whose}"),
+            );
         }
     }
     let known = || document.operators.iter().map(|operator| operator.value.name.value.as_str());

@@ -214,7 +214,7 @@ pub struct Conditions {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Approvers {
-    /// How many must agree. More than one is not in this version.
+    /// How many different people must agree.
     pub count: Option<At<u32>>,
     /// Names of operators; any approver where nothing is written.
     pub of: Words,

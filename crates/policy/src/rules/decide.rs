@@ -272,8 +272,8 @@ fn conditions(question: &Question<'_>, weighed: Weighed, observed: Option<Refusa
     }
 }
 
-/// One question for all that would be asked: every time beats once, the shortest time holds, and whoever answers must
-/// be allowed by all.
+/// One question for all that would be asked: every time beats once, the shortest time holds, the most people that any wants
+/// must agree, and whoever answers must be allowed by all.
 ///
 /// # Errors
 /// Nobody may answer all of them.
@@ -298,12 +298,23 @@ pub(crate) fn strictest(
             ));
         }
     }
+    let count = asks.iter().map(|ask| ask.count).max().unwrap_or(1);
+    if !of.is_empty() && (of.len() as u64) < u64::from(count) {
+        return Err(Box::new(
+            Refusal::new(
+                Code::Denied,
+                format!("The rules that ask want {count} people and together name {}", of.len()),
+            )
+            .rule(first.rule.to_string())
+            .hint("let their `approvers.of` share as many names as the highest `count`"),
+        ));
+    }
     let rules: Vec<&str> = asks.iter().map(|ask| &*ask.rule).collect();
     Ok(Some(ApprovalNeed {
         key: format!("{}/{}/{}", subject.session, rules.join("+"), what()),
         once_per_session: asks.iter().all(|ask| ask.once),
         timeout_seconds: asks.iter().map(|ask| ask.timeout_seconds).min().unwrap_or(first.timeout_seconds),
-        count: 1,
+        count,
         of,
         rule: first.rule.to_string(),
         reason: first.reason.clone(),

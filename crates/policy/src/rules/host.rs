@@ -88,5 +88,12 @@ fn ask_host(question: &Question<'_>) -> Weighing {
 }
 
 fn ask(rule: &str, once: bool, reason: String) -> Ask {
-    Ask { rule: Arc::from(rule), once, timeout_seconds: bounds::APPROVAL_SECONDS_DEFAULT, of: Vec::new(), reason }
+    Ask {
+        rule: Arc::from(rule),
+        once,
+        timeout_seconds: bounds::APPROVAL_SECONDS_DEFAULT,
+        of: Vec::new(),
+        count: 1,
+        reason,
+    }
 }

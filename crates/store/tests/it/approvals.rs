@@ -29,7 +29,7 @@ fn question(world: &World, wanted: u32) -> ApprovalRow {
 }
 
 fn answer(approver: &str, verdict: Verdict, scope: Scope) -> Answer {
-    Answer { approver: approver.into(), verdict, scope, until: at(50) }
+    Answer { approver: approver.into(), verdict, scope, until: at(50), reason: String::new() }
 }
 
 on_both!(asked_answered_used_once, async |world: World| {
@@ -110,7 +110,7 @@ on_both!(two_must_agree_and_the_narrower_counts, async |world: World| {
     assert_eq!((kept.expires, kept.approval), (at(50), asked.id));
     assert_eq!(rows.get(&home, asked.id).await.expect("get").expect("row").scope, Some(Scope::Time));
     assert_eq!(rows.remembered(&home, asked.session, &asked.key, at(50)).await.expect("remembered"), None);
-    rows.forget(&home, asked.session).await.expect("forget");
+    rows.forget(&home, asked.session, at(60)).await.expect("forget");
     assert_eq!(rows.remembered(&home, asked.session, &asked.key, at(4)).await.expect("remembered"), None);
 });
 

@@ -1,21 +1,140 @@
-//! Asks a running gateway through the control socket of the home, or of a gateway under another user.
+//! Asks a running gateway: through the control socket of the home, or of a gateway under another user; or over TCP, as an
+//! operator with a token of his own.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, IsTerminal};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
-use http::{Method, Request, header};
+use http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::net::UnixStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 
-use crate::config::{Ambient, Home};
+use super::{hidden, usage};
+use crate::config::{Ambient, Home, read_bounded};
 
 /// An answer of the control plane is small.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// An operator's token is a line of text.
+const TOKEN_BYTES_MAX: usize = 4_096;
+
+/// Which gateway is asked, and as whom.
+#[derive(Debug, clap::Args)]
+pub(super) struct Wanted {
+    /// The gateway's API over TCP [default: VALETKEY_API, else a socket]
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "socket")]
+    api: Option<SocketAddr>,
+    /// The socket of a gateway under another user [default: VALETKEY_SOCKET, else that of the home]
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// A file that holds your operator's token [default: VALETKEY_TOKEN_FILE]
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+/// A running gateway, and who asks it.
+pub(super) struct Gateway {
+    at: At,
+    token: Option<HeaderValue>,
+}
+
+enum At {
+    Socket(PathBuf),
+    Tcp(SocketAddr),
+}
+
+/// Whose token is sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum As {
+    /// An operator: his token is asked for where no file has it.
+    Operator,
+    /// Whoever asks; the token is sent where a file has it.
+    Anybody,
+}
+
+impl Wanted {
+    /// The gateway that is meant.
+    ///
+    /// # Errors
+    /// An address that is none, a token that cannot be read, or none where one is needed.
+    pub(super) fn gateway(&self, ambient: &Ambient, who: As) -> anyhow::Result<Gateway> {
+        let address = match (self.api, ambient.var("VALETKEY_API")) {
+            (None, Some(text)) if self.socket.is_none() => Some(text.parse().map_err(|_| {
+                usage(format!("VALETKEY_API is `{text}`, which is no address; write it like 127.0.0.1:7801"))
+            })?),
+            (given, _) => given,
+        };
+        let at = match (address, named_socket(ambient, self.socket.as_deref())) {
+            (Some(address), _) => At::Tcp(address),
+            (None, Some(socket)) => At::Socket(socket),
+            (None, None) => At::Socket(Home::open(ambient)?.socket()),
+        };
+        let is_needed = who == As::Operator || matches!(at, At::Tcp(_));
+        Ok(Gateway { at, token: self.token(ambient, is_needed)? })
+    }
+
+    fn token(&self, ambient: &Ambient, is_needed: bool) -> anyhow::Result<Option<HeaderValue>> {
+        let file = self.token_file.as_deref().or_else(|| ambient.var_os("VALETKEY_TOKEN_FILE").map(Path::new));
+        let bytes = match file {
+            Some(file) => {
+                let path = ambient.folder().join(file);
+                let shown = path.display().to_string();
+                read_bounded(&path, TOKEN_BYTES_MAX)?
+                    .with_context(|| format!("`{shown}` does not exist; it is where your operator's token should be"))?
+            }
+            None if !is_needed => return Ok(None),
+            None if std::io::stdin().is_terminal() => hidden::read("Your operator's token")?,
+            None => {
+                let sentence = "this needs an operator's token, so that no agent can do it: name a file with --token-file or VALETKEY_TOKEN_FILE";
+                return Err(usage(sentence));
+            }
+        };
+        let text = String::from_utf8(bytes).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+        let value = text.and_then(|text| HeaderValue::try_from(format!("Bearer {text}")).ok());
+        let mut value = value.ok_or_else(|| usage("the operator's token is empty or no line of text"))?;
+        value.set_sensitive(true);
+        Ok(Some(value))
+    }
+}
+
+impl Gateway {
+    /// What `path` names.
+    ///
+    /// # Errors
+    /// As [`post`].
+    pub(super) async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        self.ask((Method::GET, path), &Value::Null).await
+    }
+
+    /// Posts JSON; the answer's JSON.
+    ///
+    /// # Errors
+    /// As [`post`].
+    pub(super) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.ask((Method::POST, path), body).await
+    }
+
+    async fn ask(&self, what: (Method, &str), body: &Value) -> anyhow::Result<Value> {
+        match &self.at {
+            At::Socket(socket) => {
+                let stream = connect(socket).await?.with_context(|| nobody(socket))?;
+                talk(stream, ("localhost", self.token.as_ref()), what, body).await
+            }
+            At::Tcp(address) => {
+                let stream = TcpStream::connect(address).await.with_context(|| {
+                    format!("no gateway answers at `{address}`; start one with `valetkey serve --config FILE --api {address}`")
+                })?;
+                talk(stream, (&address.to_string(), self.token.as_ref()), what, body).await
+            }
+        }
+    }
+}
 
 /// The socket that was named on the command line or by `VALETKEY_SOCKET`: that of a gateway under another user.
 pub(super) fn named_socket(ambient: &Ambient, named: Option<&Path>) -> Option<PathBuf> {
@@ -51,28 +170,48 @@ fn nobody(socket: &Path) -> String {
     format!("no gateway answers at `{}`; start one with `valetkey serve --config FILE`", socket.display())
 }
 
-async fn ask(socket: &Path, (method, path): (Method, &str), body: &Value) -> anyhow::Result<Option<Value>> {
-    let stream = match UnixStream::connect(socket).await {
-        Ok(stream) => stream,
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => return Ok(None),
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            return Err(error).with_context(|| {
-                format!(
-                    "you may not connect to `{}`; its group may (`ls -l` names it): join it and log in again",
-                    socket.display()
-                )
-            });
-        }
-        Err(error) => return Err(error).with_context(|| format!("`{}` cannot be asked", socket.display())),
-    };
+async fn ask(socket: &Path, what: (Method, &str), body: &Value) -> anyhow::Result<Option<Value>> {
+    match connect(socket).await? {
+        Some(stream) => talk(stream, ("localhost", None), what, body).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Nothing where nobody listens.
+async fn connect(socket: &Path) -> anyhow::Result<Option<UnixStream>> {
+    match UnixStream::connect(socket).await {
+        Ok(stream) => Ok(Some(stream)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => Ok(None),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(error).with_context(|| {
+            format!(
+                "you may not connect to `{}`; its group may (`ls -l` names it): join it and log in again",
+                socket.display()
+            )
+        }),
+        Err(error) => Err(error).with_context(|| format!("`{}` cannot be asked", socket.display())),
+    }
+}
+
+async fn talk<IO>(
+    stream: IO,
+    (host, token): (&str, Option<&HeaderValue>),
+    (method, path): (Method, &str),
+    body: &Value,
+) -> anyhow::Result<Value>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
-    let request = Request::builder()
+    let mut request = Request::builder()
         .method(method)
         .uri(path)
-        .header(header::HOST, "localhost")
+        .header(header::HOST, host)
         .header(header::CONTENT_TYPE, "application/json")
         .body(Full::new(Bytes::from(serde_json::to_vec(body)?)))?;
+    if let Some(token) = token {
+        request.headers_mut().insert(header::AUTHORIZATION, token.clone());
+    }
     let answer = sender.send_request(request).await?;
     let status = answer.status();
     let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
@@ -81,7 +220,8 @@ async fn ask(socket: &Path, (method, path): (Method, &str), body: &Value) -> any
     if !status.is_success() {
         let said =
             value.get("error").or_else(|| value.get("detail")).and_then(Value::as_str).unwrap_or("no reason given");
-        bail!("the gateway says: {said}");
+        let mend = if status == StatusCode::UNAUTHORIZED { "; check the file of --token-file" } else { "" };
+        bail!("the gateway says: {said}{mend}");
     }
-    Ok(Some(value))
+    Ok(value)
 }

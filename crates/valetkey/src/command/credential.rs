@@ -1,7 +1,5 @@
 //! `credential add|list|show|test|revoke`. A value comes on standard input or from a prompt that does not echo.
 
-use std::io::{IsTerminal, Read, Write};
-
 use clap::{Subcommand, ValueEnum};
 use model::event::{CredentialUse, Kind};
 use model::{CredentialName, ServiceName, bounds};
@@ -10,7 +8,7 @@ use serde_json::{Value, json};
 use vault::{NewCredential, Summary};
 
 use super::local::Local;
-use super::usage;
+use super::{hidden, usage};
 use crate::config::{Ambient, without_line_end};
 use crate::output;
 
@@ -198,17 +196,7 @@ impl AddArgs {
 
 /// Reads a value from standard input, or at a prompt that does not echo.
 fn read_value(name: &CredentialName) -> anyhow::Result<Secret> {
-    let stdin = std::io::stdin();
-    let mut bytes = Vec::with_capacity(4_096);
-    if stdin.is_terminal() {
-        let hidden = Hidden::begin()?;
-        let _ = write!(std::io::stderr(), "Value of {name} (not shown): ");
-        read_line(&mut bytes)?;
-        drop(hidden);
-        let _ = writeln!(std::io::stderr());
-    } else {
-        stdin.lock().take(bounds::SECRET_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
-    }
+    let bytes = hidden::read(&format!("Value of {name}"))?;
     if bytes.len() > bounds::SECRET_BYTES_MAX {
         anyhow::bail!("the value is larger than 64 KiB; store a reference to where it lies instead");
     }
@@ -217,42 +205,6 @@ fn read_value(name: &CredentialName) -> anyhow::Result<Secret> {
         return Err(usage("the value is empty; pipe it in, or type it at the prompt"));
     }
     Ok(Secret::new(bytes))
-}
-
-fn read_line(into: &mut Vec<u8>) -> anyhow::Result<()> {
-    // Octet by octet from the descriptor: a buffered reader would leave a copy of the value behind.
-    let mut byte = [0u8; 1];
-    while rustix::io::read(rustix::stdio::stdin(), &mut byte)? == 1 && into.len() <= bounds::SECRET_BYTES_MAX {
-        into.extend_from_slice(&byte);
-        if byte == *b"\n" {
-            break;
-        }
-    }
-    Ok(())
-}
-
-/// A terminal that does not echo, until this is dropped.
-struct Hidden {
-    before: rustix::termios::Termios,
-}
-
-impl Hidden {
-    fn begin() -> anyhow::Result<Self> {
-        use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
-        let before = tcgetattr(rustix::stdio::stdin())?;
-        let mut modes = before.clone();
-        modes.local_modes.remove(LocalModes::ECHO | LocalModes::ECHONL);
-        // What was typed before the prompt stood is not the value.
-        tcsetattr(rustix::stdio::stdin(), OptionalActions::Flush, &modes)?;
-        Ok(Self { before })
-    }
-}
-
-impl Drop for Hidden {
-    fn drop(&mut self) {
-        let now = rustix::termios::OptionalActions::Now;
-        let _ = rustix::termios::tcsetattr(rustix::stdio::stdin(), now, &self.before);
-    }
 }
 
 fn facts(summary: &Summary) -> Value {

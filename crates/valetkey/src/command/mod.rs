@@ -13,6 +13,7 @@ mod credential;
 mod demo;
 mod doctor;
 mod explain;
+mod hidden;
 mod import;
 mod later;
 mod local;
@@ -68,11 +69,11 @@ enum Command {
     Demo(demo::Args),
     /// What a request would be, and whether it would pass
     Explain(explain::Args),
-    /// Say yes to an approval (not in this version: `run` asks on its terminal)
-    Approve(approval::Answer),
-    /// Say no to an approval (not in this version)
-    Deny(approval::Answer),
-    /// Open approvals (not in this version)
+    /// Say yes to what an agent asks; needs an operator's token
+    Approve(approval::Approve),
+    /// Say no to it, with a reason that the agent reads
+    Deny(approval::Deny),
+    /// Questions that wait for an answer
     #[command(subcommand)]
     Approvals(approval::Approvals),
     /// Stop an agent, a session, a credential or everything: nothing is injected any more, streams are cut
@@ -136,9 +137,9 @@ impl Cli {
             Command::Serve(args) => args.run(ambient).await.map(|()| true),
             Command::Demo(args) => args.run(ambient).await,
             Command::Explain(args) => args.run(ambient),
-            Command::Approve(args) => args.run("approve"),
-            Command::Deny(args) => args.run("deny"),
-            Command::Approvals(args) => args.run(),
+            Command::Approve(args) => args.run(ambient).await,
+            Command::Deny(args) => args.run(ambient).await,
+            Command::Approvals(args) => args.run(ambient).await,
             Command::Stop(args) => args.run(ambient).await,
             Command::Agent(args) => args.run(ambient).await,
             Command::Session(args) => args.run(ambient).await,

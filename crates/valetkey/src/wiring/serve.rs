@@ -72,8 +72,8 @@ pub async fn serve(ambient: &Ambient, wanted: Serve) -> anyhow::Result<()> {
         Some(door) => Trust::write_for_all(door.folder(), ambient, &authority, now)?,
         None => Trust::write(&opened.home, ambient, &authority, now)?,
     });
-    // An operator's own token answers; the home's socket alone is no channel, because the agent may be its peer.
-    let answerable = (wanted.api.is_some() || door.is_some()) && operators.0.iter().any(api::Operator::may_approve);
+    // An operator's own token answers, by whichever door; the home's socket alone is no channel: the agent may be its peer.
+    let answerable = operators.0.iter().any(api::Operator::may_approve);
     let channels: Vec<Arc<dyn Channel>> = if answerable { vec![Arc::new(Desk)] } else { Vec::new() };
     let room = WaitingRoom::new(opened.store.clone(), opened.clock.clone(), opened.random.clone(), channels);
     let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
@@ -220,6 +220,7 @@ impl Control {
             store: self.opened.store.clone(),
             vault: self.opened.vault.clone(),
             plane: Arc::clone(self) as Arc<dyn Plane>,
+            room: self.gateway.room.clone(),
             clock: Arc::clone(&self.opened.clock),
             operators: Arc::clone(operators),
         }

@@ -1,6 +1,7 @@
 //! Transcripts and the attack corpus against the real binary.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of a test fail with it")]
 
+mod approvals;
 mod attacks;
 mod bare;
 mod clients;
