@@ -86,21 +86,105 @@ pub(crate) fn read(text: &[u8]) -> Reading {
     }
 }
 
-const NO_DIGIT: u8 = 255;
+/// The first octets that a text stands for.
+pub(crate) struct Front {
+    octets: [u8; 4],
+    /// How many of them there are; fewer than four where the text ends.
+    pub count: usize,
+    /// After what was read.
+    pub end: usize,
+    /// Introducers were seen.
+    pub escaped: bool,
+}
+
+impl Front {
+    /// Octets of text that four octets may take.
+    pub const REACH: usize = 4 * ESCAPE_BYTES_MAX;
+
+    /// Reads at `at`. Escapes are taken for what they stand for wherever they can be; so a needle that holds an introducer
+    /// itself may be read otherwise than it was meant.
+    #[inline]
+    pub fn of(text: &[u8], at: usize) -> Self {
+        let mut front = Self { octets: [0; 4], count: 0, end: at, escaped: false };
+        while front.count < 4 {
+            match text.get(front.end..).unwrap_or_default() {
+                [] => break,
+                // Whole texts are made of these.
+                [b'%', high, low, ..] if octet_of(*high, *low) < NO_DIGIT => {
+                    front.escaped = true;
+                    front.take(octet_of(*high, *low) as u8);
+                    front.end += 3;
+                }
+                rest @ [octet, ..] => {
+                    if introduces(*octet) && !front.escape(rest) {
+                        break;
+                    }
+                    if !introduces(*octet) {
+                        front.take(*octet);
+                        front.end += 1;
+                    }
+                }
+            }
+        }
+        front
+    }
+
+    /// Reads what stands at an introducer; false where the text ends first.
+    #[inline(never)]
+    fn escape(&mut self, rest: &[u8]) -> bool {
+        self.escaped = true;
+        match read(rest) {
+            Reading::Whole(escape) => {
+                escape.octets().iter().for_each(|octet| self.take(*octet));
+                self.end += escape.length;
+            }
+            Reading::Not => {
+                rest.first().into_iter().for_each(|octet| self.take(*octet));
+                self.end += 1;
+            }
+            Reading::Cut => return false,
+        }
+        true
+    }
+
+    #[inline]
+    fn take(&mut self, octet: u8) {
+        if let Some(slot) = self.octets.get_mut(self.count) {
+            *slot = octet;
+            self.count += 1;
+        }
+    }
+
+    /// All four, as a number; the first is the lowest.
+    pub fn whole(&self) -> Option<u32> {
+        (self.count == 4).then(|| u32::from_le_bytes(self.octets))
+    }
+}
+
+/// What no digit stands for: beyond every octet.
+const NO_DIGIT: u16 = 0x100;
 
 /// Value of each hexadecimal digit, in either case.
 #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler; an index out of bounds does not build")]
-const HEX: [u8; 256] = {
+const HEX: [u16; 256] = {
     let mut table = [NO_DIGIT; 256];
     let mut digit = 0;
     while digit < 16 {
         let lower = if digit < 10 { b'0' + digit } else { b'a' + digit - 10 };
-        table[lower as usize] = digit;
-        table[lower.to_ascii_uppercase() as usize] = digit;
+        table[lower as usize] = digit as u16;
+        table[lower.to_ascii_uppercase() as usize] = digit as u16;
         digit += 1;
     }
     table
 };
+
+/// What two hexadecimal digits stand for; more than 255 where one is none.
+#[inline]
+pub(crate) fn octet_of(high: u8, low: u8) -> u16 {
+    let value = |digit: u8| HEX.get(usize::from(digit)).copied().unwrap_or(NO_DIGIT);
+    let (high, low) = (value(high), value(low));
+    high << 4 & 0xff | (high | low) & NO_DIGIT | low
+}
 
 /// Gives what may follow a backslash to stand for `octet`, but for the numeric escapes.
 pub(crate) fn letters_of(octet: u8, give: &mut dyn FnMut(u8)) {
@@ -181,11 +265,13 @@ const NAMES: [(&[u8], u8); 35] = [
 /// Reads what follows `&`.
 fn reference(text: &[u8]) -> Reading {
     let seen = text.get(..ESCAPE_BYTES_MAX - 1).unwrap_or(text);
-    let Some(end) = memchr::memchr(b';', seen) else {
-        let open = seen.len() < ESCAPE_BYTES_MAX - 1;
-        let name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'#';
-        return if open && seen.iter().all(name) { Reading::Cut } else { Reading::Not };
+    let name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'#';
+    let Some(end) = seen.iter().position(|byte| !name(byte)) else {
+        return if seen.len() < ESCAPE_BYTES_MAX - 1 { Reading::Cut } else { Reading::Not };
     };
+    if seen.get(end) != Some(&b';') {
+        return Reading::Not;
+    }
     let name = seen.get(..end).unwrap_or_default();
     let length = end + 2;
     let (radix, text) = match name {

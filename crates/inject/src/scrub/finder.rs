@@ -1,31 +1,27 @@
-//! The search. Three ideas make it cheap on ordinary data, however many needles there are:
+//! The search. What makes it cheap on ordinary data, however many needles there are:
 //!
-//! * *Samples.* Every form is at least `shortest` octets long, so one of every `stride = shortest - gram + 1` places of a
-//!   text is enough: an occurrence covers a sampled place whole, and only the first `stride` grams of each form need be
-//!   known. A gram (8 octets, 4 where a needle is short) is looked up in a bitmap that fits into the first-level cache.
-//!   An automaton over the same forms reads every octet (0.3 GB/s for a hundred forms) and was rejected.
-//! * *Introducers.* Forms with escaped characters cannot be listed, but each holds an escape, so only the places of
-//!   `%`, `\` and `&` are looked at, and of these only escapes that stand for a character of a needle whose neighbour fits.
-//! * *Tails.* What is held back at the end of a frame is a true beginning of an occurrence, found by the same tables.
+//! * *Samples.* A plain occurrence covers one of a few places whole, so only those are looked at: [`super::samples`].
+//! * *Introducers.* Forms with escaped characters cannot be listed, but each holds an escape, so only the places of `%`, `\`
+//!   and `&` are looked at ([`super::marks`]), and of these only escapes that stand for a character of a needle with the
+//!   right neighbours: four characters in a row are known before any form is compared.
+//! * *Tails.* What is held back at the end of a frame is a true beginning of an occurrence: [`super::tails`].
+//!
+//! An automaton over the same forms reads every octet (0.3 GB/s for a hundred forms) and was rejected.
 
 use smallvec::SmallVec;
-use zeroize::Zeroize;
 
-use super::escape::{self, ESCAPE_BYTES_MAX, Match, Reading, introduces};
+use super::escape::{self, ESCAPE_BYTES_MAX, Front, Match, Reading, introduces};
 use super::forms::{Form, mask_byte};
+use super::grams::Grams;
+use super::marks::Marks;
 use super::places::{Places, Spot, Wanted};
+use super::samples::{FOLD, Samples};
+use super::tails::Beginnings;
 
-/// Folds the case of letters in eight octets at once; other octets may collide, which only costs a comparison.
-const FOLD: u64 = 0x2020_2020_2020_2020;
-/// Odd multipliers for hashing grams: the golden ratio, and one from splitmix64.
-const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-const SPREAD_MORE: u64 = 0xbf58_476d_1ce4_e5b9;
-/// The bitmap has this many bits for each gram, so that ordinary text passes one place in this many.
-const BITS_PER_GRAM: usize = 64;
-/// 128 KiB: more would leave the second-level cache of small machines.
-const BITMAP_BITS_MAX: usize = 1 << 20;
-/// Grams of eight octets from this length of the shortest form on; below, a stride of one or two would cost more.
-const WIDE_FROM_BYTES: usize = 16;
+/// Places at the front of a form at which fewer than three characters stand before.
+const FRONT: usize = 3;
+/// Keeps pairs apart from grams of four.
+const PAIR: u64 = 1 << 40;
 
 /// One occurrence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,56 +39,25 @@ pub(crate) struct Hit {
 /// Occurrences in one piece of text.
 pub(crate) type Hits = SmallVec<[Hit; 4]>;
 
-struct Entry {
-    gram: u64,
-    form: u32,
-    offset: u32,
-}
-
-/// A set of pairs of octets, case folded.
-struct Pairs(Box<[u64; 1024]>);
-
-impl Pairs {
-    fn bit(left: u8, right: u8) -> (usize, u64) {
-        let index = usize::from(left.to_ascii_lowercase()) << 8 | usize::from(right.to_ascii_lowercase());
-        (index >> 6, 1 << (index & 63))
-    }
-
-    fn add(&mut self, left: u8, right: u8) {
-        let (word, bit) = Self::bit(left, right);
-        if let Some(word) = self.0.get_mut(word) {
-            *word |= bit;
-        }
-    }
-
-    #[inline]
-    fn has(&self, left: u8, right: u8) -> bool {
-        let (word, bit) = Self::bit(left, right);
-        self.0.get(word).is_some_and(|word| word & bit != 0)
-    }
-}
-
 /// Finds every form of a set of needles.
 pub(crate) struct Finder {
-    forms: Vec<Form>,
-    wide: bool,
-    stride: usize,
+    pub(super) forms: Vec<Form>,
     shortest: usize,
-    longest: usize,
+    pub(super) longest: usize,
     reach: usize,
-    bitmap: Vec<u64>,
-    bitmap_shift: u32,
-    slots: Vec<u32>,
-    slot_shift: u32,
-    entries: Vec<Entry>,
-    /// First two octets of every form, for tails.
-    beginnings: Pairs,
-    /// Forms by folded first octet.
-    by_first: Vec<Vec<u32>>,
+    samples: Samples,
+    /// Any four octets in a row of any form.
+    grams: Grams,
+    /// First pairs and grams of four of forms that may be escaped.
+    fronts: Grams,
+    pub(super) beginnings: Beginnings,
     /// Places of forms that may be escaped.
     pairs: Places,
     /// Which introducers can matter at all.
-    wanted: Wanted,
+    pub(super) wanted: Wanted,
+    marks: Marks,
+    /// A form that may be escaped holds an introducer itself, so a text can be read in more than one way.
+    pub(super) ambiguous: bool,
 }
 
 impl Finder {
@@ -100,29 +65,23 @@ impl Finder {
     pub fn new(forms: Vec<Form>) -> Self {
         let shortest = forms.iter().map(|form| form.bytes.len()).min().unwrap_or(usize::MAX);
         let longest = forms.iter().map(|form| form.bytes.len()).max().unwrap_or(0);
-        let escapable = forms.iter().filter(|form| form.escapable).map(|form| form.bytes.len()).max().unwrap_or(0);
-        let wide = shortest >= WIDE_FROM_BYTES;
-        let gram = if wide { 8 } else { 4 };
-        let mut finder = Self {
-            wide,
-            stride: shortest.saturating_sub(gram - 1).max(1),
+        let escapable = || forms.iter().filter(|form| form.escapable);
+        let reach = longest.max(escapable().map(|form| form.bytes.len()).max().unwrap_or(0) * ESCAPE_BYTES_MAX);
+        let wanted = Wanted::of_forms(&forms);
+        Self {
             shortest,
             longest,
-            reach: longest.max(escapable * ESCAPE_BYTES_MAX),
-            bitmap: Vec::new(),
-            bitmap_shift: 0,
-            slots: Vec::new(),
-            slot_shift: 0,
-            entries: Vec::new(),
-            beginnings: Pairs(Box::new([0; 1024])),
-            by_first: vec![Vec::new(); 256],
+            reach,
+            samples: Samples::of_forms(&forms, shortest),
+            grams: grams_of(&forms),
+            fronts: fronts_of(&forms),
+            beginnings: Beginnings::of_forms(&forms),
             pairs: Places::of_forms(&forms),
-            wanted: Wanted::of_forms(&forms),
+            marks: Marks::of_forms(&forms, &wanted),
+            wanted,
+            ambiguous: escapable().any(|form| form.bytes.iter().any(|octet| introduces(*octet))),
             forms,
-        };
-        finder.index_grams(gram);
-        finder.index_beginnings();
-        finder
+        }
     }
 
     /// Whether there is nothing to find.
@@ -145,122 +104,45 @@ impl Finder {
         self.forms.get(index as usize)
     }
 
-    fn index_grams(&mut self, gram: usize) {
-        if self.forms.is_empty() {
-            return;
-        }
-        for (number, form) in (0u32..).zip(&self.forms) {
-            for (offset, window) in (0u32..).zip(form.bytes.windows(gram).take(self.stride)) {
-                let mut wide = [0u8; 8];
-                wide.iter_mut().zip(window).for_each(|(slot, byte)| *slot = *byte);
-                let fold = if gram == 8 { FOLD } else { FOLD >> 32 };
-                self.entries.push(Entry { gram: u64::from_le_bytes(wide) | fold, form: number, offset });
-            }
-        }
-        self.entries.sort_unstable_by_key(|entry| entry.gram);
-        let bits = (self.entries.len() * BITS_PER_GRAM).next_power_of_two().clamp(1 << 10, BITMAP_BITS_MAX);
-        self.bitmap = vec![0; bits / 64];
-        self.bitmap_shift = 64 - bits.ilog2();
-        let slots = (self.entries.len() * 2).next_power_of_two().max(4);
-        self.slots = vec![0; slots];
-        self.slot_shift = 64 - slots.ilog2();
-        let mut last = None;
-        for (number, entry) in (1u32..).zip(&self.entries) {
-            let bit = entry.gram.wrapping_mul(SPREAD) >> self.bitmap_shift;
-            if let Some(word) = self.bitmap.get_mut((bit >> 6) as usize) {
-                *word |= 1 << (bit & 63);
-            }
-            if last.replace(entry.gram) == Some(entry.gram) {
-                continue;
-            }
-            let mut slot = (entry.gram.wrapping_mul(SPREAD_MORE) >> self.slot_shift) as usize;
-            while self.slots.get(slot).is_some_and(|taken| *taken != 0) {
-                slot = (slot + 1) & (slots - 1);
-            }
-            if let Some(free) = self.slots.get_mut(slot) {
-                *free = number;
-            }
-        }
+    /// Whether these four octets, case folded, may stand in a form. Given in the order of the text, lowest first.
+    #[inline]
+    pub(super) fn inside(&self, gram: u32) -> bool {
+        self.grams.has(fold(gram))
     }
 
-    fn index_beginnings(&mut self) {
-        for (number, form) in (0u32..).zip(&self.forms) {
-            let Some(first) = form.bytes.first() else { continue };
-            if let Some(list) = self.by_first.get_mut(usize::from(first.to_ascii_lowercase())) {
-                list.push(number);
-            }
-            if let [first, second, ..] = &**form.bytes {
-                self.beginnings.add(*first, *second);
-            }
-        }
-    }
-
-    /// Adds every whole occurrence in `text` to `hits`, in no order; they may overlap.
+    /// Adds every whole occurrence in `text` to `hits`; they may overlap. In the order in which they end, so that the
+    /// masks of a stream do not hang on how it was cut.
     pub fn scan(&self, text: &[u8], hits: &mut Hits) {
         // An escape is never shorter than what it stands for.
         if text.len() < self.shortest.min(self.longest) {
             return;
         }
-        if self.wide {
-            let load = |part: &[u8]| part.first_chunk().map(|gram| u64::from_le_bytes(*gram) | FOLD);
-            self.sample(text, load, hits);
-        } else {
-            let load = |part: &[u8]| part.first_chunk().map(|gram| u64::from(u32::from_le_bytes(*gram)) | (FOLD >> 32));
-            self.sample(text, load, hits);
-        }
-        self.escapes(text, hits);
-    }
-
-    #[inline]
-    fn sample(&self, text: &[u8], load: impl Fn(&[u8]) -> Option<u64>, hits: &mut Hits) {
-        for (turn, part) in text.chunks(self.stride).enumerate() {
-            let Some(gram) = load(part) else { continue };
-            let bit = gram.wrapping_mul(SPREAD) >> self.bitmap_shift;
-            if self.bitmap.get((bit >> 6) as usize).is_some_and(|word| word >> (bit & 63) & 1 == 1) {
-                self.check(text, turn * self.stride, gram, hits);
-            }
-        }
-    }
-
-    #[inline(never)]
-    fn check(&self, text: &[u8], at: usize, gram: u64, hits: &mut Hits) {
-        let mut slot = (gram.wrapping_mul(SPREAD_MORE) >> self.slot_shift) as usize;
-        let first = loop {
-            match self.slots.get(slot) {
-                None | Some(0) => return,
-                Some(number) => {
-                    let index = *number as usize - 1;
-                    if self.entries.get(index).is_some_and(|entry| entry.gram == gram) {
-                        break index;
-                    }
-                }
-            }
-            slot = (slot + 1) & (self.slots.len() - 1);
-        };
-        let same = self.entries.get(first..).unwrap_or_default().iter().take_while(|entry| entry.gram == gram);
-        for entry in same {
-            let Some(form) = self.form(entry.form) else { continue };
-            let Some(start) = at.checked_sub(entry.offset as usize) else { continue };
-            let end = start + form.bytes.len();
-            if text.get(start..end).is_some_and(|part| form.same_all(0, part)) {
-                hits.push(Hit { start, end, form: entry.form, escaped: false });
-            }
+        let before = hits.len();
+        self.samples.scan(&self.forms, text, hits);
+        self.marks.each(text, |at| self.escape_at(text, at, hits));
+        if let Some(fresh @ [_, _, ..]) = hits.get_mut(before..) {
+            fresh.sort_unstable_by_key(|hit| (hit.end, hit.start, hit.form));
         }
     }
 
     /// Occurrences with escapes, each found at its first escape: what stands before it is plain.
-    fn escapes(&self, text: &[u8], hits: &mut Hits) {
-        for at in memchr::memchr3_iter(b'%', b'\\', b'&', text) {
-            if self.wanted.introduces(text.get(at..).unwrap_or_default()) {
-                self.escape_at(text, at, hits);
+    #[inline]
+    fn escape_at(&self, text: &[u8], at: usize, hits: &mut Hits) {
+        let rest = text.get(at..).unwrap_or_default();
+        if let [b'%', high, low, ..] = rest {
+            if let Some(octet) = self.wanted.escaped(*high, *low)
+                && self.may_be_first(text, at, octet, at + 3)
+            {
+                self.settle(text, (at, at + 3), octet, hits);
             }
+        } else if self.wanted.introduces(rest) {
+            self.other_at(text, at, hits);
         }
     }
 
     #[inline(never)]
-    fn escape_at(&self, text: &[u8], at: usize, hits: &mut Hits) {
-        let rest = text.get(at..).unwrap_or_default();
-        let Reading::Whole(unit) = escape::read(rest) else { return };
+    fn other_at(&self, text: &[u8], at: usize, hits: &mut Hits) {
+        let Reading::Whole(unit) = escape::read(text.get(at..).unwrap_or_default()) else { return };
         let first = unit.first();
         if !self.wanted.octet(first) {
             return;
@@ -269,13 +151,74 @@ impl Finder {
             // Not ASCII: rare in secrets, so every place of the octet is tried.
             return self.pairs.of_octet(first).for_each(|place| self.complete(text, at, place, hits));
         }
+        if self.may_be_first(text, at, first, at + unit.length) {
+            self.settle(text, (at, at + unit.length), first, hits);
+        }
+    }
+
+    /// Whether an escape for `first`, from `at` to `after`, has the neighbours that a form's first escape has: three
+    /// characters before, or four from it on.
+    #[inline]
+    fn may_be_first(&self, text: &[u8], at: usize, first: u8, after: usize) -> bool {
+        let before = at.checked_sub(FRONT).and_then(|start| text.get(start..)?.first_chunk::<FRONT>());
+        before.is_some_and(|[a, b, c]| self.inside(u32::from_le_bytes([*a, *b, *c, first])))
+            || self.opens(text, at, first, after)
+    }
+
+    /// Whether an escape for `first`, which ends at `after`, may be a form's first behind fewer than three characters.
+    /// Four octets come from there on at least, since no form is shorter than eight.
+    #[inline]
+    fn opens(&self, text: &[u8], at: usize, first: u8, after: usize) -> bool {
+        let Some(next) = text.get(after) else { return false };
+        let pair = |second: u8| self.fronts.has(pair(first, second));
+        if !introduces(*next) {
+            return pair(*next) && self.opens_whole(text, at);
+        }
+        let second = match text.get(after..).unwrap_or_default() {
+            [b'%', high, low, ..] => self.wanted.escaped(*high, *low),
+            rest => match escape::read(rest) {
+                Reading::Whole(unit) => Some(unit.first()),
+                _ => None,
+            },
+        };
+        (second.is_some_and(pair) || self.ambiguous && pair(*next)) && self.opens_whole(text, at)
+    }
+
+    #[inline]
+    fn opens_whole(&self, text: &[u8], at: usize) -> bool {
+        self.ambiguous || self.front(text, at).is_some_and(|gram| self.fronts.has(gram))
+    }
+
+    /// The first four octets that `text` stands for, where they may all stand in a form.
+    fn front(&self, text: &[u8], start: usize) -> Option<u64> {
+        let (mut octets, mut at) = ([0; 4], start);
+        for slot in &mut octets {
+            let rest = text.get(at..).unwrap_or_default();
+            match *rest {
+                [b'%', high, low, ..] => {
+                    *slot = self.wanted.escaped(high, low)?;
+                    at += 3;
+                }
+                [octet, ..] if !introduces(octet) => {
+                    *slot = octet;
+                    at += 1;
+                }
+                _ => return self.wanted.introduces(rest).then(|| Front::of(text, start).whole()).flatten().map(fold),
+            }
+        }
+        Some(fold(u32::from_le_bytes(octets)))
+    }
+
+    /// Tries the places of forms that an escape for `first`, from `at` to `after`, can stand for.
+    #[inline(never)]
+    fn settle(&self, text: &[u8], (at, after): (usize, usize), first: u8, hits: &mut Hits) {
         self.pairs.ending_in(first).for_each(|place| self.complete(text, at, place, hits));
-        let Some(next) = rest.get(unit.length) else { return };
+        let Some(next) = text.get(after) else { return };
         if introduces(*next)
-            && let Reading::Whole(after) = escape::read(rest.get(unit.length..).unwrap_or_default())
+            && let Reading::Whole(second) = escape::read(text.get(after..).unwrap_or_default())
         {
-            self.pairs.of(first, after.first()).for_each(|place| self.complete(text, at, place, hits));
-            if after.first().eq_ignore_ascii_case(next) {
+            self.pairs.of(first, second.first()).for_each(|place| self.complete(text, at, place, hits));
+            if second.first().eq_ignore_ascii_case(next) {
                 return;
             }
         }
@@ -295,66 +238,6 @@ impl Finder {
         }
     }
 
-    /// Length of the longest tail of `text` that is the beginning of an occurrence; 0 for nearly all texts.
-    pub fn held(&self, text: &[u8]) -> usize {
-        if self.forms.is_empty() {
-            return 0;
-        }
-        let wide = text.len().saturating_sub(self.reach.saturating_sub(1));
-        let window = text.get(wide..).unwrap_or_default();
-        let escaped = memchr::memchr3_iter(b'%', b'\\', b'&', window).any(|at| {
-            let rest = window.get(at..).unwrap_or_default();
-            self.wanted.introduces(rest)
-                && match escape::read(rest) {
-                    Reading::Whole(unit) => self.wanted.octet(unit.first()),
-                    Reading::Cut => true,
-                    Reading::Not => false,
-                }
-        });
-        let start = if escaped { wide } else { text.len().saturating_sub(self.longest.saturating_sub(1)) };
-        let tail = text.get(start..).unwrap_or_default();
-        (0..tail.len())
-            .find(|at| tail.get(*at..).is_some_and(|rest| self.may_begin(rest) && self.begins(rest)))
-            .map_or(0, |at| tail.len() - at)
-    }
-
-    #[inline]
-    fn may_begin(&self, rest: &[u8]) -> bool {
-        match rest {
-            [first, ..] if introduces(*first) => true,
-            [first, second, ..] if !introduces(*second) => self.beginnings.has(*first, *second),
-            [first, ..] => !self.starting(*first).is_empty(),
-            [] => false,
-        }
-    }
-
-    fn starting(&self, octet: u8) -> &[u32] {
-        self.by_first.get(usize::from(octet.to_ascii_lowercase())).map_or(&[], Vec::as_slice)
-    }
-
-    #[inline(never)]
-    fn begins(&self, rest: &[u8]) -> bool {
-        let Some(first) = rest.first() else { return false };
-        let cut = |number: &u32| {
-            self.form(*number).is_some_and(|form| {
-                if form.escapable {
-                    escape::match_from(form, 0, rest, 0) == Match::Cut
-                } else {
-                    rest.len() < form.bytes.len() && form.same_all(0, rest)
-                }
-            })
-        };
-        if self.starting(*first).iter().any(cut) {
-            return true;
-        }
-        match introduces(*first).then(|| escape::read(rest)) {
-            // An unfinished escape may become the first character of a needle.
-            Some(Reading::Cut) => true,
-            Some(Reading::Whole(unit)) => self.starting(unit.first()).iter().any(cut),
-            _ => false,
-        }
-    }
-
     /// Masks one occurrence; `text` is where it was found, or a copy of that.
     pub fn mask(&self, text: &mut [u8], hit: &Hit) {
         let Some(form) = self.form(hit.form) else { return };
@@ -370,14 +253,34 @@ impl Finder {
     }
 }
 
-impl Drop for Finder {
-    fn drop(&mut self) {
-        self.bitmap.zeroize();
-        self.slots.zeroize();
-        for entry in &mut self.entries {
-            (entry.gram, entry.offset) = (0, 0);
-        }
-        std::hint::black_box(&self.entries);
-        self.beginnings.0.zeroize();
+#[inline]
+fn fold(gram: u32) -> u64 {
+    u64::from(gram) | FOLD >> 32
+}
+
+#[inline]
+fn pair(left: u8, right: u8) -> u64 {
+    u64::from(u16::from_le_bytes([left, right])) | FOLD >> 48 | PAIR
+}
+
+/// Every four octets in a row of every form.
+fn grams_of(forms: &[Form]) -> Grams {
+    let mut grams = Grams::new(forms.iter().map(|form| form.bytes.len()).sum());
+    for gram in forms.iter().flat_map(|form| form.bytes.windows(4)) {
+        gram.first_chunk().into_iter().for_each(|gram| grams.add(fold(u32::from_le_bytes(*gram))));
     }
+    grams
+}
+
+/// What stands at the first places of forms that may be escaped.
+fn fronts_of(forms: &[Form]) -> Grams {
+    let escapable = || forms.iter().filter(|form| form.escapable);
+    let mut fronts = Grams::new(escapable().count() * 2 * FRONT);
+    for gram in escapable().flat_map(|form| form.bytes.windows(4).take(FRONT)) {
+        if let Some(gram @ [first, second, ..]) = gram.first_chunk::<4>() {
+            fronts.add(fold(u32::from_le_bytes(*gram)));
+            fronts.add(pair(*first, *second));
+        }
+    }
+    fronts
 }

@@ -8,9 +8,18 @@
 pub(crate) mod escape;
 pub(crate) mod finder;
 pub(crate) mod forms;
+pub(crate) mod grams;
+pub(crate) mod lanes;
+pub(crate) mod marks;
 pub(crate) mod places;
+pub(crate) mod samples;
 pub(crate) mod shape;
 pub(crate) mod stream;
+pub(crate) mod tails;
+
+#[cfg(test)]
+#[allow(clippy::expect_used, clippy::indexing_slicing, reason = "helpers of tests fail like tests")]
+mod suite;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;

@@ -12,51 +12,83 @@ const AFTER_PERCENT: u8 = 1;
 const AFTER_BACKSLASH: u8 = 2;
 const AFTER_AMPERSAND: u8 = 4;
 const IN_NEEDLE: u8 = 8;
+/// The character of this number, or what it begins with in UTF-8, may stand in a needle.
+const AS_CHARACTER: u8 = 16;
 
-/// Which escapes can stand for a character of a needle: one look into a table per introducer. JSON has many `\"` and
+/// Which escapes can stand for a character of a needle: a look or two into a table per introducer. JSON has many `\"` and
 /// `\n`, texts have many `& `; hardly any of them passes.
-pub(crate) struct Wanted(Box<[u8; 256]>);
+pub(crate) struct Wanted {
+    /// By what follows an introducer, and by octet; what is no octet has no flag.
+    table: Box<[u8; 512]>,
+    /// A needle has octets that are not ASCII, so any character beyond may be part of one.
+    beyond: bool,
+}
 
 impl Wanted {
     pub fn of_forms(forms: &[Form]) -> Self {
-        let mut table = Box::new([0u8; 256]);
-        let mut add = |octet: u8, flag: u8| {
-            for octet in [octet, octet.to_ascii_uppercase(), octet.to_ascii_lowercase()] {
-                if let Some(slot) = table.get_mut(usize::from(octet)) {
-                    *slot |= flag;
-                }
-            }
-        };
+        let mut wanted = Self { table: Box::new([0; 512]), beyond: false };
         for octet in forms.iter().filter(|form| form.escapable).flat_map(|form| form.bytes.iter().copied()) {
+            wanted.beyond |= !octet.is_ascii();
             for octet in [octet, octet.to_ascii_uppercase(), octet.to_ascii_lowercase()] {
-                add(octet, IN_NEEDLE);
-                add(char::from_digit(u32::from(octet >> 4), 16).map_or(b'0', |digit| digit as u8), AFTER_PERCENT);
+                wanted.add(octet, if octet.is_ascii() { IN_NEEDLE | AS_CHARACTER } else { IN_NEEDLE });
+                let digit = char::from_digit(u32::from(octet >> 4), 16).map_or(b'0', |digit| digit as u8);
+                wanted.add(digit, AFTER_PERCENT);
             }
-            escape::letters_of(octet, &mut |letter| add(letter, AFTER_BACKSLASH));
-            escape::names_of(octet, &mut |letter| add(letter, AFTER_AMPERSAND));
+            escape::letters_of(octet, &mut |letter| wanted.add(letter, AFTER_BACKSLASH));
+            escape::names_of(octet, &mut |letter| wanted.set(letter, AFTER_AMPERSAND));
         }
-        for letter in [b'u', b'x'] {
-            add(letter, AFTER_BACKSLASH);
+        wanted.set(b'#', AFTER_AMPERSAND);
+        if wanted.beyond {
+            (0x80..=0xff).for_each(|code| wanted.add(code, AS_CHARACTER));
         }
-        add(b'#', AFTER_AMPERSAND);
-        Self(table)
+        wanted
     }
 
-    fn has(&self, octet: u8, flag: u8) -> bool {
-        self.0.get(usize::from(octet)).is_some_and(|flags| flags & flag != 0)
+    fn set(&mut self, octet: u8, flag: u8) {
+        if let Some(slot) = self.table.get_mut(usize::from(octet)) {
+            *slot |= flag;
+        }
     }
 
-    /// Whether `text` may begin with an escape for a character of a needle, judged by its first two octets. True where
-    /// the second is not there yet.
+    /// In either case: digits and folded needles have both.
+    fn add(&mut self, octet: u8, flag: u8) {
+        self.set(octet.to_ascii_uppercase(), flag);
+        self.set(octet.to_ascii_lowercase(), flag);
+    }
+
+    #[inline]
+    fn has(&self, octet: impl Into<usize>, flag: u8) -> bool {
+        self.table.get(octet.into()).is_some_and(|flags| flags & flag != 0)
+    }
+
+    /// Whether `text` may begin with an escape for a character of a needle, judged by what it begins with. True where that
+    /// is not all there yet.
     #[inline]
     pub fn introduces(&self, text: &[u8]) -> bool {
-        match text {
-            [b'%', next, ..] => self.has(*next, AFTER_PERCENT),
-            [b'\\', next, ..] => self.has(*next, AFTER_BACKSLASH),
-            [b'&', next, ..] => self.has(*next, AFTER_AMPERSAND),
-            [b'%' | b'\\' | b'&'] => true,
+        match *text {
+            [b'%', high, low, ..] => self.escaped(high, low).is_some(),
+            [b'%', high] => self.has(high, AFTER_PERCENT),
+            [b'\\', b'u', b'0', b'0', high, low, ..] | [b'\\', b'x', high, low, ..] => {
+                self.has(escape::octet_of(high, low), AS_CHARACTER)
+            }
+            [b'\\', b'u', _, _, _, _, ..] => self.beyond,
+            [b'\\', b'u' | b'x', ..] | [b'%' | b'\\' | b'&'] => true,
+            [b'\\', letter, ..] => self.has(letter, AFTER_BACKSLASH),
+            [b'&', next, ..] => self.has(next, AFTER_AMPERSAND),
             _ => false,
         }
+    }
+
+    /// Whether a needle holds octets that are not ASCII.
+    pub const fn beyond(&self) -> bool {
+        self.beyond
+    }
+
+    /// What two digits behind `%` stand for, where that stands in a needle.
+    #[inline]
+    pub fn escaped(&self, high: u8, low: u8) -> Option<u8> {
+        let octet = escape::octet_of(high, low);
+        self.has(octet, IN_NEEDLE).then_some(octet as u8)
     }
 
     /// Whether an octet stands in a needle, cases folded.
@@ -68,7 +100,7 @@ impl Wanted {
 
 impl Drop for Wanted {
     fn drop(&mut self) {
-        self.0.zeroize();
+        self.table.zeroize();
     }
 }
 

@@ -11,7 +11,7 @@ use super::finder::{Finder, Hits};
 
 /// Frames up to this size are joined with what was held back (one copy, one frame); larger ones pass as they came
 /// behind a small frame of their own.
-const JOIN_BYTES_MAX: usize = 16 * 1024;
+const JOIN_BYTES_MAX: usize = 4 * 1024;
 
 /// What comes out of one push, in order. Mostly one frame, the very one that came.
 #[derive(Debug, Default)]
@@ -58,6 +58,14 @@ pub(crate) struct Carry {
     shown: Vec<u8>,
 }
 
+impl Carry {
+    /// Octets that are kept, or may be without asking for more memory.
+    #[cfg(test)]
+    pub fn room(&self) -> usize {
+        self.raw.capacity() + self.shown.capacity()
+    }
+}
+
 impl Drop for Carry {
     fn drop(&mut self) {
         self.raw.zeroize();
@@ -74,7 +82,7 @@ pub(crate) fn step(finder: &Finder, carry: &mut Carry, chunk: Bytes, found: &mut
     }
     if carry.raw.is_empty() {
         direct(finder, carry, chunk, found, &mut out);
-    } else if chunk.len() < finder.reach() || !passes(finder, carry, &chunk) {
+    } else if chunk.len() < finder.reach() || !finder.passes(&carry.raw, &chunk) {
         carry.raw.extend_from_slice(&chunk);
         carry.shown.extend_from_slice(&chunk);
         joined(finder, carry, found, &mut out);
@@ -94,16 +102,6 @@ pub(crate) fn step(finder: &Finder, carry: &mut Carry, chunk: Bytes, found: &mut
         }
     }
     out
-}
-
-/// Whether nothing that was held back turns out to begin an occurrence.
-fn passes(finder: &Finder, carry: &Carry, chunk: &[u8]) -> bool {
-    let mut seam = carry.raw.clone();
-    seam.extend_from_slice(chunk.get(..finder.reach()).unwrap_or(chunk));
-    let mut hits = Hits::new();
-    finder.scan(&seam, &mut hits);
-    seam.zeroize();
-    hits.iter().all(|hit| hit.start >= carry.raw.len())
 }
 
 fn direct(finder: &Finder, carry: &mut Carry, mut chunk: Bytes, found: &mut Hits, out: &mut Frames) {
