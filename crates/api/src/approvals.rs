@@ -194,8 +194,8 @@ fn body(question: &Question) -> ShownBody {
     }
     ShownBody {
         content_type: question.ask.content_type.clone(),
-        bytes: octets.len(),
+        bytes: question.ask.bytes,
         text,
-        whole: first.len() == octets.len(),
+        whole: first.len() == question.ask.bytes,
     }
 }

@@ -4,6 +4,9 @@ use bytes::Bytes;
 use model::{AgentName, ApprovalId, Digest, SessionId, Tenant, Timestamp};
 use policy::ApprovalNeed;
 
+/// Octets of a body that are kept for people to look at, as long as a question is open; its digest speaks for the rest.
+pub const PREVIEW_BYTES_MAX: usize = 1024 * 1024;
+
 /// A question to a person about one request. Every text in it may have been chosen by the agent: show it through
 /// [`crate::render`] alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +31,10 @@ pub struct Ask {
     pub head: Digest,
     /// Digest of the whole body; none where there is no body.
     pub body: Option<Digest>,
-    /// The body itself, whole: what was hashed is what can be looked at.
+    /// The body itself, or its first [`PREVIEW_BYTES_MAX`] octets: what was hashed is what can be looked at.
     pub preview: Bytes,
+    /// Octets of the body.
+    pub bytes: usize,
     /// The session's task.
     pub task: Option<String>,
     /// How long the client wants to be held for an answer, seconds; as long as it may be where it does not say.

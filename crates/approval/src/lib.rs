@@ -12,7 +12,7 @@ pub mod prompt;
 pub mod render;
 pub mod room;
 
-pub use ask::{Ask, NotApproved, Question, Reply};
+pub use ask::{Ask, NotApproved, PREVIEW_BYTES_MAX, Question, Reply};
 pub use channel::{Channel, Desk, Screen, Scripted, Terminal, TerminalChannel};
 pub use error::ApprovalError;
 pub use prompt::{Action, Key, Prompt};

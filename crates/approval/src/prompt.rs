@@ -140,6 +140,7 @@ mod tests {
             head: Digest::ZERO,
             body: Some(Digest::ZERO),
             preview: Bytes::from("line\n".repeat(100)),
+            bytes: 500,
             task: None,
             patience_seconds: None,
         }))

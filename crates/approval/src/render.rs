@@ -162,7 +162,7 @@ fn thousands(number: usize) -> String {
 fn body_line(ask: &Ask) -> String {
     let Some(digest) = &ask.body else { return "nothing".into() };
     let kind = ask.content_type.as_deref().map_or_else(|| "no stated type".into(), strict);
-    format!("{} bytes, {kind}, sha256 {digest}", thousands(ask.preview.len()))
+    format!("{} bytes, {kind}, sha256 {digest}", thousands(ask.bytes))
 }
 
 fn why_line(ask: &Ask) -> String {
@@ -240,8 +240,8 @@ pub fn octets(ask: &Ask, width: usize, height: usize, top: usize) -> (Vec<String
     for line in shown.split_inclusive(|octet| *octet == b'\n') {
         rows.extend(wrap(&octet_line(line), columns));
     }
-    if shown.len() < ask.preview.len() {
-        rows.push(cut(&format!("...{} more bytes", thousands(ask.preview.len() - shown.len())), columns));
+    if shown.len() < ask.bytes {
+        rows.push(cut(&format!("...{} more bytes", thousands(ask.bytes - shown.len())), columns));
     }
     let footer = wrap("[o]nce  [s]ession  [d]eny  [v] back  arrows scroll", columns);
     let room = height.saturating_sub(footer.len() + 1).max(1);
@@ -295,6 +295,7 @@ mod tests {
             head: Digest([0xab; 32]),
             body: Some(Digest([0xcd; 32])),
             preview: bytes::Bytes::from_static(b"{\"merge_method\":\"squash\",\n \"note\":\"\x1b[2J\xff\"}"),
+            bytes: 42,
             task: Some("tidy the parser".into()),
             patience_seconds: None,
         }
@@ -390,6 +391,7 @@ mod tests {
             hostile.need.reason.clone_from(&texts[0]);
             hostile.content_type = texts.first().cloned();
             hostile.sentences = texts;
+            hostile.bytes = body.len();
             hostile.preview = body.into();
             for lines in [render(&hostile, width, height), octets(&hostile, width, height, scroll).0] {
                 prop_assert!(lines.len() <= height, "{lines:#?}");

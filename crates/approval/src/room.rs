@@ -9,6 +9,7 @@
 //! with the identical request and finds the answer. Until its time is over a question is kept by a task of its own.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -32,6 +33,9 @@ use crate::error::ApprovalError;
 /// After a no the same question of the session is refused with the same words for this long, whatever its octets, without
 /// asking again (fatigue): an agent that changes one octet would otherwise ask until somebody gives in.
 const DENIED_SECONDS: u64 = 30;
+/// Octets of a question's sentence in a row, and of its method and URL.
+const SENTENCE_BYTES_MAX: usize = 4 * 1024;
+const URL_BYTES_MAX: usize = 2 * 1024;
 /// Who watches looks again within this, seconds.
 const WATCHED_SECONDS: u64 = 5;
 /// Such answers kept, and once-per-session answers kept, of one process.
@@ -95,6 +99,17 @@ struct Seat {
     inner: Arc<Inner>,
     id: ApprovalId,
     settled: watch::Receiver<bool>,
+}
+
+/// A text that an agent chose, as long as a list may hold; lists must stay readable whatever is asked.
+fn short(mut text: String, max: usize) -> String {
+    if text.len() > max {
+        let end = (0..=max).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        let more = text.len() - end;
+        text.truncate(end);
+        let _ = write!(text, ".. ({more} octets more)");
+    }
+    text
 }
 
 fn same(ask: &Ask) -> Same {
@@ -218,7 +233,8 @@ impl Inner {
         let lasts = row.settled.is_some_and(|settled| now < settled.plus_secs(APPROVAL_KEPT_SECONDS));
         match row.state {
             ApprovalState::Approved if lasts => Ok(self.grant(ask, &row).await?.map(Ok)),
-            ApprovalState::Denied if lasts => Ok(Some(Err(self.denied(ask, row.id).await?))),
+            // Not remembered for other octets once more: whoever goes on asking must not block them for longer.
+            ApprovalState::Denied if lasts => Ok(Some(Err(self.denial(ask, row.id).await?))),
             _ => Ok(None),
         }
     }
@@ -303,8 +319,8 @@ impl Inner {
             tenant: ask.tenant.clone(),
             session: ask.session,
             agent: ask.agent.clone(),
-            sentence: ask.sentence(),
-            calls: format!("{} {}", ask.method, ask.url),
+            sentence: short(ask.sentence(), SENTENCE_BYTES_MAX),
+            calls: short(format!("{} {}", ask.method, ask.url), URL_BYTES_MAX),
             key: ask.need.key.clone(),
             head: ask.head,
             body: ask.body,
@@ -369,10 +385,9 @@ impl Inner {
         }
     }
 
-    async fn denied(&self, ask: &Ask, id: ApprovalId) -> Result<NotApproved, NotApproved> {
+    async fn denial(&self, ask: &Ask, id: ApprovalId) -> Result<NotApproved, NotApproved> {
         let denial = self.store.approvals().denial(&ask.tenant, id).await.map_err(|error| unavailable(&error))?;
         let (by, reason) = denial.map_or_else(|| ("an approver".to_owned(), String::new()), |no| (no.by, no.reason));
-        self.remember_no(ask, &by, &reason);
         Ok(NotApproved::Denied { by, reason })
     }
 
@@ -435,7 +450,13 @@ impl Seat {
         match row.state {
             ApprovalState::Approved => Ok(self.inner.grant(ask, &row).await?.map(Ok)),
             ApprovalState::Used => Ok(None),
-            ApprovalState::Denied => Err(self.inner.denied(ask, row.id).await?),
+            ApprovalState::Denied => {
+                let denied = self.inner.denial(ask, row.id).await?;
+                if let NotApproved::Denied { by, reason } = &denied {
+                    self.inner.remember_no(ask, by, reason);
+                }
+                Err(denied)
+            }
             ApprovalState::Open | ApprovalState::Expired => Err(NotApproved::Expired),
         }
     }

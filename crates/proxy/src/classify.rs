@@ -105,8 +105,11 @@ impl JudgedBody {
     /// Reads it whole if it is not yet.
     pub(crate) async fn gather(self, trip: &mut Trip, live: &LiveSession, bound: usize) -> Result<Self, Refusal> {
         match self.read_to(trip, live, bound).await? {
-            Self::Front(_) => Err(Refusal::new(Code::TooLarge, "The request's body is larger than a rule may judge")
-                .hint(format!("bodies that rules or people look at may have {bound} octets"))),
+            // One that was read for its facts may be whole and longer.
+            body if matches!(&body, Self::Front(_)) || body.bytes().is_some_and(|bytes| bytes.len() > bound) => {
+                Err(Refusal::new(Code::TooLarge, "The request's body is larger than a rule may judge")
+                    .hint(format!("bodies that rules or people look at may have {bound} octets")))
+            }
             whole => Ok(whole),
         }
     }

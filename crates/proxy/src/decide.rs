@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use approval::{Ask, NotApproved};
+use approval::{Ask, NotApproved, PREVIEW_BYTES_MAX};
+use bytes::Bytes;
 use http::HeaderMap;
 use model::event::ApprovalRecord;
 use model::{Code, Refusal, bounds};
@@ -210,10 +211,17 @@ fn question(classified: &Classified, need: ApprovalNeed) -> Ask {
         content_type: content_type.map(str::to_owned),
         head: classified.head,
         body: classified.body.digest(),
-        preview: classified.body.bytes().cloned().unwrap_or_default(),
+        preview: classified.body.bytes().map(preview).unwrap_or_default(),
+        bytes: classified.body.bytes().map_or(0, Bytes::len),
         task: classified.subject.task.clone(),
         patience_seconds: patience(request.headers()),
     }
+}
+
+/// What is kept of a body for people. A copy where that is a part: a question outlives its exchange, and with it the memory that
+/// the session is charged for.
+fn preview(body: &Bytes) -> Bytes {
+    body.get(..PREVIEW_BYTES_MAX).map_or_else(|| body.clone(), Bytes::copy_from_slice)
 }
 
 fn not_approved(not: NotApproved) -> Refusal {

@@ -252,17 +252,18 @@ impl Approvals<'_> {
         key: &str,
         octets: (&Digest, Option<&Digest>),
     ) -> Result<Option<ApprovalRow>, StoreError> {
-        let sql = "SELECT id, tenant, session, agent, sentence, calls, key, head, body, rule, wanted, approvers, asked,
-            expires, state, scope, settled FROM approvals
-            WHERE tenant = $1 AND session = $2 AND key = $3 AND head = $4 ORDER BY asked DESC, id DESC LIMIT 50";
-        let rows = self.db.rows(sql, vals![tenant, session, key, octets.0]).await?;
-        for row in &rows {
-            let row = read(row)?;
-            if row.body.as_ref() == octets.1 {
-                return Ok(Some(row));
-            }
-        }
-        Ok(None)
+        let row = if let Some(body) = octets.1 {
+            let sql = "SELECT id, tenant, session, agent, sentence, calls, key, head, body, rule, wanted, approvers, asked,
+                    expires, state, scope, settled FROM approvals WHERE tenant = $1 AND session = $2 AND key = $3 AND head = $4
+                    AND body = $5 ORDER BY asked DESC, id DESC LIMIT 1";
+            self.db.row(sql, vals![tenant, session, key, octets.0, body]).await?
+        } else {
+            let sql = "SELECT id, tenant, session, agent, sentence, calls, key, head, body, rule, wanted, approvers, asked,
+                    expires, state, scope, settled FROM approvals WHERE tenant = $1 AND session = $2 AND key = $3 AND head = $4
+                    AND body IS NULL ORDER BY asked DESC, id DESC LIMIT 1";
+            self.db.row(sql, vals![tenant, session, key, octets.0]).await?
+        };
+        row.map(|row| read(&row)).transpose()
     }
 
     /// Answers. Only whom the question names may say yes, whichever road the answer took. One no settles the question; a yes does when enough different people said it, with the narrowest scope

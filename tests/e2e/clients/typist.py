@@ -26,8 +26,10 @@ class Terminal:
         self.seen, self.from_here = b"", 0
         self.pid, self.hands = pty.fork()
         if self.pid == 0:
-            # The size is there before the program looks.
+            # The size is there before the program looks. What a job in the background ignores, nobody at a terminal does.
             set_size(0, rows, columns)
+            for number in (signal.SIGINT, signal.SIGQUIT):
+                signal.signal(number, signal.SIG_DFL)
             os.execvp(command[0], command)
 
     def read(self, seconds):

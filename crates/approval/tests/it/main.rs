@@ -77,6 +77,7 @@ fn ask(octet: u8) -> Ask {
         head: Digest([octet; 32]),
         body: Some(Digest([octet; 32])),
         preview: Bytes::from_static(b"{}"),
+        bytes: 2,
         task: None,
         patience_seconds: None,
     }
@@ -133,9 +134,7 @@ async fn once_is_for_these_octets_once() {
     }
     house.clock.0.fetch_add(31_000_000, Ordering::Relaxed);
     assert!(room.ask(ask(1)).await.is_err(), "the no is kept for these octets");
-    assert!(room.ask(ask(3)).await.is_err(), "and whoever heard it again hears it for others too");
     assert_eq!(script.asked().len(), 5);
-    house.clock.0.fetch_add(31_000_000, Ordering::Relaxed);
     assert!(room.ask(ask(3)).await.is_err(), "the script is over");
     assert_eq!(script.asked().len(), 6, "after a while others may be asked about again");
     house.clock.0.fetch_add(901_000_000, Ordering::Relaxed);

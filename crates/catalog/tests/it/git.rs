@@ -18,6 +18,8 @@ static CATALOG: LazyLock<Catalog> = LazyLock::new(Catalog::builtin);
 pub const OLD: &str = "1111111111111111111111111111111111111111";
 pub const NEW: &str = "2222222222222222222222222222222222222222";
 pub const BOTH: [&str; 2] = ["git/push", "git/force-push"];
+/// A push that is known to drop commits.
+pub const FORCED: [&str; 3] = ["git/push", "git/force-push", "proven"];
 
 fn request(coding: Option<&'static str>) -> CanonicalRequest {
     let host = Host::parse("github.com").expect("a host");
@@ -46,8 +48,12 @@ fn lines(body: &[u8]) -> Vec<String> {
     calls(body).iter().map(|call| format!("{} {} {}", call.class, call.action, call.resource)).collect()
 }
 
+/// What a push is, and `proven` behind it where it is known to drop commits.
 pub fn actions(body: &[u8]) -> Vec<String> {
-    calls(body).iter().map(|call| call.action.to_string()).collect()
+    let calls = calls(body);
+    let proven = calls.iter().any(|call| fact(call, "git.force") == Some(&Fact::Bool(true)));
+    let words = calls.iter().map(|call| call.action.to_string());
+    words.chain(proven.then(|| "proven".to_owned())).collect()
 }
 
 fn refused(body: &[u8]) -> Refusal {
@@ -70,7 +76,7 @@ fn every_ref_is_a_call_of_its_own() {
         (OLD, ZERO, "refs/pull/1/head", &["delete git/delete-ref repo:o/r"]),
         (OLD, OLD, "refs/heads/main", &["write git/push branch:o/r@main"]),
         (OLD, NEW, "refs/heads/main", &["write git/push branch:o/r@main", "write git/force-push branch:o/r@main"]),
-        (OLD, NEW, "refs/tags/v1", &["write git/force-push tag:o/r@v1"]),
+        (OLD, NEW, "refs/tags/v1", &["write git/push tag:o/r@v1", "write git/force-push tag:o/r@v1"]),
         (OLD, NEW, "refs/notes/x", &["write git/push repo:o/r", "write git/force-push repo:o/r"]),
         // Not a branch: it has another name.
         (OLD, NEW, "refs/Heads/main", &["write git/push repo:o/r", "write git/force-push repo:o/r"]),
@@ -82,7 +88,12 @@ fn every_ref_is_a_call_of_its_own() {
         format!("{OLD} {ZERO} refs/heads/b\n"),
         format!("{OLD} {NEW} refs/tags/c"),
     ];
-    let want = ["write git/push branch:o/r@a", "delete git/delete-ref branch:o/r@b", "write git/force-push tag:o/r@c"];
+    let want = [
+        "write git/push branch:o/r@a",
+        "delete git/delete-ref branch:o/r@b",
+        "write git/push tag:o/r@c",
+        "write git/force-push tag:o/r@c",
+    ];
     assert_eq!(lines(&push(&several, ASKS, b"PACK")), want);
     assert_eq!(lines(b"0000"), ["read git/list-refs repo:o/r"]);
 }

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 
 use proptest::prelude::*;
 
-use crate::git::{BOTH, NEW, OLD, actions};
+use crate::git::{BOTH, FORCED, NEW, OLD, actions};
 use crate::packs::{ASKS, BLOB, Base, COMMIT, Pack, commit, line, name, push};
 
 /// A branch moved from `old` to `new` with this pack behind it.
@@ -32,7 +32,7 @@ fn what_is_odd_in_a_commit_proves_nothing() {
     let root = commit(&[], "root", false);
     let tip = commit(&[OLD.to_owned()], "tip", false);
     assert_eq!(updated(OLD, &name(&tip, false), &alone(&tip)), ["git/push"]);
-    assert_eq!(updated(OLD, &name(&root, false), &alone(&root)), ["git/force-push"]);
+    assert_eq!(updated(OLD, &name(&root, false), &alone(&root)), FORCED);
     assert_eq!(updated(NEW, &name(&tip, false), &alone(&tip)), BOTH, "its parent is not here");
     let text = String::from_utf8(tip).expect("text");
     for content in [
@@ -248,7 +248,7 @@ proptest! {
         let (reached, leaves) = &behind(&graph)[new];
         // The old tip is one of the pack, or the one that only the server has.
         let (old, forward) = if present { (names[old].clone(), reached.contains(&old)) } else { (outside, *leaves) };
-        let want: &[&str] = if forward { &["git/push"] } else if *leaves { &BOTH } else { &["git/force-push"] };
+        let want: &[&str] = if forward { &["git/push"] } else if *leaves { &BOTH } else { &FORCED };
         prop_assert_eq!(updated(&old, &names[new], &pack.finish()), want);
     }
 }

@@ -311,7 +311,8 @@ pub(crate) fn strictest(
     }
     let rules: Vec<&str> = asks.iter().map(|ask| &*ask.rule).collect();
     Ok(Some(ApprovalNeed {
-        key: format!("{}/{}/{}", subject.session, rules.join("+"), what()),
+        // A yes is remembered under this: one that was given when fewer people, or others, had to agree is another.
+        key: format!("{}/{}/{}/{count} of {}", subject.session, rules.join("+"), what(), of.join("+")),
         once_per_session: asks.iter().all(|ask| ask.once),
         timeout_seconds: asks.iter().map(|ask| ask.timeout_seconds).min().unwrap_or(first.timeout_seconds),
         count,

@@ -201,8 +201,19 @@ async fn show(gateway: &Gateway, id: ApprovalId, is_json: bool) -> anyhow::Resul
 /// Until it is interrupted.
 async fn watch(gateway: &Gateway, is_json: bool) -> anyhow::Result<bool> {
     let mut known: BTreeMap<String, Value> = BTreeMap::new();
+    let mut first = true;
     loop {
-        let all = gateway.get("/v1/approvals?watch").await?;
+        let all = match gateway.get("/v1/approvals?watch").await {
+            Ok(all) => all,
+            // A gateway that is started anew is waited for; one that never answered is a mistake.
+            Err(error) if !first => {
+                output::warn(&format!("{error:#}"));
+                tokio::time::sleep(LOOK * 10).await;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        first = false;
         let open: Vec<&Value> = all.as_array().into_iter().flatten().collect();
         let gone: Vec<String> =
             known.keys().filter(|id| !open.iter().any(|row| text(row, "id") == id.as_str())).cloned().collect();

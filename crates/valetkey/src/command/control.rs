@@ -3,6 +3,7 @@
 
 use std::io::{ErrorKind, IsTerminal};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -75,6 +76,14 @@ impl Wanted {
             (None, Some(socket)) => At::Socket(socket),
             (None, None) => At::Socket(Home::open(ambient)?.socket()),
         };
+        if let At::Tcp(address) = &at
+            && !address.ip().is_loopback()
+        {
+            return Err(usage(format!(
+                "`{address}` is on another machine, and a token would travel to it in clear text; bring it here through a tunnel such as \
+                 `ssh -L 7801:{address} HOST`, and name 127.0.0.1:7801"
+            )));
+        }
         let is_needed = who == As::Operator || matches!(at, At::Tcp(_));
         Ok(Gateway { at, token: self.token(ambient, is_needed)? })
     }
@@ -85,6 +94,12 @@ impl Wanted {
             Some(file) => {
                 let path = ambient.folder().join(file);
                 let shown = path.display().to_string();
+                let mode = std::fs::metadata(&path).map_or(0, |state| state.permissions().mode());
+                if mode & 0o077 != 0 {
+                    return Err(usage(format!(
+                        "`{shown}` can be read by others than you; `chmod 600 {shown}` mends it"
+                    )));
+                }
                 read_bounded(&path, TOKEN_BYTES_MAX)?
                     .with_context(|| format!("`{shown}` does not exist; it is where your operator's token should be"))?
             }

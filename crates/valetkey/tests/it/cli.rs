@@ -120,11 +120,7 @@ const ERRORS: &[(&str, i32, &str)] = &[
         "none` does not exist; it is where your operator's token should be",
     ),
     ("approve apr~00000000000000000000000000 --token-file empty.yaml --for ever", 2, "or `session`"),
-    (
-        "approve apr~00000000000000000000000000 --token-file empty.yaml",
-        3,
-        "start one with `valetkey serve --config FILE`",
-    ),
+    ("approve apr~00000000000000000000000000 --token-file empty.yaml", 2, "can be read by others than you"),
     ("deny apr~00000000000000000000000000", 3, "start one with `valetkey serve --config FILE`"),
     ("approvals list", 3, "start one with `valetkey serve --config FILE`"),
     ("approvals list --api nowhere", 2, "invalid value 'nowhere' for '--api <ADDRESS>'"),

@@ -1,5 +1,7 @@
 //! People answer from another terminal: what agents ask waits for them, whether the client stays or comes back.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Duration;
 
@@ -35,8 +37,12 @@ impl Office {
             upstream.entry("api.github.com")
         );
         let house = House::new(&config, &[("GITHUB_TOKEN", &token.value())]);
-        std::fs::write(house.path("token"), format!("{TOKEN}\n")).unwrap();
-        std::fs::write(house.path("wrong"), "somebody else's\n").unwrap();
+        for (name, token, mode) in
+            [("token", TOKEN, 0o600), ("wrong", "somebody else's", 0o600), ("open", TOKEN, 0o644)]
+        {
+            std::fs::write(house.path(name), format!("{token}\n")).unwrap();
+            std::fs::set_permissions(house.path(name), Permissions::from_mode(mode)).unwrap();
+        }
         Self { upstream, house, token }
     }
 
@@ -102,6 +108,8 @@ fn a_client_that_stays_gets_the_answer() {
             (vec!["approve", id], 2, "needs an operator's token"),
             (vec!["approve", id, "--token-file", "wrong"], 3, "no operator's token; check the file"),
             (vec!["approve", id, "--token-file", "absent"], 3, "does not exist"),
+            (vec!["approve", id, "--token-file", "open"], 2, "can be read by others than you; `chmod 600"),
+            (vec!["approve", id, "--token-file", "token", "--api", "192.0.2.1:7801"], 2, "in clear text"),
             (vec!["approve", id, "--for", "ever", "--token-file", "token"], 2, "or `session`"),
             (vec!["approve", "apr_1", "--token-file", "token"], 2, "apr_1"),
             (vec!["approvals", "show", "apr_00000000000000000000000000"], 3, "no such approval"),

@@ -1,7 +1,8 @@
 //! Work on policies with what real agents did.
 
-use serde_json::Value;
-use testkit::Upstream;
+use e2e::House;
+use serde_json::{Value, json};
+use testkit::{Answer, Canary, Upstream};
 
 use crate::talk::{agent, echo_house};
 
@@ -31,6 +32,32 @@ fn what_is_on_record_is_judged_by_another_policy() {
     // Nothing of it is anything that another agent did.
     let none = house.valetkey(&["policy", "replay", "other.yaml", "--agent", "nobody"]).expect_success("replay");
     assert_eq!(none.stdout, "0 requests judged anew: 0 as before, 0 otherwise\n");
+}
+
+/// A document is not on record, but what it asked for is.
+#[test]
+fn documents_of_graphql_are_judged_anew_by_their_calls() {
+    let upstream = Upstream::builder().handler(|_| Some(Answer::json(&json!({"data": {}})))).start();
+    let token = Canary::new(903, "ghp_", 36);
+    let config = format!(
+        "version: 1\ncredentials:\n  token: {{ service: github, from: env:GITHUB_TOKEN }}\nagents:\n  tester:\n    permissions:\n      \
+         - {{ service: github, credential: token, actions: [read, activity/star-repo-for-authenticated-user, gists/star], \
+         resources: [\"*\"] }}\nupstreams:\n{}",
+        upstream.entry("api.github.com")
+    );
+    let house = House::new(&config, &[("GITHUB_TOKEN", &token.value())]);
+    let ask = "for query in '{viewer{login}}' 'mutation{addStar(input:{starrableId:\\\"R\\\"}){starrable{id}}}' \
+               'mutation{deleteRef(input:{refId:\\\"R\\\"}){clientMutationId}}'; do \
+               curl -sS -o /dev/null -H \"Authorization: Bearer $GITHUB_TOKEN\" -H 'Content-Type: application/json' \
+               -d \"{\\\"query\\\":\\\"$query\\\"}\" https://api.github.com/graphql; done";
+    let (finished, receipt) = house.run("tester", &["sh", "-c", ask]);
+    let _ = finished.expect_success("the agent");
+    assert_eq!((receipt.count("allowed"), receipt.count("denied")), (2, 1), "{}", receipt.0);
+    let same = house.valetkey(&["policy", "replay", "valetkey.yaml"]).expect_success("replay");
+    assert_eq!(same.stdout, "3 requests judged anew: 3 as before, 0 otherwise\n");
+    std::fs::write(house.path("other.yaml"), config.replace("gists/star]", "gists/star, git/delete-ref]")).unwrap();
+    let told = house.valetkey(&["policy", "replay", "other.yaml"]);
+    assert!(told.code() == Some(1) && told.stdout.contains("deny -> allow"), "{}{}", told.stdout, told.stderr);
 }
 
 #[test]

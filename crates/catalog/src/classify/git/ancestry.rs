@@ -2,10 +2,12 @@
 
 use std::collections::HashSet;
 
+use smallvec::SmallVec;
+
 use super::command::Id;
 use super::pack::Commits;
 
-/// Commits that are looked at for all branches of a push.
+/// Commits and parents that are looked at for all branches of a push.
 pub(super) const STEPS_MAX: usize = 1024 * 1024;
 
 /// How the new tip stands to the old.
@@ -29,9 +31,12 @@ pub(super) fn ancestry(commits: &Commits, cut: &HashSet<Id>, (old, new): (Id, Id
         if id == old {
             return Ancestry::Forward;
         }
-        let Some(left) = steps.checked_sub(1) else { return Ancestry::Unknown };
+        let parents = commits.get(&id).filter(|_| !cut.contains(&id));
+        // Every edge costs: one commit may name as many parents as it likes.
+        let cost = 1 + parents.map_or(0, SmallVec::len);
+        let Some(left) = steps.checked_sub(cost) else { return Ancestry::Unknown };
         *steps = left;
-        match commits.get(&id).filter(|_| !cut.contains(&id)) {
+        match parents {
             Some(parents) => open.extend(parents.iter().filter(|parent| seen.insert(**parent))),
             None => leaves = true,
         }

@@ -65,7 +65,7 @@ impl Format {
 }
 
 /// The name of an object; one of SHA-1 has zeros behind it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Id([u8; 32]);
 
 impl Id {

@@ -226,7 +226,8 @@ impl Change {
         if command.new.is_zero() {
             return Self { word: "delete", actions: &[DELETE_REF], force: Some(false) };
         }
-        let forced = Self { word: "update", actions: &[FORCE_PUSH], force: Some(true) };
+        // A push it is besides: whoever may not push there may not force his way in either.
+        let forced = Self { word: "update", actions: &[PUSH, FORCE_PUSH], force: Some(true) };
         // Git moves a tag by force alone.
         if command.name.starts_with("refs/tags/") {
             return forced;

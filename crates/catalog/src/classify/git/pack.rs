@@ -38,6 +38,8 @@ impl Bounds {
     };
 }
 
+/// What an object costs besides its octets: making the inflater ready takes as long as so many of them.
+const OBJECT_COST_BYTES: usize = 256;
 /// Octets that are inflated at a time.
 const PIECE: usize = 16 * 1024;
 
@@ -255,7 +257,7 @@ impl<'a> Reader<'a> {
 
     /// Inflates what comes next, which must be of this size, and gives it where it is to be kept.
     fn inflate(&mut self, size: usize, keep: bool) -> Option<Vec<u8>> {
-        self.left.inflated_bytes = self.left.inflated_bytes.checked_sub(size)?;
+        self.left.inflated_bytes = self.left.inflated_bytes.checked_sub(size + OBJECT_COST_BYTES)?;
         self.inflater.reset(true);
         let mut kept = Vec::with_capacity(if keep { size } else { 0 });
         let mut made = 0;
@@ -302,5 +304,8 @@ fn parents(content: &[u8], format: Format) -> Option<SmallVec<[Id; 1]>> {
             _ => return None,
         }
     }
+    // One that is named twice is one.
+    parents.sort_unstable();
+    parents.dedup();
     authored.then_some(parents)
 }

@@ -193,7 +193,14 @@ pub(super) fn understood(ready: &Ready, record: &Record) -> Option<(CanonicalReq
     } else {
         let method = http::Method::from_bytes(request.method.as_bytes()).ok()?;
         let headers = clean(http::HeaderMap::new()).ok()?;
-        CanonicalRequest::new(method, Origin { scheme, host, port }, &request.path, headers, Length::Empty).ok()?
+        // How long its body was is known only where it was read; that there was none is not known of a method that takes one.
+        let takes_body = !method.is_safe() && method != http::Method::DELETE;
+        let length = match request.bytes {
+            0 if takes_body => Length::Streamed,
+            0 => Length::Empty,
+            bytes => Length::Known(bytes),
+        };
+        CanonicalRequest::new(method, Origin { scheme, host, port }, &request.path, headers, length).ok()?
     };
     let mut classification = ready.catalog.classify(&canonical, BodyView::NotRead).ok()?;
     if classification.service.is_some() && !event.calls.is_empty() {
