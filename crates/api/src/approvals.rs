@@ -12,7 +12,7 @@ use model::{ApprovalId, bounds};
 use serde::{Deserialize, Serialize};
 use store::ApprovalRow;
 
-use crate::auth::Caller;
+use crate::auth::{Caller, Reach};
 use crate::{Api, Problem};
 
 /// Octets of a reason, which the agent reads.
@@ -66,7 +66,7 @@ struct ShownBody {
 pub(crate) struct Wanted {
     decision: Decision,
     #[serde(default)]
-    scope: Reach,
+    scope: Scope,
     /// How long a yes of scope `time` holds.
     #[serde(default)]
     seconds: Option<u64>,
@@ -84,7 +84,7 @@ enum Decision {
 
 #[derive(Clone, Copy, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Reach {
+enum Scope {
     #[default]
     Once,
     Session,
@@ -92,24 +92,28 @@ enum Reach {
 }
 
 impl Wanted {
-    fn reply(self) -> Result<Reply, Problem> {
+    /// Who says what.
+    fn reply(self, caller: &Caller) -> Result<(String, Reply), Problem> {
         if self.reason.len() > REASON_BYTES_MAX {
             return Err(Problem::wrong(format!("`reason` is longer than {REASON_BYTES_MAX} octets")));
         }
         let of_time = |seconds: &u64| (1..=bounds::SESSION_SECONDS_DEFAULT).contains(seconds);
-        match (self.decision, self.scope, self.seconds) {
-            (Decision::Deny, Reach::Once, None) => Ok(Reply::Deny(self.reason)),
-            (Decision::Deny, ..) => {
-                Err(Problem::wrong("a no has neither `scope` nor `seconds`: it is for this question"))
-            }
-            (Decision::Approve, Reach::Once, None) => Ok(Reply::Once),
-            (Decision::Approve, Reach::Session, None) => Ok(Reply::Session),
-            (Decision::Approve, Reach::Time, Some(seconds)) if of_time(&seconds) => Ok(Reply::For(seconds)),
-            (Decision::Approve, Reach::Time, _) => Err(Problem::wrong(format!(
+        if self.decision == Decision::Deny {
+            return match (self.scope, self.seconds) {
+                (Scope::Once, None) => Ok((caller.name(), Reply::Deny(self.reason))),
+                _ => Err(Problem::wrong("a no has neither `scope` nor `seconds`: it is for this question")),
+            };
+        }
+        let approver = caller.approver()?;
+        match (self.scope, self.seconds) {
+            (Scope::Once, None) => Ok(approver.yes(Reach::Once)),
+            (Scope::Session, None) => Ok(approver.yes(Reach::Session)),
+            (Scope::Time, Some(seconds)) if of_time(&seconds) => Ok(approver.yes(Reach::Seconds(seconds))),
+            (Scope::Time, _) => Err(Problem::wrong(format!(
                 "a yes of scope `time` says for how many `seconds`, from 1 to {}",
                 bounds::SESSION_SECONDS_DEFAULT
             ))),
-            (Decision::Approve, ..) => Err(Problem::wrong("`seconds` belongs to a yes of scope `time`")),
+            _ => Err(Problem::wrong("`seconds` belongs to a yes of scope `time`")),
         }
     }
 }
@@ -120,7 +124,7 @@ pub(crate) async fn list(
     Extension(caller): Extension<Caller>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<Vec<Shown>>, Problem> {
-    if query.as_deref() == Some("watch") && caller.may_approve() {
+    if query.as_deref() == Some("watch") && caller.approver().is_ok() {
         api.room.watched();
     }
     let rows = api.store.approvals().open(&api.tenant, api.clock.now()).await?;
@@ -141,20 +145,11 @@ pub(crate) async fn answer(
 ) -> Result<StatusCode, Problem> {
     let id = parse(&id)?;
     let Json(wanted) = wanted?;
-    let denied = |detail: String| Err(Problem::new(StatusCode::FORBIDDEN, "denied", detail));
-    if wanted.decision == Decision::Approve && !caller.is_operator() {
-        return denied(
-            "a yes needs an operator's token; without one the agent itself could be asking on this socket".into(),
-        );
-    }
-    if wanted.decision == Decision::Approve && !caller.may_approve() {
-        let name = caller.name();
-        return denied(format!("`{name}` may not approve; give the operator the role `approver` to allow it"));
-    }
     let verdict = if wanted.decision == Decision::Approve { "approve" } else { "deny" };
-    api.room.answer(&api.tenant, id, &caller.name(), wanted.reply()?).await?;
+    let (by, reply) = wanted.reply(&caller)?;
+    api.room.answer(&api.tenant, id, &by, reply).await?;
     api.plane.refresh().await;
-    api.plane.record(&caller.name(), &format!("answered {id}: {verdict}"));
+    api.plane.record(&by, &format!("answered {id}: {verdict}"));
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -1,6 +1,7 @@
 //! Who may ask: the same user on the socket, an operator by his token, and another user of this machine at the door that
 //! was opened for him, who may begin and end sessions of his own and nothing else.
 
+use approval::Reply;
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::extract::Request;
 use axum::http::{HeaderMap, Method, StatusCode, header};
@@ -91,6 +92,29 @@ impl Api {
     }
 }
 
+/// Who may say yes, by name. Made by [`Caller::approver`] alone.
+pub(crate) struct Approver(String);
+
+impl Approver {
+    /// His yes, and who says it.
+    pub(crate) fn yes(self, reach: Reach) -> (String, Reply) {
+        let reply = match reach {
+            Reach::Once => Reply::Once,
+            Reach::Session => Reply::Session,
+            Reach::Seconds(seconds) => Reply::For(seconds),
+        };
+        (self.0, reply)
+    }
+}
+
+/// How far a yes reaches.
+#[derive(Clone, Copy)]
+pub(crate) enum Reach {
+    Once,
+    Session,
+    Seconds(u64),
+}
+
 /// What users other than ours may ask. What is not here is an operator's.
 fn is_for_all(method: &Method, path: &str) -> bool {
     let parts: Vec<&str> = path.split('/').collect();
@@ -141,9 +165,18 @@ impl Caller {
         }
     }
 
-    /// Whether a yes of this caller may count.
-    pub(crate) const fn may_approve(&self) -> bool {
-        matches!(self, Self::Operator { approves: true, .. })
+    /// Who may say yes: the only road to one.
+    pub(crate) fn approver(&self) -> Result<Approver, Problem> {
+        let name = self.name();
+        let detail = match self {
+            Self::Operator { approves: true, .. } => return Ok(Approver(name)),
+            Self::Operator { .. } => {
+                format!("`{name}` may not approve; give the operator the role `approver` to allow it")
+            }
+            _ => "a yes needs an operator's token; without one the agent itself could be asking on this socket"
+                .to_owned(),
+        };
+        Err(Problem::new(StatusCode::FORBIDDEN, "denied", detail))
     }
 
     /// Whether a person's own token came with the request.

@@ -101,12 +101,17 @@ struct Seat {
     settled: watch::Receiver<bool>,
 }
 
+/// What becomes of an exchange that asks.
+enum Sat {
+    Waits(Seat),
+    Settled(Result<Grant, NotApproved>),
+}
+
 /// A text that an agent chose, as long as a list may hold; lists must stay readable whatever is asked.
 fn short(mut text: String, max: usize) -> String {
     if text.len() > max {
-        let end = (0..=max).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-        let more = text.len() - end;
-        text.truncate(end);
+        let more = text.len() - text.floor_char_boundary(max);
+        text.truncate(text.len() - more);
         let _ = write!(text, ".. ({more} octets more)");
     }
     text
@@ -148,7 +153,10 @@ impl WaitingRoom {
             if let Some(settled) = self.inner.known(&ask).await? {
                 return settled;
             }
-            let seat = self.inner.sit(&ask).await?;
+            let seat = match self.inner.sit(&ask).await? {
+                Sat::Waits(seat) => seat,
+                Sat::Settled(settled) => return settled,
+            };
             if let Some(settled) = seat.wait(&ask, held).await? {
                 return settled;
             }
@@ -222,36 +230,32 @@ impl Inner {
             let (approval, approver, expires) = (yes.approval, yes.approver, yes.expires);
             return Ok(Some(Ok(Grant { approval, approver, key: ask.need.key.clone(), bound: None, expires })));
         }
-        self.kept(ask, now).await
+        Ok(None)
     }
 
-    /// An answer that nobody waited for, to a question about exactly these octets.
-    async fn kept(&self, ask: &Ask, now: Timestamp) -> Result<Option<Result<Grant, NotApproved>>, NotApproved> {
-        let rows = self.store.approvals();
-        let about = rows.about(&ask.tenant, ask.session, &ask.need.key, (&ask.head, ask.body.as_ref())).await;
-        let Some(row) = about.map_err(|error| unavailable(&error))? else { return Ok(None) };
-        let lasts = row.settled.is_some_and(|settled| now < settled.plus_secs(APPROVAL_KEPT_SECONDS));
-        match row.state {
-            ApprovalState::Approved if lasts => Ok(self.grant(ask, &row).await?.map(Ok)),
-            // Not remembered for other octets once more: whoever goes on asking must not block them for longer.
-            ApprovalState::Denied if lasts => Ok(Some(Err(self.denial(ask, row.id).await?))),
-            _ => Ok(None),
-        }
-    }
-
-    /// Joins the same question, or puts it.
-    async fn sit(self: &Arc<Self>, ask: &Arc<Ask>) -> Result<Seat, NotApproved> {
+    /// Joins the same question, takes the answer that nobody waited for, or puts the question.
+    async fn sit(self: &Arc<Self>, ask: &Arc<Ask>) -> Result<Sat, NotApproved> {
         let _turn = self.putting.lock().await;
         if let Some(seat) = self.join(ask) {
-            return Ok(seat);
+            return Ok(Sat::Waits(seat));
         }
         let now = self.clock.now();
         let rows = self.store.approvals();
         let about = rows.about(&ask.tenant, ask.session, &ask.need.key, (&ask.head, ask.body.as_ref())).await;
-        let about = about.map_err(|error| unavailable(&error))?;
-        if let Some(row) = about.filter(|row| row.state == ApprovalState::Open && now < row.expires) {
-            // Another process put it, or this one before it was started anew.
-            return Ok(self.keep(ask, row.id, row.expires));
+        if let Some(row) = about.map_err(|error| unavailable(&error))? {
+            let lasts = row.settled.is_some_and(|settled| now < settled.plus_secs(APPROVAL_KEPT_SECONDS));
+            match row.state {
+                // Another process put it, or this one before it was started anew.
+                ApprovalState::Open if now < row.expires => return Ok(Sat::Waits(self.keep(ask, row.id, row.expires))),
+                ApprovalState::Approved if lasts => {
+                    if let Some(grant) = self.grant(ask, &row).await? {
+                        return Ok(Sat::Settled(Ok(grant)));
+                    }
+                }
+                // Not remembered for other octets once more: whoever goes on asking must not block them for longer.
+                ApprovalState::Denied if lasts => return Ok(Sat::Settled(Err(self.denial(ask, row.id).await?))),
+                _ => {}
+            }
         }
         let is_watched = now.0 < self.watched.load(Ordering::Relaxed);
         if !is_watched && !self.channels.iter().any(|channel| channel.can_answer(ask)) {
@@ -267,7 +271,7 @@ impl Inner {
             let question = Question { id: row.id, ask: Arc::clone(ask), expires: row.expires };
             channel.notify(question, Answerer { inner: Arc::clone(self), tenant: ask.tenant.clone(), id: row.id });
         }
-        Ok(seat)
+        Ok(Sat::Waits(seat))
     }
 
     fn join(self: &Arc<Self>, ask: &Ask) -> Option<Seat> {
@@ -298,11 +302,14 @@ impl Inner {
                     () = sleep(Duration::from_millis(CHANGES_SEEN_MILLIS_MAX)) => false,
                     () = sleep_until(until) => true,
                 };
+                if is_over {
+                    inner.close(&tenant, id).await;
+                }
                 if is_over || inner.is_settled(&tenant, id).await {
                     break;
                 }
             }
-            inner.clear(&tenant, id).await;
+            inner.clear(id);
         });
         seat
     }
@@ -367,11 +374,15 @@ impl Inner {
         }
     }
 
-    /// A question is over: the row says so, nobody joins it any more, channels take it away, who waits is woken.
-    async fn clear(&self, tenant: &Tenant, id: ApprovalId) {
+    /// Nobody answered in time: the row says so, for the lists of operators.
+    async fn close(&self, tenant: &Tenant, id: ApprovalId) {
         if let Err(error) = self.store.approvals().withdraw(tenant, id, self.clock.now()).await {
             tracing::warn!(%error, %id, "a question could not be closed; it ends by its time");
         }
+    }
+
+    /// A question is over: nobody joins it any more, channels take it away, who waits is woken.
+    fn clear(&self, id: ApprovalId) {
         let mut state = self.state.lock();
         let Some(waiting) = state.open.remove(&id) else { return };
         let same = same(&waiting.ask);

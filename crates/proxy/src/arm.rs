@@ -20,10 +20,15 @@ use crate::gate::Gate;
 use crate::gateway::{Snapshot, Worker};
 use crate::resolve::Resolved;
 
-/// A request that is ready to leave, with the needles to look for in its answer.
+/// A request that is ready to leave.
 pub(crate) struct Ready {
-    pub(crate) armed: Armed,
     pub(crate) permit: Permit,
+    pub(crate) parcel: Parcel,
+}
+
+/// What leaves, with the needles to look for in its answer, and all that its journey needs.
+pub(crate) struct Parcel {
+    pub(crate) armed: Armed,
     pub(crate) stream: Option<Unsent>,
     pub(crate) judged: Judged,
     /// Its name and the mark of its value: connections are kept by both.
@@ -83,20 +88,8 @@ pub(crate) fn arm(worker: &Arc<Worker>, resolved: Resolved) -> Result<Road, Box<
             if let Some(path) = armed.redacted_target() {
                 trip.recorder.redacted_path(&path);
             }
-            let ready = Ready {
-                armed,
-                permit: permitted.permit,
-                stream,
-                judged,
-                credential: named,
-                cut,
-                snapshot,
-                upgrade,
-                gate,
-                who,
-                trip,
-            };
-            Ok(Road::of(ready, wanted))
+            let parcel = Parcel { armed, stream, judged, credential: named, cut, snapshot, upgrade, gate, who, trip };
+            Ok(Road::of(Ready { permit: permitted.permit, parcel }, wanted))
         }
         Err(error) => Err(trip.refuse(cannot(&error))),
     }

@@ -12,10 +12,10 @@ use model::{Code, Refusal};
 use tokio::net::TcpStream;
 
 use crate::accepted::{Accepted, Leg, Trip};
-use crate::arm::Ready;
+use crate::arm::{Parcel, Ready};
 use crate::capture::Road;
 use crate::exchange::Refused;
-use crate::forward::{self, Departing};
+use crate::forward;
 use crate::gateway::{Snapshot, Worker};
 use crate::identify::Claim;
 use crate::net::dial::{For, Stream};
@@ -70,7 +70,7 @@ fn accept(worker: &Arc<Worker>, link: &Link) -> Result<Accepted, Box<Refused>> {
 }
 
 async fn connect(worker: &Arc<Worker>, ready: Ready) -> Result<Joint, Box<Refused>> {
-    let Departing { armed, cut, snapshot, gate, who, mut trip, .. } = forward::depart(worker, ready).await?;
+    let Parcel { armed, cut, snapshot, gate, who, mut trip, .. } = forward::depart(worker, ready).await?.parcel();
     let Some(gate) = gate else {
         return Err(trip.refuse(Refusal::new(Code::Unavailable, "A connection that cannot be watched is not opened")));
     };

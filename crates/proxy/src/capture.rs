@@ -78,7 +78,7 @@ pub(crate) struct HandsOut {
 impl HandsOut {
     /// Ends the road: what is asked for has no answer that could be read.
     pub(crate) fn refuse(self) -> Box<Refused> {
-        self.ready.trip.refuse(Refusal::new(Code::Malformed, "What hands out secrets is asked for by HTTP"))
+        self.ready.parcel.trip.refuse(Refusal::new(Code::Malformed, "What hands out secrets is asked for by HTTP"))
     }
 }
 

@@ -17,7 +17,7 @@ use smallvec::SmallVec;
 use tokio_util::sync::CancellationToken;
 
 use crate::accepted::Trip;
-use crate::arm::{Judged, Ready};
+use crate::arm::{Judged, Parcel, Ready};
 use crate::body::{BodyFate, OutBody, Search, Unsent};
 use crate::classify::{Who, leaked};
 use crate::exchange::Refused;
@@ -44,40 +44,33 @@ pub(crate) struct Answered {
 }
 
 /// What may leave: its attempt is written, its session and its credential were alive after that, and its permit is spent.
-pub(crate) struct Departing {
-    pub(crate) armed: Armed,
-    pub(crate) stream: Option<Unsent>,
-    pub(crate) judged: Judged,
-    pub(crate) credential: Option<(CredentialName, u64)>,
-    pub(crate) cut: Option<CancellationToken>,
-    pub(crate) snapshot: Arc<Snapshot>,
-    pub(crate) upgrade: Option<OnUpgrade>,
-    pub(crate) gate: Option<Box<Gate>>,
-    pub(crate) who: Who,
-    pub(crate) trip: Trip,
-    _spent: (),
+/// Made by [`depart`] alone.
+pub(crate) struct Departing(Parcel);
+
+impl Departing {
+    pub(crate) fn parcel(self) -> Parcel {
+        self.0
+    }
 }
 
 /// Writes the attempt and spends the permit: nothing leaves without.
-pub(crate) async fn depart(worker: &Arc<Worker>, mut ready: Ready) -> Result<Departing, Box<Refused>> {
-    let attempt = match ready.trip.recorder.attempt().await {
-        Ok(attempt) => attempt,
-        Err(refusal) => return Err(ready.trip.refuse(refusal)),
+pub(crate) async fn depart(worker: &Arc<Worker>, ready: Ready) -> Result<Departing, Box<Refused>> {
+    let Ready { permit, mut parcel } = ready;
+    let spent = match parcel.trip.recorder.attempt().await {
+        Ok(attempt) => still_alive(worker, &parcel.who, parcel.cut.as_ref())
+            .and_then(|()| spend(worker, permit, &parcel.judged, attempt)),
+        Err(refusal) => Err(refusal),
     };
-    let Ready { armed, permit, stream, judged, credential, cut, snapshot, upgrade, gate, who, trip } = ready;
-    let spent = still_alive(worker, &who, cut.as_ref()).and_then(|()| spend(worker, permit, &judged, attempt));
     match spent {
-        Ok(()) => {
-            Ok(Departing { armed, stream, judged, credential, cut, snapshot, upgrade, gate, who, trip, _spent: () })
-        }
-        Err(refusal) => Err(trip.refuse(refusal)),
+        Ok(()) => Ok(Departing(parcel)),
+        Err(refusal) => Err(parcel.trip.refuse(refusal)),
     }
 }
 
 /// Writes the attempt and sends.
 pub(crate) async fn forward(worker: &Arc<Worker>, ready: Ready) -> Result<Answered, Box<Refused>> {
-    let Departing { armed, stream, judged, credential, cut, snapshot, upgrade, gate, who, mut trip, .. } =
-        depart(worker, ready).await?;
+    let Parcel { armed, stream, judged, credential, cut, snapshot, upgrade, gate, who, mut trip } =
+        depart(worker, ready).await?.parcel();
     let fate = stream.as_ref().map(|_| Arc::new(BodyFate::default()));
     let key = PoolKey {
         agent: who.live.session.agent.clone(),

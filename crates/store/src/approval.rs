@@ -187,6 +187,17 @@ pub struct Remembered {
     pub expires: Timestamp,
 }
 
+/// What [`read`] takes of each row that a condition picks.
+macro_rules! rows {
+    ($condition:literal) => {
+        concat!(
+            "SELECT id, tenant, session, agent, sentence, calls, key, head, body, rule, wanted, approvers, asked, ",
+            "expires, state, scope, settled FROM approvals ",
+            $condition
+        )
+    };
+}
+
 /// Questions to people and their answers.
 pub struct Approvals<'a> {
     pub(crate) db: &'a Db,
@@ -230,16 +241,13 @@ impl Approvals<'_> {
 
     /// One question.
     pub async fn get(&self, tenant: &Tenant, id: ApprovalId) -> Result<Option<ApprovalRow>, StoreError> {
-        let sql = "SELECT id, tenant, session, agent, sentence, calls, key, head, body, rule, wanted, approvers, asked,
-            expires, state, scope, settled FROM approvals WHERE tenant = $1 AND id = $2";
+        let sql = rows!("WHERE tenant = $1 AND id = $2");
         self.db.row(sql, vals![tenant, id]).await?.map(|row| read(&row)).transpose()
     }
 
     /// Questions that can still be answered, oldest first.
     pub async fn open(&self, tenant: &Tenant, now: Timestamp) -> Result<Vec<ApprovalRow>, StoreError> {
-        let sql = "SELECT id, tenant, session, agent, sentence, calls, key, head, body, rule, wanted, approvers, asked,
-            expires, state, scope, settled FROM approvals
-            WHERE tenant = $1 AND state = 'open' AND expires > $2 ORDER BY id LIMIT $3";
+        let sql = rows!("WHERE tenant = $1 AND state = 'open' AND expires > $2 ORDER BY id LIMIT $3");
         self.db.rows(sql, vals![tenant, now, LISTED_MAX]).await?.iter().map(read).collect()
     }
 
@@ -253,14 +261,14 @@ impl Approvals<'_> {
         octets: (&Digest, Option<&Digest>),
     ) -> Result<Option<ApprovalRow>, StoreError> {
         let row = if let Some(body) = octets.1 {
-            let sql = "SELECT id, tenant, session, agent, sentence, calls, key, head, body, rule, wanted, approvers, asked,
-                    expires, state, scope, settled FROM approvals WHERE tenant = $1 AND session = $2 AND key = $3 AND head = $4
-                    AND body = $5 ORDER BY asked DESC, id DESC LIMIT 1";
+            let sql = rows!(
+                "WHERE tenant = $1 AND session = $2 AND key = $3 AND head = $4 AND body = $5 ORDER BY asked DESC, id DESC LIMIT 1"
+            );
             self.db.row(sql, vals![tenant, session, key, octets.0, body]).await?
         } else {
-            let sql = "SELECT id, tenant, session, agent, sentence, calls, key, head, body, rule, wanted, approvers, asked,
-                    expires, state, scope, settled FROM approvals WHERE tenant = $1 AND session = $2 AND key = $3 AND head = $4
-                    AND body IS NULL ORDER BY asked DESC, id DESC LIMIT 1";
+            let sql = rows!(
+                "WHERE tenant = $1 AND session = $2 AND key = $3 AND head = $4 AND body IS NULL ORDER BY asked DESC, id DESC LIMIT 1"
+            );
             self.db.row(sql, vals![tenant, session, key, octets.0]).await?
         };
         row.map(|row| read(&row)).transpose()

@@ -37,7 +37,12 @@ pub(crate) struct Named {
 
 /// Whether no class, raw rule or `*` covers this call.
 pub(crate) fn is_guarded(call: &Call) -> bool {
-    call.class == Class::Admin || call.effects.meets(Effects::GUARDED)
+    guards(call.class, call.effects)
+}
+
+/// The same of an action, at its most.
+pub(crate) fn guards(class: Class, effects: Effects) -> bool {
+    class == Class::Admin || effects.meets(Effects::GUARDED)
 }
 
 impl Selector {

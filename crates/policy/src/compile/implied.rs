@@ -11,7 +11,7 @@ use std::sync::Arc;
 use model::vocabulary::{ActionWords, ServiceWords};
 
 use super::Compiler;
-use super::actions::{Named, Selector};
+use super::actions::{Named, Selector, guards};
 use super::pattern::Pattern;
 use super::rule::Draft;
 use crate::condition::{Condition, Needs};
@@ -82,7 +82,7 @@ impl Compiler<'_> {
 
 /// Whether a word of a permission covers an action of the service, whatever it acts on.
 fn covers(named: &Named, service: &str, id: &str, action: &ActionWords) -> bool {
-    let guarded = action.class == model::Class::Admin || action.effects.meets(model::Effects::GUARDED);
+    let guarded = guards(action.class, action.effects);
     match &named.selector {
         Selector::Ids(of, ids) => of == service && ids.iter().any(|known| known == id),
         Selector::Class(class) => action.class == *class && !guarded,

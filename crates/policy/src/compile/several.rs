@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use model::vocabulary::ServiceWords;
 
 use super::Compiler;
-use super::actions::Selector;
+use super::actions::{Selector, guards};
 use super::pattern::Pattern;
 use crate::document::{Agent, At};
 use crate::rules::{Kind, Rule, Uses};
@@ -78,7 +78,7 @@ fn endpoints_apart(ours: &[String], theirs: &[String]) -> bool {
 fn covered<'a>(rule: &'a Rule, words: &'a ServiceWords) -> BTreeSet<&'a str> {
     let mut all = BTreeSet::new();
     for (id, action) in &words.actions {
-        let guarded = action.class == model::Class::Admin || action.effects.meets(model::Effects::GUARDED);
+        let guarded = guards(action.class, action.effects);
         let by = |selector: &Selector| match selector {
             Selector::Ids(..) => false,
             Selector::Class(class) => action.class == *class && !guarded,

@@ -10,12 +10,12 @@ mod write;
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::vocabulary::{ServiceWords, Vocabulary};
-use model::{Call, Class, Effects, Resource, Timestamp};
+use model::{Call, Class, Resource, Timestamp};
 use serde::Serialize;
 
 pub(crate) use write::rule;
 
-use crate::compile::actions::read_endpoint;
+use crate::compile::actions::{is_guarded, read_endpoint};
 use crate::compile::pattern::Pattern;
 
 const HOUR_MICROS: i64 = 3_600_000_000;
@@ -85,11 +85,6 @@ pub struct Suggestion {
     pub left_out: BTreeMap<&'static str, u64>,
 }
 
-/// Whether a call asks unless its permission says otherwise.
-fn always_asks(call: &Call) -> bool {
-    call.class == Class::Admin || call.effects.meets(Effects::GUARDED)
-}
-
 fn scope(words: &ServiceWords, call: &Call) -> Result<Scope, &'static str> {
     let id = call.action.as_str();
     if !id.starts_with("http/") && !words.actions.contains_key(id) {
@@ -152,7 +147,7 @@ pub fn suggest(words: &Vocabulary, used: &[Used<'_>]) -> Suggestion {
                 .or_default() += 1;
             continue;
         }
-        let asks = asked.contains(&identity(&one)) || always_asks(one.call);
+        let asks = asked.contains(&identity(&one)) || is_guarded(one.call);
         let kind = (one.service, credential, one.call.class > Class::Read, asks, one.denied);
         let seen = match scope {
             Scope::Raw(method, endpoint) => {

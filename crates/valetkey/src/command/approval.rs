@@ -3,7 +3,7 @@
 //! A yes needs an operator's token: the agent runs as the same user, and could type these commands too. Looking and saying
 //! no need none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use clap::Subcommand;
@@ -200,34 +200,34 @@ async fn show(gateway: &Gateway, id: ApprovalId, is_json: bool) -> anyhow::Resul
 
 /// Until it is interrupted.
 async fn watch(gateway: &Gateway, is_json: bool) -> anyhow::Result<bool> {
-    let mut known: BTreeMap<String, Value> = BTreeMap::new();
-    let mut first = true;
+    let mut known = BTreeSet::new();
+    look(gateway, &mut known, is_json).await?;
     loop {
-        let all = match gateway.get("/v1/approvals?watch").await {
-            Ok(all) => all,
-            // A gateway that is started anew is waited for; one that never answered is a mistake.
-            Err(error) if !first => {
-                output::warn(&format!("{error:#}"));
-                tokio::time::sleep(LOOK * 10).await;
-                continue;
-            }
-            Err(error) => return Err(error),
-        };
-        first = false;
-        let open: Vec<&Value> = all.as_array().into_iter().flatten().collect();
-        let gone: Vec<String> =
-            known.keys().filter(|id| !open.iter().any(|row| text(row, "id") == id.as_str())).cloned().collect();
-        for id in gone {
-            known.remove(&id);
-            tell(&gateway.get(&format!("/v1/approvals/{id}")).await?, is_json)?;
-        }
-        for row in open {
-            if known.insert(text(row, "id").to_owned(), row.clone()).is_none() {
-                tell(row, is_json)?;
-            }
-        }
         tokio::time::sleep(LOOK).await;
+        // A gateway that is started anew is waited for; one that never answered was a mistake.
+        if let Err(error) = look(gateway, &mut known, is_json).await {
+            output::warn(&format!("{error:#}"));
+            tokio::time::sleep(LOOK * 10).await;
+        }
     }
+}
+
+/// Tells of what is new, and what became of what is gone.
+async fn look(gateway: &Gateway, known: &mut BTreeSet<String>, is_json: bool) -> anyhow::Result<()> {
+    let all = gateway.get("/v1/approvals?watch").await?;
+    let open: BTreeMap<&str, &Value> = all.as_array().into_iter().flatten().map(|row| (text(row, "id"), row)).collect();
+    let gone: Vec<String> = known.iter().filter(|id| !open.contains_key(id.as_str())).cloned().collect();
+    for id in gone {
+        let row = gateway.get(&format!("/v1/approvals/{id}")).await?;
+        known.remove(&id);
+        tell(&row, is_json)?;
+    }
+    for (id, row) in open {
+        if known.insert(id.to_owned()) {
+            tell(row, is_json)?;
+        }
+    }
+    Ok(())
 }
 
 fn tell(row: &Value, is_json: bool) -> anyhow::Result<()> {

@@ -1,6 +1,7 @@
 //! Asks a running gateway: through the control socket of the home, or of a gateway under another user; or over TCP, as an
 //! operator with a token of his own.
 
+use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -119,34 +120,68 @@ impl Wanted {
 }
 
 impl Gateway {
+    /// The one behind this socket, asked by whoever we are.
+    pub(super) fn behind(socket: PathBuf) -> Self {
+        Self { at: At::Socket(socket), token: None }
+    }
+
     /// What `path` names.
     ///
     /// # Errors
-    /// As [`post`].
+    /// As [`Self::post`].
     pub(super) async fn get(&self, path: &str) -> anyhow::Result<Value> {
-        self.ask((Method::GET, path), &Value::Null).await
+        self.served(self.ask((Method::GET, path), &Value::Null).await)
     }
 
     /// Posts JSON; the answer's JSON.
     ///
     /// # Errors
-    /// As [`post`].
+    /// Nobody serves there, or the answer is a refusal, whose own words are the error.
     pub(super) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.served(self.post_if_served(path, body).await)
+    }
+
+    /// Deletes what `path` names.
+    ///
+    /// # Errors
+    /// As [`Self::post`].
+    pub(super) async fn delete(&self, path: &str) -> anyhow::Result<()> {
+        self.served(self.ask((Method::DELETE, path), &Value::Null).await).map(drop)
+    }
+
+    /// [`Self::post`], or nothing where nobody serves.
+    ///
+    /// # Errors
+    /// The gateway is there but cannot be asked, or the answer is a refusal, whose own words are the error.
+    pub(super) async fn post_if_served(&self, path: &str, body: &Value) -> anyhow::Result<Option<Value>> {
         self.ask((Method::POST, path), body).await
     }
 
-    async fn ask(&self, what: (Method, &str), body: &Value) -> anyhow::Result<Value> {
-        match &self.at {
+    fn served(&self, answer: anyhow::Result<Option<Value>>) -> anyhow::Result<Value> {
+        answer?.with_context(|| match &self.at {
             At::Socket(socket) => {
-                let stream = connect(socket).await?.with_context(|| nobody(socket))?;
-                talk(stream, ("localhost", self.token.as_ref()), what, body).await
+                format!("no gateway answers at `{}`; start one with `valetkey serve --config FILE`", socket.display())
             }
             At::Tcp(address) => {
-                let stream = TcpStream::connect(address).await.with_context(|| {
-                    format!("no gateway answers at `{address}`; start one with `valetkey serve --config FILE --api {address}`")
-                })?;
-                talk(stream, (&address.to_string(), self.token.as_ref()), what, body).await
+                format!(
+                    "no gateway answers at `{address}`; start one with `valetkey serve --config FILE --api {address}`"
+                )
             }
+        })
+    }
+
+    /// Nothing where nobody serves.
+    async fn ask(&self, what: (Method, &str), body: &Value) -> anyhow::Result<Option<Value>> {
+        let token = self.token.as_ref();
+        match &self.at {
+            At::Socket(socket) => match connected(UnixStream::connect(socket).await, &socket.display())? {
+                Some(stream) => talk(stream, ("localhost", token), what, body).await.map(Some),
+                None => Ok(None),
+            },
+            At::Tcp(address) => match connected(TcpStream::connect(address).await, address)? {
+                Some(stream) => talk(stream, (&address.to_string(), token), what, body).await.map(Some),
+                None => Ok(None),
+            },
         }
     }
 }
@@ -157,53 +192,15 @@ pub(super) fn named_socket(ambient: &Ambient, named: Option<&Path>) -> Option<Pa
     Some(ambient.folder().join(named))
 }
 
-/// Posts JSON; the answer's JSON.
-///
-/// # Errors
-/// Nobody serves there, or the answer is a refusal, whose own words are the error.
-pub(super) async fn post(socket: &Path, path: &str, body: &Value) -> anyhow::Result<Value> {
-    ask(socket, (Method::POST, path), body).await?.with_context(|| nobody(socket))
-}
-
-/// Deletes what `path` names.
-///
-/// # Errors
-/// Nobody serves there, or the answer is a refusal, whose own words are the error.
-pub(super) async fn delete(socket: &Path, path: &str) -> anyhow::Result<()> {
-    ask(socket, (Method::DELETE, path), &Value::Null).await?.map(drop).with_context(|| nobody(socket))
-}
-
-/// [`post`], or nothing where nobody serves this home.
-///
-/// # Errors
-/// The socket is there but cannot be used, or the answer is a refusal, whose own words are the error.
-pub(super) async fn post_if_served(home: &Home, path: &str, body: &Value) -> anyhow::Result<Option<Value>> {
-    ask(&home.socket(), (Method::POST, path), body).await
-}
-
-fn nobody(socket: &Path) -> String {
-    format!("no gateway answers at `{}`; start one with `valetkey serve --config FILE`", socket.display())
-}
-
-async fn ask(socket: &Path, what: (Method, &str), body: &Value) -> anyhow::Result<Option<Value>> {
-    match connect(socket).await? {
-        Some(stream) => talk(stream, ("localhost", None), what, body).await.map(Some),
-        None => Ok(None),
-    }
-}
-
 /// Nothing where nobody listens.
-async fn connect(socket: &Path) -> anyhow::Result<Option<UnixStream>> {
-    match UnixStream::connect(socket).await {
+fn connected<IO>(stream: std::io::Result<IO>, at: &dyn Display) -> anyhow::Result<Option<IO>> {
+    match stream {
         Ok(stream) => Ok(Some(stream)),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => Ok(None),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(error).with_context(|| {
-            format!(
-                "you may not connect to `{}`; its group may (`ls -l` names it): join it and log in again",
-                socket.display()
-            )
+            format!("you may not connect to `{at}`; its group may (`ls -l` names it): join it and log in again")
         }),
-        Err(error) => Err(error).with_context(|| format!("`{}` cannot be asked", socket.display())),
+        Err(error) => Err(error).with_context(|| format!("`{at}` cannot be asked")),
     }
 }
 

@@ -1,13 +1,13 @@
 //! `session list|show|start|end`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
 use model::event::Kind;
 use model::{AgentName, Session as Row, SessionId, Timestamp, UserName};
 use serde_json::{Value, json};
 
-use super::control;
+use super::control::{self, Gateway};
 use super::local::Local;
 use super::run::span_seconds;
 use crate::config::{Ambient, Home};
@@ -96,7 +96,7 @@ impl StartArgs {
             None => Home::open(ambient)?.socket(),
         };
         let wanted = json!({ "agent": self.agent, "task": self.task, "user": self.user, "ttl_seconds": self.ttl });
-        let started = control::post(&socket, "/v1/sessions", &wanted).await?;
+        let started = Gateway::behind(socket).post("/v1/sessions", &wanted).await?;
         if self.json || self.format == Format::Json {
             output::json(&started)?;
             return Ok(true);
@@ -149,7 +149,7 @@ impl Session {
             Self::Show { id, json } => show(ambient, id, json).await,
             Self::Start(args) => args.run(ambient).await,
             Self::End { id, socket, json } => match control::named_socket(ambient, socket.as_deref()) {
-                Some(socket) => end_elsewhere(&socket, id, json).await,
+                Some(socket) => end_elsewhere(socket, id, json).await,
                 None => end(ambient, id, json).await,
             },
         }
@@ -226,8 +226,8 @@ async fn show(ambient: &Ambient, id: SessionId, json: bool) -> anyhow::Result<bo
 }
 
 /// Ends a session of a gateway under another user, by asking it.
-async fn end_elsewhere(socket: &Path, id: SessionId, json: bool) -> anyhow::Result<bool> {
-    control::delete(socket, &format!("/v1/sessions/{id}")).await?;
+async fn end_elsewhere(socket: PathBuf, id: SessionId, json: bool) -> anyhow::Result<bool> {
+    Gateway::behind(socket).delete(&format!("/v1/sessions/{id}")).await?;
     if json {
         output::json(&json!({ "session": id, "ended": true }))?;
     } else {

@@ -6,7 +6,7 @@ use model::{AgentName, CredentialName, SessionId};
 use serde_json::{Value, json};
 use store::{StopKind, StopRow};
 
-use super::control;
+use super::control::Gateway;
 use super::local::Local;
 use crate::config::Ambient;
 use crate::output;
@@ -105,7 +105,7 @@ impl Args {
             _ => json!({ "all": true }),
         };
         let wanted = json!({ "stop": stop, "reason": self.reason });
-        let answer = control::post_if_served(&local.home, "/v1/stop/lift", &wanted).await?;
+        let answer = Gateway::behind(local.home.socket()).post_if_served("/v1/stop/lift", &wanted).await?;
         answer
             .map(|answer| {
                 answer.get("changed").and_then(Value::as_bool).context("the gateway's answer lacks `changed`")

@@ -226,19 +226,19 @@ impl Change {
         if command.new.is_zero() {
             return Self { word: "delete", actions: &[DELETE_REF], force: Some(false) };
         }
-        // A push it is besides: whoever may not push there may not force his way in either.
-        let forced = Self { word: "update", actions: &[PUSH, FORCE_PUSH], force: Some(true) };
-        // Git moves a tag by force alone.
-        if command.name.starts_with("refs/tags/") {
-            return forced;
-        }
-        let ancestry =
-            if command.name.starts_with("refs/heads/") { proofs.ancestry(command) } else { Ancestry::Unknown };
-        match ancestry {
-            Ancestry::Forward => Self { word: "update", actions: &[PUSH], force: Some(false) },
-            Ancestry::Forced => forced,
-            Ancestry::Unknown => Self { word: "update", actions: &[PUSH, FORCE_PUSH], force: None },
-        }
+        let ancestry = match command.name.split('/').nth(1) {
+            // Git moves a tag by force alone.
+            Some("tags") => Ancestry::Forced,
+            Some("heads") => proofs.ancestry(command),
+            _ => Ancestry::Unknown,
+        };
+        // What is forced, or may be, is a push besides: whoever may not push there may not force his way in either.
+        let (actions, force): (&[_], _) = match ancestry {
+            Ancestry::Forward => (&[PUSH], Some(false)),
+            Ancestry::Forced => (&[PUSH, FORCE_PUSH], Some(true)),
+            Ancestry::Unknown => (&[PUSH, FORCE_PUSH], None),
+        };
+        Self { word: "update", actions, force }
     }
 }
 
