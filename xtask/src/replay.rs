@@ -6,10 +6,8 @@ use anyhow::Result;
 
 use crate::shell;
 
-/// Runs the replay test of `fuzz/`, which stands outside the workspace; it shares `target/` with it.
+/// Runs the replay test of `fuzz/`.
 pub fn run(root: &Path) -> Result<bool> {
-    let target = root.join("target/fuzz");
-    let line = "cargo test --manifest-path fuzz/Cargo.toml --test replay";
-    let (good, _) = shell::watched(shell::command(root, line).arg("--target-dir").arg(target))?;
-    Ok(good)
+    let line = "cargo test --locked -p fuzz --test replay";
+    Ok(shell::watched(&mut shell::command(root, line))?.0)
 }

@@ -38,6 +38,7 @@ const MAY: &[(&str, &[&str])] = &[
     ("sandbox", &["model"]),
     ("testkit", &["model"]),
     ("e2e", &["model", "testkit"]),
+    ("fuzz", &["model", "secret", "policy", "catalog", "inject", "scan", "vault", "audit", "proxy"]),
     ("xtask", &[]),
 ];
 

@@ -146,7 +146,7 @@ impl Framing {
                 self.state = if left == 0 { State::Head } else { State::Length(left) };
                 Ok(taken)
             }
-            State::Size { value, digits } => self.size(rest, value, digits),
+            State::Size { value, digits } => self.size(first, value, digits),
             State::SizeEnd(size) => {
                 self.state = if size == 0 { State::Trailers } else { State::Chunk(size) };
                 expect(first, b'\n')
@@ -192,28 +192,23 @@ impl Framing {
     }
 
     /// `chunk-size CRLF`: hex digits alone; extensions (RFC 9112 7.1.1) have no use and a history, so they are refused.
-    fn size(&mut self, rest: &[u8], mut value: u64, mut digits: u8) -> Result<usize, Fault> {
-        let mut taken = 0;
-        for byte in rest {
-            taken += 1;
-            let digit = match byte {
-                b'0'..=b'9' => byte - b'0',
-                b'a'..=b'f' => byte - b'a' + 10,
-                b'A'..=b'F' => byte - b'A' + 10,
-                b'\r' if digits > 0 => {
-                    self.state = State::SizeEnd(value);
-                    return Ok(taken);
-                }
-                _ => return Err(Fault::Malformed(Malformed::Framing)),
-            };
-            if digits == CHUNK_DIGITS_MAX {
-                return Err(Fault::Malformed(Malformed::Framing));
+    /// An octet at a time, as the rest of a chunk's border: where the stream was cut must not change what passes.
+    fn size(&mut self, first: u8, value: u64, digits: u8) -> Result<usize, Fault> {
+        let digit = match first {
+            b'0'..=b'9' => first - b'0',
+            b'a'..=b'f' => first - b'a' + 10,
+            b'A'..=b'F' => first - b'A' + 10,
+            b'\r' if digits > 0 => {
+                self.state = State::SizeEnd(value);
+                return Ok(1);
             }
-            digits += 1;
-            value = (value << 4) | u64::from(digit);
+            _ => return Err(Fault::Malformed(Malformed::Framing)),
+        };
+        if digits == CHUNK_DIGITS_MAX {
+            return Err(Fault::Malformed(Malformed::Framing));
         }
-        self.state = State::Size { value, digits };
-        Ok(taken)
+        self.state = State::Size { value: (value << 4) | u64::from(digit), digits: digits + 1 };
+        Ok(1)
     }
 
     fn block_end(&mut self, block: &[u8]) -> Result<Option<usize>, Fault> {
