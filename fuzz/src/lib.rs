@@ -31,6 +31,7 @@ pub const ENTRIES: &[(&str, Entry)] = &[
     ("names", names),
     ("push", push),
     ("record", record),
+    ("rpc", rpc),
     ("scan", scan),
     ("scrub", scrub),
     ("sealed", sealed),
@@ -174,6 +175,37 @@ pub fn graphql(octets: &[u8]) {
         if escaped.len() < 4 * 1024 * 1024 {
             assert_eq!(run("application/json", escaped.as_bytes()), calls, "in JSON it is another");
         }
+    }
+}
+
+/// Messages of JSON-RPC: the first octet chooses between MCP and a plain server. Blanks around a message, and a batch of it alone, change
+/// no call; an empty list of calls is none.
+pub fn rpc(octets: &[u8]) {
+    static TRACKER: OnceLock<catalog::Catalog> = OnceLock::new();
+    let tracker = TRACKER.get_or_init(|| {
+        let text = include_str!("../../crates/catalog/tests/mcp/tracker.yaml");
+        let file = catalog::ServiceFile::parse(text, "tracker.yaml").expect("a service file");
+        catalog::Catalog::with(vec![file]).expect("a catalogue")
+    });
+    let Some((choice, body)) = octets.split_first() else { return };
+    let (host, path) = if choice & 1 == 0 { ("tracker.test", "/mcp") } else { ("node.test", "/rpc") };
+    let run = |body: &[u8]| {
+        let mut fields = HeaderMap::new();
+        fields.insert("content-type", HeaderValue::from_static("application/json"));
+        let cleaned = clean(fields).expect("a plain field");
+        let length = Length::Known(body.len() as u64);
+        let request = CanonicalRequest::new(Method::POST, origin(host), path, cleaned, length);
+        let found = tracker.classify(&request.expect("a plain request"), BodyView::Whole(body)).ok()?;
+        assert!(!found.calls.is_empty() && !found.needs_body, "a message without a call");
+        Some(found.calls.to_vec())
+    };
+    let calls = run(body);
+    if body.is_empty() || body.len() > 64 * 1024 {
+        return;
+    }
+    assert_eq!(run(&[b" \t\r\n".as_slice(), body, b" "].concat()), calls, "blanks around it change it");
+    if body.trim_ascii_start().starts_with(b"{") {
+        assert_eq!(run(&[b"[".as_slice(), body, b"]"].concat()), calls, "in a batch it is another");
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use model::call::ServiceBounds;
 use model::vocabulary::FactType;
-use model::{ActionId, Class, Effects, SchemeSpec, ServiceName};
+use model::{ActionId, Class, Effect, Effects, SchemeSpec, ServiceName};
 use serde::{Deserialize, Serialize};
 
 use crate::file::{Accepts, AnswerHint, CaptureMap, FileHint, Holds, Protocol, ShapeMap};
@@ -32,6 +32,43 @@ pub const PUSH_FACTS: [(&str, FactType); 6] = [
     ("git.options", FactType::List),
 ];
 pub const PUSH_ACTIONS: [&str; 4] = ["git/push", "git/force-push", "git/delete-ref", "git/push-option"];
+
+/// What every effect together is: what a call may have that no table has.
+pub const EVERY_EFFECT: Effects = Effects::NONE
+    .with(Effect::BranchWrite)
+    .with(Effect::RepoDelete)
+    .with(Effect::Escalates)
+    .with(Effect::Exfil)
+    .with(Effect::Publishes)
+    .with(Effect::MessagesPeople);
+
+/// What a message of MCP is until it is read.
+pub const MCP_MESSAGE: &str = "mcp/message";
+/// The action of a tool that no line has.
+pub const MCP_UNLISTED_TOOL: &str = "mcp/unlisted-tool";
+/// What a message of JSON-RPC is until it is read.
+pub const RPC_MESSAGE: &str = "rpc/message";
+/// The action of a method that no line has.
+pub const RPC_UNLISTED: &str = "rpc/unlisted-method";
+/// The actions of the protocol itself.
+pub const MCP_ACTIONS: [(&str, Class); 10] = [
+    ("mcp/connect", Class::Read),
+    ("mcp/list-tools", Class::Read),
+    ("mcp/list-resources", Class::Read),
+    ("mcp/read-resource", Class::Read),
+    ("mcp/list-prompts", Class::Read),
+    ("mcp/get-prompt", Class::Read),
+    ("mcp/complete", Class::Read),
+    // What a server asked back, and is told: what the person entered, what a model said, where the files are.
+    ("mcp/answer", Class::Write),
+    ("mcp/read-task", Class::Read),
+    ("mcp/change-task", Class::Write),
+];
+/// Facts of calls by MCP and JSON-RPC, and what they are about: a tool, a resource, a prompt, a method.
+pub const TOOL_FACT: &str = "mcp.tool";
+pub const URI_FACT: &str = "mcp.uri";
+pub const PROMPT_FACT: &str = "mcp.prompt";
+pub const METHOD_FACT: &str = "rpc.method";
 
 /// One service.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -68,6 +105,8 @@ pub struct Compiled {
     pub routes: Vec<Route>,
     /// Where GraphQL is spoken, what its mutations are.
     pub graphql: Option<GraphQl>,
+    /// Where JSON-RPC is spoken, by itself or for MCP.
+    pub rpc: Vec<Rpc>,
 }
 
 /// Where a service lives.
@@ -224,7 +263,18 @@ pub struct GraphQl {
     pub mutations: Vec<(Box<str>, Vec<Line>)>,
 }
 
-/// One line of the table of mutations.
+/// What is asked by messages of JSON-RPC.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Rpc {
+    /// The action whose patterns are where it is spoken: what a message is until it is read.
+    pub place: u16,
+    /// It carries MCP: the names are tools.
+    pub is_mcp: bool,
+    /// Tools or methods, by name, sorted.
+    pub names: Vec<(Box<str>, Vec<Line>)>,
+}
+
+/// One line of a table of calls.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Line {
     /// It holds beside the others, instead of where none before it holds.
@@ -253,7 +303,7 @@ pub struct ArgumentFact {
     pub place: Option<Place>,
 }
 
-/// Where a value of a field's arguments stands.
+/// Where a value stands among the arguments.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Place {
     Argument {

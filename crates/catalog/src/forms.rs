@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use model::vocabulary::ActionWords;
 use model::{Class, Effects};
 
-use crate::compiled::{Compiled, LineCall};
+use crate::compiled::{Compiled, LineCall, MCP_UNLISTED_TOOL, RPC_UNLISTED};
 
 type Forms = Vec<(Class, Effects)>;
 
@@ -16,13 +16,20 @@ pub(crate) fn fill(tables: &Compiled, actions: &mut BTreeMap<String, ActionWords
         let whens: Vec<_> = route.when.iter().map(|when| (when.class, when.effects)).collect();
         add(&mut all, route.action, &whens);
     }
-    for call in tables.graphql.iter().flat_map(|graphql| calls(&graphql.mutations)) {
+    let by_rpc = tables.rpc.iter().flat_map(|rpc| calls(&rpc.names));
+    for call in tables.graphql.iter().flat_map(|graphql| calls(&graphql.mutations)).chain(by_rpc) {
         let whens: Vec<_> = call.when.iter().map(|when| (when.class, when.effects)).collect();
         add(&mut all, call.action, &whens);
     }
     if let Some(forms) = tables.graphql.as_ref().and_then(|graphql| all.get_mut(graphql.unlisted as usize)) {
         // A mutation that no table has is this action too, with no effect that an effect could permit.
         push(forms, (Class::Admin, Effects::NONE));
+    }
+    for (action, forms) in tables.actions.iter().zip(&mut all) {
+        // What no table has is two calls, so that no effect permits it.
+        if [MCP_UNLISTED_TOOL, RPC_UNLISTED].contains(&action.id.as_str()) {
+            push(forms, (Class::Admin, Effects::NONE));
+        }
     }
     for (action, forms) in tables.actions.iter().zip(all) {
         if let Some(words) = actions.get_mut(action.id.as_str()).filter(|_| forms.len() > 1) {

@@ -48,18 +48,23 @@ fn plain(call: &Call, title: &str) -> String {
     format!("{head} on {} ({title})", short(what))
 }
 
-/// The sentence for a call by GraphQL: the mutation's own name in words, because a template of the other road speaks of numbers
-/// that this one does not say. `Merge pull request PR_1: merge method "squash" (GitHub, by GraphQL: pulls/merge)`.
-pub(crate) fn of_mutation(call: &Call, mutation: &str, title: &str) -> String {
-    let mut out = words(mutation);
+/// The sentence for a call that came by a name: a mutation, a tool, a method. From the action's template where this road says all that
+/// stands in it; otherwise the name in words, because a template of another road speaks of numbers that this one does not say.
+/// `Merge pull request PR_1: merge method "squash" (GitHub, by GraphQL: pulls/merge)`.
+pub(crate) fn of_name(call: &Call, name: &str, text: Option<&str>, (title, road): (&str, &str)) -> String {
+    if let Some(text) = text.filter(|text| is_told(text, call)) {
+        return of(call, Some(text), title);
+    }
+    let mut out = words(name);
     let resource = &call.resource;
     match resource.kind() {
-        "resource" => {}
+        "resource" | "tool" | "method" => {}
         "node" => out.extend([" ", &short(resource.rest())]),
         _ => out.extend([" in ", &short(resource.as_str())]),
     }
     let mut mark = ": ";
-    for (name, fact) in call.facts.iter().filter(|(name, _)| !name.starts_with("graphql.")) {
+    let own = |name: &str| ["graphql.", "mcp.", "rpc."].iter().any(|road| name.starts_with(road));
+    for (name, fact) in call.facts.iter().filter(|(name, _)| !own(name)) {
         let text = match fact {
             Fact::Text(text) => text.to_string(),
             Fact::Int(number) => number.to_string(),
@@ -72,17 +77,33 @@ pub(crate) fn of_mutation(call: &Call, mutation: &str, title: &str) -> String {
         let _ = write!(out, "{mark}{name} \"{}\"", short(&text));
         mark = ", ";
     }
-    let _ = write!(out, " ({title}, by GraphQL: {})", call.action);
+    let _ = write!(out, " ({title}, by {road}: {})", call.action);
     out
 }
 
-/// `mergePullRequest` as `Merge pull request`.
+/// Whether every value outside of a template's brackets is there.
+fn is_told(text: &str, call: &Call) -> bool {
+    let mut needed = String::new();
+    let mut depth = 0usize;
+    for character in text.chars() {
+        match character {
+            '[' => depth += 1,
+            ']' => depth = depth.saturating_sub(1),
+            other if depth == 0 => needed.push(other),
+            _ => {}
+        }
+    }
+    render(&needed, call, &mut String::new())
+}
+
+/// `mergePullRequest` and `merge_pull_request` as `Merge pull request`.
 fn words(name: &str) -> String {
     let mut out = String::new();
     for (index, character) in name.chars().enumerate() {
         if index > 0 && character.is_ascii_uppercase() {
             out.push(' ');
         }
+        let character = if matches!(character, '_' | '-') { ' ' } else { character };
         out.push(if index == 0 { character.to_ascii_uppercase() } else { character.to_ascii_lowercase() });
     }
     short(&out)

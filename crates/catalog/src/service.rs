@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 
 use http::Method;
-use model::call::ServiceBounds;
+use model::call::{Prospect, ServiceBounds};
 use model::vocabulary::{ActionWords, FactType, ServiceWords};
-use model::{ActionId, Call, SchemeSpec, ServiceName};
+use model::{ActionId, Call, Resource, SchemeSpec, ServiceName};
 
 use crate::compiled::{
-    Action, Compiled, FIELDS_FACT, HostRule, MUTATION_FACT, PUSH_ACTIONS, PUSH_FACTS, Reading, Route,
+    Action, ArgumentPiece, Compiled, FIELDS_FACT, HostRule, LineCall, MCP_UNLISTED_TOOL, METHOD_FACT, MUTATION_FACT,
+    PROMPT_FACT, PUSH_ACTIONS, PUSH_FACTS, RPC_UNLISTED, Reading, Route, TOOL_FACT, URI_FACT,
 };
 use crate::file::{AnswerHint, CaptureMap, FileHint, Protocol, ShapeMap};
 use crate::forms;
@@ -104,9 +105,14 @@ impl Service {
     /// One human sentence about a call, from the file's template. Nothing invisible is left in it.
     pub fn sentence(&self, call: &Call) -> String {
         if let Some(model::Fact::Text(mutation)) = call.facts.get(MUTATION_FACT) {
-            return sentence::of_mutation(call, mutation, self.title());
+            return sentence::of_name(call, mutation, None, (self.title(), "GraphQL"));
         }
         let template = self.action(call.action.as_str()).and_then(|action| action.sentence.as_deref());
+        for (fact, road) in [(TOOL_FACT, "MCP"), (METHOD_FACT, "JSON-RPC")] {
+            if let Some(model::Fact::Text(name)) = call.facts.get(fact) {
+                return sentence::of_name(call, name, template, (self.title(), road));
+            }
+        }
         sentence::of(call, template, self.title())
     }
 
@@ -134,6 +140,44 @@ impl Service {
     /// Whether an action's body is a conversation with a model, in which real secrets are replaced, not refused.
     pub fn is_model_request(&self, action: &str) -> bool {
         self.action(action).is_some_and(|action| action.model_request)
+    }
+
+    /// What calling a tool of MCP may be, before its arguments are known: alternatives, each of calls that all are meant.
+    pub fn prospects(&self, tool: &str) -> Vec<Vec<Prospect>> {
+        let mut all = Vec::new();
+        for rpc in self.tables.rpc.iter().filter(|rpc| rpc.is_mcp) {
+            let found = rpc.names.binary_search_by(|(known, _)| (**known).cmp(tool)).ok();
+            let lines = found.and_then(|index| rpc.names.get(index)).map(|(_, lines)| lines.as_slice());
+            let Some(lines) = lines else {
+                let one = |action: &Action| Prospect {
+                    action: action.id.clone(),
+                    forms: vec![(model::Class::Admin, model::Effects::NONE)],
+                    resource: Some(Resource::new(&format!("tool:{tool}"))),
+                };
+                all.push(self.action(MCP_UNLISTED_TOOL).map(one).into_iter().collect());
+                continue;
+            };
+            for line in lines.iter().filter(|line| !line.beside) {
+                let fixed = match line.resource.as_slice() {
+                    [only] => only.iter().try_fold(String::new(), |text, piece| match piece {
+                        ArgumentPiece::Text(more) => Some(text + more),
+                        ArgumentPiece::Value { .. } => None,
+                    }),
+                    _ => None,
+                };
+                let one = |call: &LineCall| {
+                    let action = self.tables.actions.get(call.action as usize)?;
+                    let mut forms = vec![(action.class, action.effects)];
+                    for when in &call.when {
+                        let class = action.class.max(when.class.unwrap_or(action.class));
+                        forms.push((class, action.effects.iter().chain(when.effects.iter()).collect()));
+                    }
+                    Some(Prospect { action: action.id.clone(), forms, resource: fixed.as_deref().map(Resource::new) })
+                };
+                all.push(line.calls.iter().filter_map(one).collect());
+            }
+        }
+        all
     }
 
     /// Every action id, in the order of the file.
@@ -168,6 +212,7 @@ impl Service {
             words.facts.extend(facts.iter().map(|fact| (fact.name.to_string(), fact.kind)));
         }
         self.graphql_words(&mut actions);
+        self.rpc_words(&mut actions);
         self.git_words(&mut actions);
         forms::fill(tables, &mut actions);
         let host = |host: &HostRule| if host.wildcard { format!("*.{}", host.name) } else { host.name.to_string() };
@@ -198,6 +243,33 @@ impl Service {
             add(call.action, MUTATION_FACT, FactType::Text);
             for fact in &call.facts {
                 add(call.action, &fact.name, fact.kind);
+            }
+        }
+    }
+
+    /// What calls by MCP and JSON-RPC may have besides.
+    fn rpc_words(&self, actions: &mut BTreeMap<String, ActionWords>) {
+        let mut add = |id: &str, name: &str, kind: FactType| {
+            if let Some(words) = actions.get_mut(id) {
+                words.facts.insert(name.to_owned(), kind);
+            }
+        };
+        for rpc in &self.tables.rpc {
+            let mark = if rpc.is_mcp { TOOL_FACT } else { METHOD_FACT };
+            for call in rpc.names.iter().flat_map(|(_, lines)| lines).flat_map(|line| &line.calls) {
+                let Some(action) = self.tables.actions.get(call.action as usize) else { continue };
+                add(action.id.as_str(), mark, FactType::Text);
+                for fact in &call.facts {
+                    add(action.id.as_str(), &fact.name, fact.kind);
+                }
+            }
+            for (id, name) in [
+                (MCP_UNLISTED_TOOL, TOOL_FACT),
+                (RPC_UNLISTED, METHOD_FACT),
+                ("mcp/read-resource", URI_FACT),
+                ("mcp/get-prompt", PROMPT_FACT),
+            ] {
+                add(id, name, FactType::Text);
             }
         }
     }

@@ -13,7 +13,7 @@ pub mod placeholder;
 pub mod scheme;
 pub mod scrub;
 
-pub use answer::{Answer, Undecodable};
+pub use answer::{ANSWER_DIGESTS, Answer, Undecodable};
 pub use arm::{Armed, ArmedParts, arm};
 pub use capture::Document;
 pub use known::{KnownBuilder, KnownScan, KnownSecrets};

@@ -25,6 +25,17 @@ pub struct Call {
     pub facts: Facts,
 }
 
+/// A call that has not been made: what is known of it before its arguments are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prospect {
+    /// The action.
+    pub action: ActionId,
+    /// Classes and effects that a call of it may have.
+    pub forms: Vec<(Class, Effects)>,
+    /// What it acts on; none where only the arguments tell.
+    pub resource: Option<Resource>,
+}
+
 /// What a request is. Pure outcome of the catalogue; policy judges it, the audit log records it.
 #[derive(Clone, Debug)]
 pub struct Classification {

@@ -2,6 +2,7 @@
 
 mod made;
 mod scrub;
+pub(crate) mod tools;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, HeaderName, Response, StatusCode};
+use inject::Needles;
 use model::{Code, Refusal, bounds};
 use smallvec::SmallVec;
 
@@ -38,12 +40,21 @@ pub(crate) fn answer(worker: &Arc<Worker>, answered: Answered) -> Result<Respons
     let bound = judged.service.as_ref().is_some_and(|service| guarded.services.contains(service));
     // An answer to a bare request may show what an earlier one carried.
     let needles = needles.or_else(|| guarded.needles.clone().filter(|_| bound));
-    if let Some(needles) = needles {
-        masked = inject::scrub_headers(&mut parts.headers, &needles);
-        match scrub::Scrub::of(needles, &mut parts.headers) {
-            Ok(hook) => hooks.push(Box::new(hook)),
-            Err(refusal) => return Err(trip.refuse(refusal)),
+    let scrubbed = match (needles, &judged.shown) {
+        (Some(needles), shown) => {
+            masked = inject::scrub_headers(&mut parts.headers, &needles);
+            let clear = if shown.is_some() { scrub::Scrub::in_the_clear } else { scrub::Scrub::of };
+            Some(clear(needles, &mut parts.headers))
         }
+        (None, Some(_)) => Some(scrub::Scrub::in_the_clear(Arc::new(Needles::none()), &mut parts.headers)),
+        (None, None) => None,
+    };
+    match scrubbed.transpose() {
+        Ok(hook) => hooks.extend(hook.map(|hook| Box::new(hook) as Box<dyn Hook>)),
+        Err(refusal) => return Err(trip.refuse(refusal)),
+    }
+    if let Some(filter) = judged.shown.and_then(|shown| tools::Tools::of(shown, &mut parts.headers)) {
+        hooks.push(Box::new(filter));
     }
     if let Some(made) = made::Made::of(judged.made, &parts.headers) {
         hooks.push(Box::new(made));

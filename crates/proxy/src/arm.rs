@@ -7,11 +7,12 @@ use hyper::upgrade::OnUpgrade;
 use inject::{Armed, InjectError};
 use model::call::ServiceBounds;
 use model::canonical::Scheme;
-use model::{Classification, Code, CredentialName, Digest, Refusal, ServiceName};
+use model::{AgentName, Classification, Code, CredentialName, Digest, Refusal, ServiceName};
 use policy::Permit;
 use tokio_util::sync::CancellationToken;
 
 use crate::accepted::Trip;
+use crate::answer::tools::Shown;
 use crate::body::Unsent;
 use crate::capture::{Road, Wanted};
 use crate::classify::{Classified, JudgedBody, Who};
@@ -48,6 +49,8 @@ pub(crate) struct Judged {
     pub(crate) bounds: ServiceBounds,
     pub(crate) service: Option<ServiceName>,
     pub(crate) made: Vec<(String, String)>,
+    /// The answer may list tools: which of them are shown.
+    pub(crate) shown: Option<Shown>,
 }
 
 /// Puts the credential on, or sends the request as it is.
@@ -62,6 +65,7 @@ pub(crate) fn arm(worker: &Arc<Worker>, resolved: Resolved) -> Result<Road, Box<
         bounds: classification.bounds,
         service: classification.service.clone(),
         made: made(&snapshot, &classification),
+        shown: shown(&snapshot, &classification, &who.live.session.agent),
     };
     let (stream, whole) = match body {
         JudgedBody::Empty => (None, None),
@@ -111,6 +115,18 @@ fn gate(worker: &Arc<Worker>, classified: &Classified) -> Option<Box<Gate>> {
             judged: Instant::now(),
         })
     })
+}
+
+/// Which tools the agent is shown, where the answer may list some: it was asked for, or is the stream of what a server says, which may
+/// repeat it.
+fn shown(snapshot: &Arc<Snapshot>, classification: &Classification, agent: &AgentName) -> Option<Shown> {
+    let lists = |call: &model::Call| matches!(call.action.as_str(), "mcp/list-tools" | "mcp/connect");
+    let name = classification.service.clone().filter(|_| classification.calls.iter().any(lists))?;
+    let (snapshot, agent) = (Arc::clone(snapshot), agent.clone());
+    Some(Arc::new(move |tool: &str| {
+        let Some(service) = snapshot.catalog.service(name.as_str()) else { return true };
+        service.prospects(tool).iter().any(|all| snapshot.rules.might_allow(&agent, &name, all))
+    }))
 }
 
 /// Names and pointers of what the answer will say was created.

@@ -24,21 +24,19 @@ pub fn check(files: &[File]) -> Vec<String> {
 }
 
 fn one(files: &[File], folder: &str) -> Vec<String> {
-    let inside: Vec<(&str, &File)> = files
-        .iter()
-        .filter_map(|file| Some((file.path.strip_prefix(folder)?.strip_suffix(".rs")?, file)))
-        .filter(|(name, _)| !name.contains('/'))
-        .collect();
+    let below: Vec<(&str, &File)> =
+        files.iter().filter_map(|file| Some((file.path.strip_prefix(folder)?.strip_suffix(".rs")?, file))).collect();
+    let inside: Vec<(&str, &File)> = below.iter().filter(|(name, _)| !name.contains('/')).copied().collect();
     let Some((_, list)) = inside.iter().find(|(name, _)| *name == "mod") else {
         return if inside.is_empty() { Vec::new() } else { vec![format!("{folder}: no mod.rs with the list")] };
     };
     let names = inside.iter().map(|(name, _)| *name).filter(|name| *name != "mod");
-    names.filter_map(|name| unlisted(list, &inside, name).map(|why| format!("{folder}{name}.rs: {why}"))).collect()
+    names.filter_map(|name| unlisted(list, &below, name).map(|why| format!("{folder}{name}.rs: {why}"))).collect()
 }
 
-/// A file is in its list where it is declared in `mod.rs` and some other file of the folder names something of it (shared
+/// A file is in its list where it is declared in `mod.rs` and some other file of the folder or below names something of it (shared
 /// helpers are used by their siblings).
-fn unlisted(list: &File, inside: &[(&str, &File)], name: &str) -> Option<&'static str> {
+fn unlisted(list: &File, below: &[(&str, &File)], name: &str) -> Option<&'static str> {
     if !code(list).any(|line| line.ends_with(&format!("mod {name};"))) {
         return Some("not declared in mod.rs");
     }
@@ -48,7 +46,7 @@ fn unlisted(list: &File, inside: &[(&str, &File)], name: &str) -> Option<&'stati
         lines.windows(2).any(|two| matches!(two, ["#[cfg(test)]", next] if next.ends_with(&format!("mod {name};"))));
     let path = format!("{name}::");
     let used = |line: &str| line.contains(&path) || line.starts_with("use ") && words(line).any(|word| word == name);
-    let listed = inside.iter().filter(|(other, _)| *other != name).any(|(_, file)| code(file).any(used));
+    let listed = below.iter().filter(|(other, _)| *other != name).any(|(_, file)| code(file).any(used));
     (!testing && !listed).then_some("declared in mod.rs, but not in its list")
 }
 

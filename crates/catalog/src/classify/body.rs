@@ -39,10 +39,6 @@ pub(super) enum Bad {
     Override,
 }
 
-/// Parameters with which frameworks replace the method, as in `model::canonical`.
-pub(super) const OVERRIDES: [&str; 5] =
-    ["_method", "$method", "_httpmethod", "x-http-method-override", "method_override"];
-
 /// A reader of one body format: finds the wanted places. To add one, write a file and a line in [`reader`].
 pub(super) type Read = for<'a> fn(&'a [u8], &[Vec<Box<str>>]) -> Result<Slots<'a>, Bad>;
 

@@ -4,9 +4,9 @@
 use std::borrow::Cow;
 
 use model::Unknown;
-use model::canonical::pairs;
+use model::canonical::{METHOD_OVERRIDES, pairs};
 
-use super::body::{Bad, OVERRIDES, Slot, Slots};
+use super::body::{Bad, Slot, Slots};
 
 /// Finds the wanted places in a form.
 pub(super) fn read<'a>(bytes: &'a [u8], wants: &[Vec<Box<str>>]) -> Result<Slots<'a>, Bad> {
@@ -17,7 +17,7 @@ pub(super) fn read<'a>(bytes: &'a [u8], wants: &[Vec<Box<str>>]) -> Result<Slots
         return Err(malformed);
     }
     let pairs = pairs(text).map_err(|_| malformed)?;
-    if pairs.iter().any(|(name, _)| OVERRIDES.contains(&&*name.to_ascii_lowercase())) {
+    if pairs.iter().any(|(name, _)| METHOD_OVERRIDES.contains(&&*name.to_ascii_lowercase())) {
         return Err(Bad::Override);
     }
     let mut slots: Slots<'a> = wants.iter().map(|_| Slot::Absent).collect();
@@ -50,7 +50,7 @@ pub(super) fn overrides(name: &[u8]) -> bool {
         other => other.to_ascii_lowercase(),
     };
     let same = |known: &str| name.len() == known.len() && name.iter().map(folded).eq(known.bytes());
-    OVERRIDES.into_iter().any(same)
+    METHOD_OVERRIDES.into_iter().any(same)
 }
 
 /// Whether some pair overrides the method, wherever the origin divides pairs. Looks at names alone and lets broken pairs

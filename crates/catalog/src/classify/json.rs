@@ -9,8 +9,9 @@ use std::borrow::Cow;
 
 use model::Unknown;
 use model::bounds::JSON_DEPTH_MAX;
+use model::canonical::METHOD_OVERRIDES;
 
-use super::body::{Bad, OVERRIDES, Slot, Slots};
+use super::body::{Bad, Slot, Slots};
 
 /// Finds the wanted places in a JSON text.
 pub(super) fn read<'a>(bytes: &'a [u8], wants: &[Vec<Box<str>>]) -> Result<Slots<'a>, Bad> {
@@ -147,7 +148,7 @@ impl<'a> Reader<'a, '_> {
         let mut seen = 0u32;
         loop {
             let key = self.string()?;
-            if nesting == 1 && OVERRIDES.contains(&&*key) {
+            if nesting == 1 && METHOD_OVERRIDES.contains(&&*key) {
                 return Err(Bad::Override);
             }
             let exact = self.of(active.wants, |want| want.get(active.depth).is_some_and(|step| **step == *key));

@@ -1,8 +1,8 @@
 //! Classifiers: from a canonical request of a known service to its calls. One file per classifier.
 //!
 //! A host may have a protocol of its own ([`PROTOCOLS`]), which looks first; the patterns of the service file ([`rest`])
-//! take what it leaves, and where a pattern leads to GraphQL, the document says the calls ([`graphql`]). Bodies are read by
-//! type ([`body`]), and only for what the matched pattern asks; but forms that are posted are searched for another method,
+//! take what it leaves, and where a pattern leads to GraphQL or JSON-RPC, the document says the calls ([`graphql`], [`rpc`]). Bodies are
+//! read by type ([`body`]), and only for what the matched pattern asks; but forms that are posted are searched for another method,
 //! whatever they match.
 
 mod body;
@@ -11,9 +11,12 @@ mod form;
 mod git;
 mod graphql;
 mod json;
+mod line;
 mod multipart;
 mod rest;
+mod rpc;
 mod tcp;
+mod tree;
 
 use std::sync::Arc;
 
@@ -103,8 +106,11 @@ pub(crate) fn classify(
         None => unknown(view, None)?,
     };
     let unsure = body::check_method(view)?;
-    let several = graphql::calls(view, &found)?;
-    let unread = several.is_none() && graphql::needs_body(view, &found);
+    let several = match graphql::calls(view, &found)? {
+        Some(calls) => Some(calls),
+        None => rpc::calls(view, &found)?,
+    };
+    let unread = several.is_none() && (graphql::needs_body(view, &found) || rpc::needs_body(view, &found));
     let after = endpoint(request.path(), view.skip);
     let mut bounds = at.service.bounds();
     if found.reads_front {

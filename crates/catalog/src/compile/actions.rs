@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::vocabulary::FactType;
 use model::{Class, Effects};
 
-use super::{Wrong, covers, graphql};
+use super::{Wrong, covers, graphql, lines, rpc};
 use crate::compiled::{BARE_RESOURCE, CONNECT};
 use crate::file::pattern::Pattern;
 use crate::file::{ActionEntry, AnswerHint, CaptureMap, Holds, Protocol, ServiceFile, WhenEntry};
@@ -71,7 +71,14 @@ pub(super) fn drafts(written: &ServiceFile) -> Result<Vec<Draft>, Wrong> {
             draft.resource = Some(vec![BARE_RESOURCE.to_owned()]);
         }
     }
-    let own = graphql::own(written)?;
+    for (id, pattern) in rpc::places(written)? {
+        let index = at(&mut drafts, id);
+        if let Some(draft) = drafts.get_mut(index) {
+            draft.patterns.push((pattern, BTreeMap::new()));
+        }
+    }
+    let mut own = graphql::own(written)?;
+    own.extend(rpc::own(written)?);
     for own in &own {
         let index = at(&mut drafts, &own.id);
         if let Some(draft) = drafts.get_mut(index).filter(|draft| draft.patterns.is_empty()) {
@@ -82,11 +89,8 @@ pub(super) fn drafts(written: &ServiceFile) -> Result<Vec<Draft>, Wrong> {
     check_captures(written)?;
     for draft in &mut drafts {
         draft.fill(written, entries.get(draft.id.as_str()).copied());
-        if let Some(own) = own.iter().find(|own| own.id == draft.id) {
-            draft.class = own.class;
-            draft.effects = draft.effects.iter().chain(own.effects.iter()).collect();
-        }
     }
+    lines::settle(&own, &mut drafts);
     imply(&mut drafts)?;
     Ok(drafts)
 }

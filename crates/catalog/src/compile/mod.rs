@@ -4,6 +4,8 @@
 mod actions;
 mod graphql;
 mod hosts;
+mod lines;
+pub(crate) mod rpc;
 mod schemes;
 mod tables;
 
@@ -35,11 +37,13 @@ pub fn compile(written: &ServiceFile) -> Result<Compiled, CatalogError> {
     }
     tables.finish();
     let graphql = graphql::compile(written, &drafts).map_err(|wrong| fail(&wrong.text, wrong.message))?;
+    let rpc = rpc::compile(written, &drafts).map_err(|wrong| fail(&wrong.text, wrong.message))?;
     let ids: BTreeSet<&str> = drafts.iter().map(|draft| draft.id.as_str()).collect();
     let aliases = words(&written.aliases, &ids).map_err(|wrong| fail(&wrong.text, wrong.message))?;
     let scopes = scopes(written, &drafts).map_err(|wrong| fail(&wrong.text, wrong.message))?;
     let mut kinds: BTreeSet<String> = tables.kinds();
     kinds.extend(graphql::kinds(written));
+    kinds.extend(rpc::kinds(written));
     kinds.extend(written.parents.iter().flat_map(|(kind, parent)| [kind.clone(), parent.clone()]));
     let boxed = |list: &[String]| list.iter().map(|text| text.as_str().into()).collect();
     Ok(Compiled {
@@ -71,6 +75,7 @@ pub fn compile(written: &ServiceFile) -> Result<Compiled, CatalogError> {
         nodes: tables.nodes,
         routes: tables.routes,
         graphql,
+        rpc,
     })
 }
 

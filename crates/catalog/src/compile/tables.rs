@@ -279,8 +279,9 @@ impl<'a> Tables<'a> {
                 Some(parameter) if path.iter().any(|step| step.parameter() == Some(parameter)) => {
                     source(parameter, path, reading, name)?
                 }
-                // Another pattern of the same action may have it.
+                // Another pattern of the same action may have it, or another road.
                 Some(_) => continue,
+                None if name.starts_with("arguments.") => continue,
                 None => source(name, path, reading, name)?,
             };
             reading.facts.push(FactRule { name: name.into(), kind, source });
@@ -322,7 +323,7 @@ fn kind_of(text: &str) -> &str {
 
 fn whens(draft: &Draft, path: &[Step], reading: &mut Reading) -> Result<Vec<When>, Wrong> {
     let mut out = Vec::new();
-    for when in &draft.when {
+    for when in draft.when.iter().filter(|when| when.arguments.is_empty()) {
         let mut tests = Vec::new();
         for (name, holds) in &when.path {
             // Another pattern of the same action may have it.

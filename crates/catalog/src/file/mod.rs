@@ -4,6 +4,7 @@ mod captures;
 mod graphql;
 mod parse;
 pub(crate) mod pattern;
+mod rpc;
 mod word;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use captures::{CaptureMap, Captures, LoginHint};
 pub use graphql::GraphQlEntry;
+pub use rpc::{McpEntry, RpcEntry};
 pub use word::{OneOrMany, Word};
 
 /// One service: hosts, actions, resources, facts, and how credentials are put on. One file and nothing else.
@@ -93,6 +95,12 @@ pub struct ServiceFile {
     /// Where GraphQL is spoken, and what its mutations are.
     #[serde(default)]
     pub graphql: Option<GraphQlEntry>,
+    /// Where MCP is spoken, and what its tools are.
+    #[serde(default)]
+    pub mcp: Option<McpEntry>,
+    /// Where JSON-RPC is spoken, and what its methods are.
+    #[serde(default)]
+    pub rpc: Option<RpcEntry>,
     /// Requests and what they must be; run as tests.
     #[serde(default)]
     pub cases: Vec<Case>,
@@ -402,6 +410,9 @@ pub struct WhenEntry {
     /// Body facts.
     #[serde(default)]
     pub body: BTreeMap<String, Holds>,
+    /// Arguments, where it is asked for by a name: a tool of MCP. Nothing to other roads.
+    #[serde(default)]
+    pub arguments: BTreeMap<String, Holds>,
     /// The class then, if it is stronger.
     #[serde(default)]
     pub class: Option<Class>,

@@ -8,6 +8,7 @@ mod hosts;
 mod packs;
 mod proofs;
 mod requests;
+mod rpc;
 
 use catalog::Catalog;
 

@@ -222,6 +222,8 @@ fn conversations_are_model_requests_and_nothing_else_is() {
         ("openai", "responses/create"),
         ("openai", "codex/responses"),
         ("openai", "runs/submit-tool-outputs"),
+        ("gemini", "models.generateContent"),
+        ("gemini", "cachedContents.create"),
     ] {
         assert!(marked(service, action), "{service} {action}");
     }
@@ -229,6 +231,7 @@ fn conversations_are_model_requests_and_nothing_else_is() {
         ("anthropic", "files/upload"),
         ("anthropic", "admin/create-invite"),
         ("openai", "files/create"),
+        ("gemini", "files.create"),
         ("openai", "oauth/token"),
         ("openai", "organization/create-admin-key"),
         ("openai", "http/post"),
@@ -237,7 +240,8 @@ fn conversations_are_model_requests_and_nothing_else_is() {
     ] {
         assert!(!marked(service, action), "{service} {action}");
     }
-    let others = catalog.services().filter(|service| !matches!(service.name().as_str(), "anthropic" | "openai"));
+    let others =
+        catalog.services().filter(|service| !matches!(service.name().as_str(), "anthropic" | "gemini" | "openai"));
     for service in others {
         assert!(!service.actions().any(|action| service.is_model_request(action.as_str())), "{}", service.name());
     }

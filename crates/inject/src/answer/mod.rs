@@ -19,6 +19,15 @@ const LAYERS_MAX: usize = 2;
 /// Octets of output that a stream may have whatever its ratio: small answers compress well.
 const RATIO_FREE_BYTES: u64 = 1024 * 1024;
 
+/// Header fields that tell of octets which leave otherwise than they came: length, ranges and digests.
+pub const ANSWER_DIGESTS: [HeaderName; 5] = [
+    header::CONTENT_LENGTH,
+    header::ACCEPT_RANGES,
+    HeaderName::from_static("content-md5"),
+    HeaderName::from_static("digest"),
+    HeaderName::from_static("content-digest"),
+];
+
 /// Why a body cannot be passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Undecodable {
@@ -50,8 +59,20 @@ impl Answer {
     /// # Errors
     /// [`Undecodable::Unknown`]: the caller withholds the body.
     pub fn new(needles: &Arc<Needles>, headers: &HeaderMap) -> Result<Self, Undecodable> {
+        Self::of(needles, headers, !needles.is_empty())
+    }
+
+    /// The same where the body must be read in the clear, whether or not there is anything to mask.
+    ///
+    /// # Errors
+    /// As for [`Self::new`].
+    pub fn in_the_clear(needles: &Arc<Needles>, headers: &HeaderMap) -> Result<Self, Undecodable> {
+        Self::of(needles, headers, true)
+    }
+
+    fn of(needles: &Arc<Needles>, headers: &HeaderMap, decode: bool) -> Result<Self, Undecodable> {
         let mut layers = SmallVec::new();
-        if !needles.is_empty() {
+        if decode {
             // The last named was applied last, so it is undone first (RFC 9110 8.4).
             for coding in codings(headers)?.into_iter().rev() {
                 layers.push(Decoder::new(coding)?);
@@ -93,15 +114,8 @@ impl Answer {
         if !self.decodes() {
             return;
         }
-        let gone = [
-            header::CONTENT_ENCODING,
-            header::CONTENT_LENGTH,
-            header::ACCEPT_RANGES,
-            HeaderName::from_static("content-md5"),
-            HeaderName::from_static("digest"),
-            HeaderName::from_static("content-digest"),
-        ];
-        for name in gone {
+        headers.remove(header::CONTENT_ENCODING);
+        for name in ANSWER_DIGESTS {
             headers.remove(name);
         }
         let strong = headers.get(header::ETAG).filter(|tag| !tag.as_bytes().starts_with(b"W/"));

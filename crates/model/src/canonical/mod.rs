@@ -9,7 +9,7 @@ mod query;
 pub use headers::{Cleaned, DROPPED, DROPPED_FAMILIES, Dropped, KEPT, clean, is_hop_by_hop};
 pub use host::{Host, parse_authority};
 pub use path::CanonicalPath;
-pub use query::{CanonicalQuery, pairs};
+pub use query::{CanonicalQuery, METHOD_OVERRIDES, pairs};
 
 use http::{HeaderMap, Method};
 

@@ -14,8 +14,10 @@ pub struct CanonicalQuery {
 /// A decoded name and value.
 pub type Pair = (Box<str>, Box<str>);
 
-/// Parameters with which frameworks replace the method (row B25).
-const OVERRIDES: [&str; 5] = ["_method", "$method", "_httpmethod", "x-http-method-override", "method_override"];
+/// Parameters with which frameworks replace the method (row B25), in small letters. The two that begin with `$http` are those of Google's
+/// front end; the second carries header fields, `X-HTTP-Method-Override` among them.
+pub const METHOD_OVERRIDES: [&str; 7] =
+    ["_method", "$method", "_httpmethod", "x-http-method-override", "method_override", "$httpmethod", "$httpheaders"];
 
 impl CanonicalQuery {
     /// Reads what follows the question mark; `None` where there is none.
@@ -38,7 +40,7 @@ impl CanonicalQuery {
             }
         }
         let pairs = pairs(raw)?;
-        let overrides = |(name, _): &Pair| OVERRIDES.contains(&&*name.to_ascii_lowercase());
+        let overrides = |(name, _): &Pair| METHOD_OVERRIDES.contains(&&*name.to_ascii_lowercase());
         if pairs.iter().any(overrides) {
             return Err(Malformed::MethodOverride);
         }

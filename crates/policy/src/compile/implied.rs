@@ -20,6 +20,8 @@ use crate::rules::Kind;
 
 /// What stands behind the id of a permission in the id of what it implies.
 const SUFFIX: &str = "implied";
+/// The kind of a resource that is only the path of the request.
+const PLACE: &str = "resource";
 
 impl Compiler<'_> {
     /// The rules beside a permission, one for each kind of resource that an implied action acts on.
@@ -93,8 +95,12 @@ fn covers(named: &Named, service: &str, id: &str, action: &ActionWords) -> bool 
 }
 
 /// What of this kind contains the resources of a pattern: `repo:o/r` for `branch:o/r@agent/*`. The same pattern where it is of this
-/// kind, or of one that contains it; nothing where the two are strangers.
+/// kind, or of one that contains it; nothing where the two are strangers. What acts on nothing but the place where it is asked for
+/// is implied wherever the other may be done: a session of MCP is opened for every tool.
 fn container(pattern: &Pattern, kind: &str, words: &ServiceWords) -> Option<Pattern> {
+    if kind == PLACE {
+        return Some(Pattern::any());
+    }
     let Some(own) = pattern.kind() else { return Some(pattern.clone()) };
     let within = |inner: &str, outer: &str| {
         let mut at = inner;

@@ -6,6 +6,7 @@ mod explain;
 mod host;
 pub(crate) mod index;
 pub(crate) mod judge;
+mod possible;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;

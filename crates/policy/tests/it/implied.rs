@@ -77,3 +77,18 @@ fn denials_and_mistakes_stay_what_they_are() {
     assert!(ask("bot", "github", "git/list-refs", "repo:o/r").with("two").passes(&rules));
     assert!(!ask("bot", "github", "git/list-refs", "repo:o/r").passes(&rules));
 }
+
+#[test]
+fn what_acts_on_nothing_of_its_own_is_implied_everywhere() {
+    for (actions, resources, want) in [
+        ("issues/create-comment", "repo:o/r", true),
+        ("add_comment", "org:o", true),
+        ("write", "repo:o/r", true),
+        ("pulls/create", "repo:o/r", false),
+        ("read", "repo:o/r", false),
+    ] {
+        let permission = format!("{{service: github, actions: ['{actions}'], resources: ['{resources}']}}");
+        let passes = ask("bot", "github", "mcp/connect", "resource:/mcp").passes(&permitted(&permission));
+        assert_eq!(passes, want, "{permission}");
+    }
+}

@@ -14,6 +14,7 @@ mod decisions;
 mod documents;
 mod guarded;
 mod implied;
+mod possible;
 mod properties;
 mod shapes;
 mod suggest;

@@ -23,6 +23,7 @@ const GITHUB: &[Row] = &[
     ("pulls/create", Class::Write, &[], "repo", &[("body.draft", FactType::Bool), ("body.title", FactType::Text)]),
     ("pulls/merge", Class::Write, &[Effect::BranchWrite], "repo", &[]),
     ("issues/create", Class::Write, &[], "repo", &[]),
+    ("mcp/connect", Class::Read, &[], "resource", &[]),
     ("issues/create-comment", Class::Write, &[], "repo", &[]),
     ("git/list-refs", Class::Read, &[], "repo", &[]),
     ("git/push", Class::Write, &[Effect::BranchWrite], "branch", &[("git.force", FactType::Bool)]),
@@ -66,6 +67,10 @@ pub fn vocabulary() -> Vocabulary {
     let mut github = service(GITHUB, "api.github.com");
     if let Some(list) = github.actions.get_mut("git/list-refs") {
         list.implied_by = strings(&["git/push", "git/force-push"]);
+    }
+    // Acts on nothing but the place where it is asked for.
+    if let Some(connect) = github.actions.get_mut("mcp/connect") {
+        connect.implied_by = strings(&["issues/create-comment"]);
     }
     github.aliases = table(&[
         ("create_pr", &["pulls/create"]),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use inject::{Answer, Needles};
+use inject::{Answer, Needles, Undecodable};
 use model::{Code, Refusal};
 
 use crate::body::{CutError, Hook};
@@ -20,7 +20,22 @@ pub(crate) struct Scrub {
 impl Scrub {
     /// Prepares for an answer of this head, whose coding and length fields are put right.
     pub(crate) fn of(needles: Arc<Needles>, headers: &mut HeaderMap) -> Result<Self, Refusal> {
-        match Answer::new(&needles, headers) {
+        let answer = Answer::new(&needles, headers);
+        Self::with(answer, needles, headers)
+    }
+
+    /// The same where a later hook reads the body, whether or not there is anything to mask.
+    pub(crate) fn in_the_clear(needles: Arc<Needles>, headers: &mut HeaderMap) -> Result<Self, Refusal> {
+        let answer = Answer::in_the_clear(&needles, headers);
+        Self::with(answer, needles, headers)
+    }
+
+    fn with(
+        answer: Result<Answer, Undecodable>,
+        needles: Arc<Needles>,
+        headers: &mut HeaderMap,
+    ) -> Result<Self, Refusal> {
+        match answer {
             Ok(answer) => {
                 answer.edit(headers);
                 Ok(Self { answer, needles, in_trailers: 0 })

@@ -16,6 +16,7 @@ mod guarded;
 mod hardening;
 mod hostile;
 mod logins;
+mod mcp;
 mod names;
 mod own_user;
 mod packaging;

@@ -6,12 +6,9 @@ use std::cell::Cell;
 use model::Unknown;
 
 use super::super::body::Slot;
-use super::super::fact::Verdict;
-use super::parse::{Arguments, Operation, Value};
-use super::token::Doubt;
-use super::tree::{Json, Members};
-use crate::compiled::Place;
-use crate::file::Holds;
+use super::super::line::{self, Doubt};
+use super::super::tree::{Json, Members};
+use super::parse::{Arguments, Field, Operation, Value};
 
 /// Steps to arguments in one request. A commit of 1,000 files takes 6,000; a batch that names one large list again and
 /// again would take millions.
@@ -34,39 +31,20 @@ enum Node<'d, 'a> {
     Absent,
 }
 
-impl<'d, 'a> Scope<'d, 'a> {
-    /// What stands at a place. A path that leads through a list finds all of its items: one as itself, several as a list.
-    pub fn find(self, arguments: &'d Arguments<'a>, place: &'d Place) -> Result<Slot<'d>, Doubt> {
-        let (path, lower) = match place {
-            Place::Constant(text) => return Ok(Slot::Loose(Cow::Borrowed(text))),
-            Place::Argument { path, lower } => (path, *lower),
-        };
+/// A field with what its variables mean.
+pub(super) struct Given<'d, 'a> {
+    pub scope: Scope<'d, 'a>,
+    pub field: &'d Field<'a>,
+}
+
+impl line::Arguments for Given<'_, '_> {
+    fn at(&self, path: &[Box<str>]) -> Result<Slot<'_>, Doubt> {
         let Some((first, rest)) = path.split_first() else { return Ok(Slot::Absent) };
-        let slot = self.walk(member(arguments, first), rest)?;
-        Ok(match slot {
-            Slot::Text(text) if lower && text.bytes().any(|byte| byte.is_ascii_uppercase()) => {
-                Slot::Text(Cow::Owned(text.to_ascii_lowercase()))
-            }
-            other => other,
-        })
+        self.scope.walk(member(&self.field.arguments, first), rest)
     }
+}
 
-    /// Whether what stands at a place is what it must be; of a list, whether some item is.
-    pub fn holds(self, arguments: &'d Arguments<'a>, place: &'d Place, holds: &Holds) -> Result<Verdict, Doubt> {
-        let text = match self.find(arguments, place)? {
-            Slot::Unknown(_) => return Ok(Verdict::Maybe),
-            Slot::Absent => return Ok(Verdict::from(holds.fits(None))),
-            Slot::List(items) => {
-                let any = matches!(holds, Holds::Present) || items.iter().any(|item| holds.fits(Some(item)));
-                return Ok(Verdict::from(any));
-            }
-            Slot::Text(text) | Slot::Loose(text) => text,
-            Slot::Int(number) => Cow::Owned(number.to_string()),
-            Slot::Bool(flag) => Cow::Borrowed(if flag { "true" } else { "false" }),
-        };
-        Ok(Verdict::from(holds.fits(Some(&text))))
-    }
-
+impl<'d, 'a> Scope<'d, 'a> {
     fn walk(self, node: Node<'d, 'a>, path: &[Box<str>]) -> Result<Slot<'d>, Doubt> {
         self.left.set(self.left.get().checked_sub(1).ok_or("its arguments are too many")?);
         let node = self.settled(node)?;

@@ -12,8 +12,8 @@ use model::canonical::{CanonicalRequest, pairs};
 use super::super::View;
 use super::super::body::{Bad, Body, essence};
 use super::super::form::decoded;
-use super::token::Doubt;
-use super::tree::{self, Json, Members, has_twice};
+use super::super::line::Doubt;
+use super::super::tree::{self, Json, Members, has_twice};
 use crate::file::Accepts;
 
 /// Words of a request, and words that some server takes for one.

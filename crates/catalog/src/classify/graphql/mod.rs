@@ -8,7 +8,6 @@ mod argument;
 mod envelope;
 mod parse;
 mod token;
-mod tree;
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -16,34 +15,20 @@ use std::sync::Arc;
 
 use http::Method;
 use model::bounds::CALLS_MAX;
-use model::{ActionId, Call, Class, Code, Effect, Effects, Fact, Facts, Refusal, Resource, Unknown};
-use smallvec::SmallVec;
+use model::{ActionId, Call, Class, Code, Effects, Fact, Facts, Refusal, Resource, Unknown};
 
-use self::argument::Scope;
+use self::argument::{Given, Scope};
 use self::envelope::{Asked, Not};
 use self::parse::{Document, Field, Fragment, Item, Kind, Operation, Set};
-use self::token::Doubt;
-use super::body::Slot;
-use super::fact::{Verdict, typed};
+use super::line::{self, Calls, Doubt, Fault, Road};
 use super::{Found, View, refuse};
-use crate::compiled::{ArgumentPiece, FIELDS_FACT, GraphQl, Line, LineCall, MUTATION_FACT};
-
-type Calls = SmallVec<[Call; 1]>;
+use crate::compiled::{EVERY_EFFECT, FIELDS_FACT, GraphQl, Line, MUTATION_FACT};
 
 /// Levels of fields below a mutation in which only what was changed can be read: the payload and its object. One more, and a star on
 /// a repository reads its files (`starrable { object(expression: ..) { text } }`): that is a query.
 const PAYLOAD_LEVELS: usize = 2;
 /// Letters of a mutation's name, so that it stays an action's id.
 const NAME_BYTES_MAX: usize = 100;
-/// What every effect together is: what an unlisted mutation may have.
-const ALL: Effects = Effects::NONE
-    .with(Effect::BranchWrite)
-    .with(Effect::RepoDelete)
-    .with(Effect::Escalates)
-    .with(Effect::Exfil)
-    .with(Effect::Publishes)
-    .with(Effect::MessagesPeople);
-
 /// The calls of a request for the place where GraphQL is spoken; nothing where `found` is another action, or all that can
 /// be said of it: the body has not been read, or what travels is no document (a WebSocket, a PUT).
 pub(super) fn calls(view: View<'_>, found: &Found) -> Result<Option<Calls>, Refusal> {
@@ -90,15 +75,18 @@ impl From<Doubt> for Stop {
     }
 }
 
-impl From<Not> for Stop {
-    fn from(not: Not) -> Self {
-        Self::Not(not)
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Doubt(doubt) => doubt.into(),
+            Fault::Refused(refusal) => Self::Refused(refusal),
+        }
     }
 }
 
-impl From<Refusal> for Stop {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
+impl From<Not> for Stop {
+    fn from(not: Not) -> Self {
+        Self::Not(not)
     }
 }
 
@@ -169,68 +157,12 @@ impl<'v> Reading<'v> {
 
     /// The lines of a mutation: the first that holds and every one that may, and those that hold beside.
     fn listed(&mut self, field: &Field<'_>, lines: &[Line], scope: Scope<'_, '_>) -> Result<(), Stop> {
-        let mut settled = false;
-        for line in lines {
-            if settled && !line.beside {
-                continue;
-            }
-            let verdict = match &line.condition {
-                Some((place, holds)) => scope.holds(&field.arguments, place, holds)?,
-                None => Verdict::Yes,
-            };
-            if verdict == Verdict::No {
-                continue;
-            }
-            settled |= verdict == Verdict::Yes && !line.beside;
-            let resource = self.resource(field, line, scope)?;
-            for call in &line.calls {
-                let call = self.call(field, call, &resource, scope)?;
-                self.push(call)?;
-            }
+        let arguments = Given { scope, field };
+        let road = Road { view: self.view, mark: (MUTATION_FACT, field.name), anywhere: &|| self.anywhere() };
+        for call in line::calls(lines, &arguments, road)? {
+            self.push(call)?;
         }
         Ok(())
-    }
-
-    fn call(
-        &self,
-        field: &Field<'_>,
-        call: &LineCall,
-        resource: &Resource,
-        scope: Scope<'_, '_>,
-    ) -> Result<Call, Stop> {
-        let action = self.view.at.service.tables.actions.get(call.action as usize);
-        let action = action.ok_or("its service is not whole")?;
-        let (mut class, mut effects) = (action.class, action.effects);
-        for when in &call.when {
-            let mut holds = Verdict::Yes;
-            for (place, wanted) in &when.tests {
-                // What this road does not say may be so.
-                let verdict = match place {
-                    Some(place) => scope.holds(&field.arguments, place, wanted)?,
-                    None => Verdict::Maybe,
-                };
-                if verdict == Verdict::No {
-                    holds = Verdict::No;
-                    break;
-                }
-            }
-            if holds != Verdict::No {
-                class = class.max(when.class.unwrap_or(class));
-                effects = effects.iter().chain(when.effects.iter()).collect();
-            }
-        }
-        let mut facts = Facts::default();
-        facts.add(MUTATION_FACT.into(), Fact::Text(field.name.into()));
-        for fact in &call.facts {
-            let value = match &fact.place {
-                Some(place) => typed(fact.kind, scope.find(&field.arguments, place)?),
-                None => Some(Fact::Unknown(Unknown::NotTold)),
-            };
-            if let Some(value) = value {
-                facts.add(Arc::clone(&fact.name), value);
-            }
-        }
-        Ok(Call { action: action.id.clone(), class, effects, resource: resource.clone(), facts })
     }
 
     /// A mutation that the table does not have may do anything: a denial of any effect finds it, and neither a class nor
@@ -241,7 +173,7 @@ impl<'v> Reading<'v> {
         let id = id.ok_or("it names a mutation that is too long")?;
         let actions = &self.view.at.service.tables.actions;
         let second = actions.get(self.graphql.unlisted as usize).ok_or("its service is not whole")?.id.clone();
-        for (action, effects) in [(id, ALL), (second, Effects::NONE)] {
+        for (action, effects) in [(id, EVERY_EFFECT), (second, Effects::NONE)] {
             let mut facts = Facts::default();
             facts.add(MUTATION_FACT.into(), Fact::Text(field.name.into()));
             self.push(Call { action, class: Class::Admin, effects, resource: self.anywhere(), facts })?;
@@ -255,34 +187,6 @@ impl<'v> Reading<'v> {
         }
         self.calls.push(call);
         Ok(())
-    }
-
-    /// The first alternative whose values are all there; the place itself where none is.
-    fn resource(&self, field: &Field<'_>, line: &Line, scope: Scope<'_, '_>) -> Result<Resource, Stop> {
-        let mut text = String::with_capacity(48);
-        for pieces in &line.resource {
-            text.clear();
-            let mut whole = true;
-            for piece in pieces {
-                match piece {
-                    ArgumentPiece::Text(fixed) => text.push_str(fixed),
-                    ArgumentPiece::Value { place, prefix, pair, head } => {
-                        let value = self::text(scope.find(&field.arguments, place)?)?;
-                        let value = value.as_deref().and_then(|value| value.strip_prefix(&**prefix));
-                        let Some(value) = value.filter(|value| !value.is_empty()) else {
-                            whole = false;
-                            break;
-                        };
-                        check_part(value, *head, *pair)?;
-                        text.push_str(value);
-                    }
-                }
-            }
-            if whole {
-                return Ok(Resource::new(&text));
-            }
-        }
-        Ok(self.anywhere())
     }
 
     fn anywhere(&self) -> Resource {
@@ -314,28 +218,6 @@ fn fields(mut names: Vec<Arc<str>>) -> Fact {
     names.dedup();
     let long = names.iter().map(|name| name.len()).sum::<usize>() > model::bounds::FACT_TEXT_BYTES_MAX;
     if long { Fact::Unknown(Unknown::TooLarge) } else { Fact::List(names) }
-}
-
-/// A value for a resource's name; nothing where it is absent.
-fn text(slot: Slot<'_>) -> Result<Option<String>, Stop> {
-    match slot {
-        Slot::Absent => Ok(None),
-        Slot::Text(text) | Slot::Loose(text) => Ok(Some(text.into_owned())),
-        Slot::Int(number) => Ok(Some(number.to_string())),
-        _ => Err(Stop::from("what a mutation acts on is no text")),
-    }
-}
-
-/// A part of a resource's name before which or after which more stands must not read as structure.
-fn check_part(value: &str, head: bool, pair: bool) -> Result<(), Stop> {
-    let slashes = value.matches('/').count();
-    let named = value.split('/').all(|part| !part.is_empty());
-    let plain = !head || model::resource::split_tail(value).1.is_none();
-    if (!pair && head && slashes > 0) || (pair && (slashes != 1 || !named)) || !plain {
-        let sentence = format!("Request is malformed: `{}` cannot be part of a resource's name", crate::visible(value));
-        return Err(Stop::Refused(refuse(sentence)));
-    }
-    Ok(())
 }
 
 /// The operation that is run: the only one, or the one that is named.

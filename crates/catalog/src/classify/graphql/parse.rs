@@ -6,8 +6,9 @@
 
 use std::borrow::Cow;
 
-use super::token::{Doubt, Lexer, Token};
-use super::tree::has_twice;
+use super::super::line::Doubt;
+use super::super::tree::has_twice;
+use super::token::{Lexer, Token};
 
 /// Braces, brackets and parentheses inside of one another.
 const NESTING_MAX: usize = 64;

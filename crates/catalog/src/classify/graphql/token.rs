@@ -4,9 +4,7 @@
 use std::borrow::Cow;
 
 use crate::classify::json;
-
-/// Why a document is not read.
-pub(super) type Doubt = &'static str;
+use crate::classify::line::Doubt;
 
 /// Octets of one document. GitHub's own clients send less than 16 KiB; file contents travel in variables.
 const DOCUMENT_BYTES_MAX: usize = 1024 * 1024;

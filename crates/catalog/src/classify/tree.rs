@@ -1,12 +1,13 @@
 //! A strict JSON text as a tree, for what must be looked into at places that are not known beforehand: the variables of
-//! a GraphQL document. What [`json`](super::super::json) takes for malformed is malformed here, and so is any key that comes twice.
+//! a GraphQL document, a message of JSON-RPC. What [`json`](super::json) takes for malformed is malformed here, and so is any key that
+//! comes twice.
 
 use std::borrow::Cow;
 
 use model::bounds::JSON_DEPTH_MAX;
 
-use super::super::body::{Bad, Slot};
-use super::super::json::{MALFORMED, Reader};
+use super::body::{Bad, Slot};
+use super::json::{MALFORMED, Reader};
 
 /// Values of one text; each takes at most 64 octets with its key, so a hostile body of `[[],[],..]` stays under 4 MiB.
 const VALUES_MAX: usize = 65_536;

@@ -1,0 +1,190 @@
+//! Lines of a table of calls, whatever road they come by: a mutation of GraphQL, a tool of MCP, a method of JSON-RPC. The road says
+//! how an argument is found; which lines hold, what they act on and which facts they have is the same for all.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use model::{Call, Fact, Facts, Refusal, Resource, Unknown};
+use smallvec::SmallVec;
+
+use super::body::Slot;
+use super::fact::{Verdict, typed};
+use super::{View, refuse};
+use crate::compiled::{ArgumentPiece, Line, LineCall, Place};
+use crate::file::Holds;
+
+/// Why something is not judged, for the sentence.
+pub(super) type Doubt = &'static str;
+
+pub(super) type Calls = SmallVec<[Call; 1]>;
+
+/// Why a line makes no calls.
+pub(super) enum Fault {
+    Doubt(Doubt),
+    Refused(Refusal),
+}
+
+impl From<Doubt> for Fault {
+    fn from(doubt: Doubt) -> Self {
+        Self::Doubt(doubt)
+    }
+}
+
+/// What a call is given.
+pub(super) trait Arguments {
+    /// What stands at the end of a path of keys; never called with none. A path that leads through a list finds all of its items: one
+    /// as itself, several as a list.
+    fn at(&self, path: &[Box<str>]) -> Result<Slot<'_>, Doubt>;
+}
+
+/// The road that calls come by.
+#[derive(Clone, Copy)]
+pub(super) struct Road<'a> {
+    pub view: View<'a>,
+    /// The fact that tells what the road calls it.
+    pub mark: (&'static str, &'a str),
+    /// The resource where no alternative's values are all there.
+    pub anywhere: &'a dyn Fn() -> Resource,
+}
+
+/// What stands at a place.
+fn find<'g>(given: &'g dyn Arguments, place: &'g Place) -> Result<Slot<'g>, Doubt> {
+    let (path, lower) = match place {
+        Place::Constant(text) => return Ok(Slot::Loose(Cow::Borrowed(text))),
+        Place::Argument { path, .. } if path.is_empty() => return Ok(Slot::Absent),
+        Place::Argument { path, lower } => (path, *lower),
+    };
+    Ok(match given.at(path)? {
+        Slot::Text(text) if lower && text.bytes().any(|byte| byte.is_ascii_uppercase()) => {
+            Slot::Text(Cow::Owned(text.to_ascii_lowercase()))
+        }
+        other => other,
+    })
+}
+
+/// Whether what stands at a place is what it must be; of a list, whether some item is.
+fn holds(given: &dyn Arguments, place: &Place, holds: &Holds) -> Result<Verdict, Doubt> {
+    let text = match find(given, place)? {
+        Slot::Unknown(_) => return Ok(Verdict::Maybe),
+        Slot::Absent => return Ok(Verdict::from(holds.fits(None))),
+        Slot::List(items) => {
+            let any = matches!(holds, Holds::Present) || items.iter().any(|item| holds.fits(Some(item)));
+            return Ok(Verdict::from(any));
+        }
+        Slot::Text(text) | Slot::Loose(text) => text,
+        Slot::Int(number) => Cow::Owned(number.to_string()),
+        Slot::Bool(flag) => Cow::Borrowed(if flag { "true" } else { "false" }),
+    };
+    Ok(Verdict::from(holds.fits(Some(&text))))
+}
+
+/// The calls of one name's lines: those of the first line that holds and of every one before it that may, and those that hold beside.
+pub(super) fn calls(lines: &[Line], given: &dyn Arguments, road: Road<'_>) -> Result<Calls, Fault> {
+    let mut calls = Calls::new();
+    let mut settled = false;
+    for line in lines {
+        if settled && !line.beside {
+            continue;
+        }
+        let verdict = match &line.condition {
+            Some((place, wanted)) => holds(given, place, wanted)?,
+            None => Verdict::Yes,
+        };
+        if verdict == Verdict::No {
+            continue;
+        }
+        settled |= verdict == Verdict::Yes && !line.beside;
+        let resource = resource(line, given, road)?;
+        for call in &line.calls {
+            calls.push(one(call, &resource, given, road)?);
+        }
+    }
+    Ok(calls)
+}
+
+fn one(call: &LineCall, resource: &Resource, given: &dyn Arguments, road: Road<'_>) -> Result<Call, Fault> {
+    let action = road.view.at.service.tables.actions.get(call.action as usize);
+    let action = action.ok_or("its service is not whole")?;
+    let (mut class, mut effects) = (action.class, action.effects);
+    for when in &call.when {
+        let mut all = Verdict::Yes;
+        for (place, wanted) in &when.tests {
+            // What this road does not say may be so.
+            let verdict = match place {
+                Some(place) => holds(given, place, wanted)?,
+                None => Verdict::Maybe,
+            };
+            if verdict == Verdict::No {
+                all = Verdict::No;
+                break;
+            }
+        }
+        if all != Verdict::No {
+            class = class.max(when.class.unwrap_or(class));
+            effects = effects.iter().chain(when.effects.iter()).collect();
+        }
+    }
+    let mut facts = Facts::default();
+    let (mark, name) = road.mark;
+    facts.add(mark.into(), Fact::Text(name.into()));
+    for fact in &call.facts {
+        let value = match &fact.place {
+            Some(place) => typed(fact.kind, find(given, place)?),
+            None => Some(Fact::Unknown(Unknown::NotTold)),
+        };
+        if let Some(value) = value {
+            facts.add(Arc::clone(&fact.name), value);
+        }
+    }
+    Ok(Call { action: action.id.clone(), class, effects, resource: resource.clone(), facts })
+}
+
+/// The first alternative whose values are all there.
+fn resource(line: &Line, given: &dyn Arguments, road: Road<'_>) -> Result<Resource, Fault> {
+    let mut out = String::with_capacity(48);
+    for pieces in &line.resource {
+        out.clear();
+        let mut whole = true;
+        for piece in pieces {
+            match piece {
+                ArgumentPiece::Text(fixed) => out.push_str(fixed),
+                ArgumentPiece::Value { place, prefix, pair, head } => {
+                    let value = text(find(given, place)?)?;
+                    let value = value.as_deref().and_then(|value| value.strip_prefix(&**prefix));
+                    let Some(value) = value.filter(|value| !value.is_empty()) else {
+                        whole = false;
+                        break;
+                    };
+                    check_part(value, *head, *pair)?;
+                    out.push_str(value);
+                }
+            }
+        }
+        if whole {
+            return Ok(Resource::new(&out));
+        }
+    }
+    Ok((road.anywhere)())
+}
+
+/// A value for a resource's name; nothing where it is absent.
+fn text(slot: Slot<'_>) -> Result<Option<String>, Doubt> {
+    match slot {
+        Slot::Absent => Ok(None),
+        Slot::Text(text) | Slot::Loose(text) => Ok(Some(text.into_owned())),
+        Slot::Int(number) => Ok(Some(number.to_string())),
+        _ => Err("what it acts on is no text"),
+    }
+}
+
+/// A part of a resource's name before which or after which more stands must not read as structure.
+fn check_part(value: &str, head: bool, pair: bool) -> Result<(), Fault> {
+    let slashes = value.matches('/').count();
+    let named = value.split('/').all(|part| !part.is_empty());
+    let plain = !head || model::resource::split_tail(value).1.is_none();
+    if (!pair && head && slashes > 0) || (pair && (slashes != 1 || !named)) || !plain {
+        let sentence = format!("Request is malformed: `{}` cannot be part of a resource's name", crate::visible(value));
+        return Err(Fault::Refused(refuse(sentence)));
+    }
+    Ok(())
+}

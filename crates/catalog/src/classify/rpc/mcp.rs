@@ -1,0 +1,125 @@
+//! What MCP asks by its messages: revisions 2024-11-05 to 2026-07-28 (modelcontextprotocol.io/specification).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderMap;
+
+use super::super::line::Doubt;
+use super::super::tree::Json;
+use super::given::member;
+use crate::compiled::{PROMPT_FACT, URI_FACT};
+
+/// The method that calls a tool.
+pub(super) const CALL: &str = "tools/call";
+/// What an answer to the server's question is.
+pub(super) const ANSWER: &str = "mcp/answer";
+/// What opens, keeps and ends a connection.
+pub(super) const CONNECT: &str = "mcp/connect";
+
+/// Methods of the protocol, and their actions.
+const METHODS: [(&str, &str); 27] = [
+    ("initialize", CONNECT),
+    ("server/discover", CONNECT),
+    ("ping", CONNECT),
+    ("logging/setLevel", CONNECT),
+    ("notifications/initialized", CONNECT),
+    ("notifications/cancelled", CONNECT),
+    ("notifications/progress", CONNECT),
+    ("notifications/roots/list_changed", CONNECT),
+    ("notifications/tasks/status", CONNECT),
+    ("subscriptions/listen", CONNECT),
+    ("tools/list", "mcp/list-tools"),
+    ("resources/list", "mcp/list-resources"),
+    ("resources/templates/list", "mcp/list-resources"),
+    ("resources/read", "mcp/read-resource"),
+    ("resources/subscribe", "mcp/read-resource"),
+    ("resources/unsubscribe", "mcp/read-resource"),
+    ("prompts/list", "mcp/list-prompts"),
+    ("prompts/get", "mcp/get-prompt"),
+    ("completion/complete", "mcp/complete"),
+    ("tasks/get", "mcp/read-task"),
+    ("tasks/result", "mcp/read-task"),
+    ("tasks/list", "mcp/read-task"),
+    ("tasks/cancel", "mcp/change-task"),
+    ("tasks/update", "mcp/change-task"),
+    // Asked of clients. A client that asks it of a server asks for nothing that the server has.
+    ("roots/list", CONNECT),
+    ("notifications/message", CONNECT),
+    ("notifications/elicitation/complete", CONNECT),
+];
+
+/// The action of a method, but for [`CALL`].
+pub(super) fn action_of(method: &str) -> Option<&'static str> {
+    METHODS.iter().find(|(known, _)| *known == method).map(|(_, action)| *action)
+}
+
+/// The fact that a method's parameters say what it is about.
+pub(super) fn about<'j>(method: &str, params: &'j Json<'_>) -> Result<Option<(&'static str, &'j str)>, Doubt> {
+    let (fact, name) = match method {
+        "resources/read" | "resources/subscribe" | "resources/unsubscribe" => (URI_FACT, "uri"),
+        "prompts/get" => (PROMPT_FACT, "name"),
+        _ => return Ok(None),
+    };
+    Ok(Some((fact, text(params, name)?.ok_or("its parameters do not say what it asks for")?)))
+}
+
+/// A tool that is called.
+pub(super) struct Called<'j, 'a> {
+    pub name: &'j str,
+    pub arguments: Option<&'j Json<'a>>,
+    /// It carries answers to what the server asked back (revision 2026-07-28).
+    pub answers: bool,
+}
+
+/// Reads the parameters of [`CALL`].
+pub(super) fn called<'j, 'a>(params: &'j Json<'a>) -> Result<Called<'j, 'a>, Doubt> {
+    let Json::Object(members) = params else { return Err("its parameters are no object") };
+    let name = text(params, "name")?.ok_or("it does not name its tool")?;
+    let arguments = match member(members, "arguments")? {
+        None | Some(Json::Null) => None,
+        Some(arguments @ Json::Object(_)) => Some(arguments),
+        Some(_) => return Err("its arguments are no object"),
+    };
+    Ok(Called { name, arguments, answers: member(members, "inputResponses")?.is_some() })
+}
+
+fn text<'j>(params: &'j Json<'_>, name: &str) -> Result<Option<&'j str>, Doubt> {
+    let Json::Object(members) = params else { return Ok(None) };
+    match member(members, name)? {
+        None => Ok(None),
+        Some(Json::Text(text)) => Ok(Some(text)),
+        Some(_) => Err("a parameter of it is not of its type"),
+    }
+}
+
+/// Gateways before the server may go by `Mcp-Method` and `Mcp-Name` (revision 2026-07-28): they must say what the message says.
+pub(super) fn check_headers(headers: &HeaderMap, method: Option<&str>, name: Option<&str>) -> Result<(), Doubt> {
+    let agrees = |field: &str, wanted: Option<&str>| {
+        let same = |value: &http::HeaderValue| match (value.to_str().ok().and_then(plain), wanted) {
+            (Some(value), Some(wanted)) => value == wanted,
+            _ => false,
+        };
+        headers.get_all(field).iter().all(same)
+    };
+    if agrees("mcp-method", method) && agrees("mcp-name", name) {
+        return Ok(());
+    }
+    Err("its `Mcp-Method` or `Mcp-Name` says something else than its message")
+}
+
+/// A value of such a field: itself, or encoded where it would not be a header's.
+fn plain(value: &str) -> Option<String> {
+    match value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) {
+        Some(coded) => String::from_utf8(STANDARD.decode(coded).ok()?).ok(),
+        None => Some(value.to_owned()),
+    }
+}
+
+/// What `Mcp-Name` repeats of the parameters.
+pub(super) fn name_of<'j>(method: &str, params: &'j Json<'_>) -> Result<Option<&'j str>, Doubt> {
+    match method {
+        CALL | "prompts/get" => text(params, "name"),
+        "tasks/get" | "tasks/update" | "tasks/cancel" | "tasks/result" => text(params, "taskId"),
+        _ => text(params, "uri"),
+    }
+}

@@ -1,0 +1,62 @@
+//! What might be allowed, before it is asked: which tools an agent is shown.
+
+use model::call::Prospect;
+use model::{AgentName, Call, Facts, Resource, ServiceName};
+
+use super::{Kind, Rule, Rules};
+use crate::compile::actions::is_guarded;
+use crate::document::Mode;
+
+impl Rules {
+    /// Whether some call of each of these kinds might be allowed to the agent. No promise: conditions, limits and people are not asked,
+    /// and neither are resources that only arguments will tell. What is not possible is certain to be denied, but for what changes.
+    #[must_use]
+    pub fn might_allow(&self, agent: &AgentName, service: &ServiceName, all: &[Prospect]) -> bool {
+        self.mode == Mode::Observe || all.iter().all(|prospect| self.one_possible(agent, service.as_str(), prospect))
+    }
+
+    fn one_possible(&self, agent: &AgentName, service: &str, prospect: &Prospect) -> bool {
+        let resource = prospect.resource.clone().unwrap_or_else(|| Resource::new("resource:/"));
+        let parts = self.parts(service, &resource);
+        let mine = |rule: &&Rule| {
+            rule.agent.as_ref().is_none_or(|name| name == agent)
+                && rule.service.as_deref().is_none_or(|of| of == service)
+        };
+        prospect.forms.iter().any(|(class, effects)| {
+            let call = Call {
+                action: prospect.action.clone(),
+                class: *class,
+                effects: *effects,
+                resource: resource.clone(),
+                facts: Facts::default(),
+            };
+            let covers = |rule: &Rule| {
+                let denial = rule.kind == Kind::Deny;
+                if rule.actions.is_empty() {
+                    // A rule by methods and endpoints: a permission may cover the place, a denial is not certain to.
+                    return !denial && !is_guarded(&call);
+                }
+                rule.actions.iter().any(|named| named.selector.covers(service, &call, denial))
+            };
+            let permits = |rule: &Rule| {
+                let there = |pattern: &crate::compile::pattern::Pattern| pattern.is_any() || pattern.covers(&parts);
+                covers(rule) && (prospect.resource.is_none() || rule.resources.iter().any(there))
+            };
+            let denies = |rule: &Rule| {
+                let certain = |pattern: &crate::compile::pattern::Pattern| {
+                    pattern.is_any() || prospect.resource.is_some() && pattern.covers(&parts)
+                };
+                rule.conditions.is_empty() && rule.raw.is_none() && covers(rule) && rule.resources.iter().any(certain)
+            };
+            let mut permitted = false;
+            for rule in self.list.iter().filter(mine) {
+                match rule.kind {
+                    Kind::Permit => permitted |= permits(rule),
+                    Kind::Deny if denies(rule) => return false,
+                    Kind::Deny => {}
+                }
+            }
+            permitted
+        })
+    }
+}
