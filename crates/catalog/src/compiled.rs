@@ -310,6 +310,8 @@ pub enum Place {
         path: Vec<Box<str>>,
         /// Letters are made small, as the other road writes them.
         lower: bool,
+        /// The other road has it in its path: what is no plain part of one is unknown.
+        segments: bool,
     },
     /// The line says it.
     Constant(Box<str>),
@@ -333,7 +335,7 @@ pub enum ArgumentPiece {
         prefix: Box<str>,
         /// It is two names with a slash between them.
         pair: bool,
-        /// More follows it.
+        /// It is neither all of the name nor what stands behind `@`, so a slash in it would read as structure.
         head: bool,
     },
 }

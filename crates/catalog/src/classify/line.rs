@@ -49,12 +49,14 @@ pub(super) struct Road<'a> {
 
 /// What stands at a place.
 fn find<'g>(given: &'g dyn Arguments, place: &'g Place) -> Result<Slot<'g>, Doubt> {
-    let (path, lower) = match place {
+    let (path, lower, segments) = match place {
         Place::Constant(text) => return Ok(Slot::Loose(Cow::Borrowed(text))),
         Place::Argument { path, .. } if path.is_empty() => return Ok(Slot::Absent),
-        Place::Argument { path, lower } => (path, *lower),
+        Place::Argument { path, lower, segments } => (path, *lower, *segments),
     };
     Ok(match given.at(path)? {
+        // `./x` and `/x` are `x` to some servers: a rule about paths must not be told another.
+        Slot::Text(text) if segments && !is_path(&text) => Slot::Unknown(Unknown::Ambiguous),
         Slot::Text(text) if lower && text.bytes().any(|byte| byte.is_ascii_uppercase()) => {
             Slot::Text(Cow::Owned(text.to_ascii_lowercase()))
         }
@@ -177,14 +179,28 @@ fn text(slot: Slot<'_>) -> Result<Option<String>, Doubt> {
     }
 }
 
-/// A part of a resource's name before which or after which more stands must not read as structure.
+/// A value that becomes part of a resource's name must not read as structure, neither here nor in the path that a server may make of
+/// it: servers of tools put `{owner}/{repo}` together by themselves, and `r/../../other/x` or `r?x` would be another place there.
 fn check_part(value: &str, head: bool, pair: bool) -> Result<(), Fault> {
     let slashes = value.matches('/').count();
-    let named = value.split('/').all(|part| !part.is_empty());
+    let structure = if pair { slashes != 1 } else { head && slashes > 0 };
+    let marks =
+        |byte: u8| byte.is_ascii_control() || matches!(byte, b'?' | b'\\') || head && matches!(byte, b'#' | b'%');
     let plain = !head || model::resource::split_tail(value).1.is_none();
-    if (!pair && head && slashes > 0) || (pair && (slashes != 1 || !named)) || !plain {
+    if structure || !plain || value.bytes().any(marks) || value.split('/').any(is_dots) {
         let sentence = format!("Request is malformed: `{}` cannot be part of a resource's name", crate::visible(value));
         return Err(Fault::Refused(refuse(sentence)));
     }
     Ok(())
+}
+
+/// Whether a segment of a path stands for none: nothing, `.` or `..`.
+fn is_dots(segment: &str) -> bool {
+    matches!(segment, "" | "." | "..")
+}
+
+/// Whether a value reads the same wherever it is taken for a path: what the other road refuses in one.
+fn is_path(value: &str) -> bool {
+    !value.bytes().any(|byte| byte.is_ascii_control() || matches!(byte, b'?' | b'#' | b'%' | b'\\'))
+        && !value.split('/').any(is_dots)
 }

@@ -224,7 +224,8 @@ impl Table<'_> {
             let declared = declared(self.written, draft);
             let of = |name: &str| {
                 let said = line.facts.iter().find(|(known, _)| *known == name).map(|(_, place)| *place);
-                said.or_else(|| name.strip_prefix(ARGUMENTS)).map(|place| self.place(place))
+                let place = said.or_else(|| name.strip_prefix(ARGUMENTS))?;
+                Some(self.place(place, name.starts_with("path.")))
             };
             let facts = declared.into_iter().map(|(name, kind)| {
                 used.insert(name.clone());
@@ -241,23 +242,23 @@ impl Table<'_> {
         }
         Ok(Line {
             beside: line.beside,
-            condition: line.condition.as_ref().map(|(place, holds)| (self.place(place), holds.clone())),
+            condition: line.condition.as_ref().map(|(place, holds)| (self.place(place, false), holds.clone())),
             calls,
             resource: line.resource.iter().map(|text| self.pieces(text)).collect::<Result<_, _>>()?,
         })
     }
 
     /// `a.b`, `a.b|lower`, `'text'`, or `-` for what this road never gives.
-    fn place(&self, text: &str) -> Place {
+    fn place(&self, text: &str, segments: bool) -> Place {
         if text == "-" {
-            return Place::Argument { path: Vec::new(), lower: false };
+            return Place::Argument { path: Vec::new(), lower: false, segments };
         }
         if let Some(constant) = text.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')) {
             return Place::Constant(constant.into());
         }
         let (path, lower) = text.strip_suffix("|lower").map_or((text, false), |path| (path, true));
         let path = self.under.into_iter().chain(path.split('.')).map(Into::into).collect();
-        Place::Argument { path, lower }
+        Place::Argument { path, lower, segments }
     }
 
     fn pieces(&self, text: &str) -> Result<Vec<ArgumentPiece>, Wrong> {
@@ -265,16 +266,21 @@ impl Table<'_> {
             return Err(Wrong::new(text, format!("resource `{text}` has no kind; write `kind:path`")));
         }
         let parts = template(text).map_err(|message| Wrong::new(text, message))?;
-        let last = parts.len().saturating_sub(1);
-        let piece = |(index, part): (usize, Part)| match part {
-            Part::Text(text) => ArgumentPiece::Text(text.into()),
+        // `kind:{all}`, or what stands behind `@`, may hold slashes.
+        let whole = parts.len() == 2 && matches!(parts.first(), Some(Part::Text(text)) if text.ends_with(':'));
+        let mut tail = false;
+        let piece = |part: Part| match part {
+            Part::Text(text) => {
+                tail |= text.contains('@');
+                ArgumentPiece::Text(text.into())
+            }
             Part::Value { name, prefix } => {
                 let pair = prefix == PAIR;
                 let prefix = if pair { "".into() } else { prefix.into() };
-                ArgumentPiece::Value { place: self.place(&name), prefix, pair, head: index < last }
+                ArgumentPiece::Value { place: self.place(&name, false), prefix, pair, head: !whole && !tail }
             }
         };
-        Ok(parts.into_iter().enumerate().map(piece).collect())
+        Ok(parts.into_iter().map(piece).collect())
     }
 }
 

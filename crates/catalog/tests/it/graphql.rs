@@ -83,7 +83,7 @@ fn the_corpus_holds() {
 fn listed() -> Vec<&'static str> {
     let source = include_str!("../../services/github.yaml");
     let table =
-        source.split("  mutations: |\n").nth(1).and_then(|rest| rest.split("\ncases:\n").next()).expect("a table");
+        source.split("  mutations: |\n").nth(1).and_then(|rest| rest.split("\nmcp:\n").next()).expect("a table");
     let lines = table.lines().map(str::trim).filter(|line| !line.starts_with(['#', '+']) && !line.is_empty());
     let mut names: Vec<&str> = lines.filter_map(|line| line.split([' ', '[']).next()).collect();
     names.dedup();
