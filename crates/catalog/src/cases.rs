@@ -24,6 +24,15 @@ impl Catalog {
         self.cases(service).into_iter().map(run).collect()
     }
 
+    /// What a request of a service is taken for, as a case expects it; none where it is refused.
+    pub(crate) fn expectation(&self, service: &str, request: &str, body: Option<&str>) -> Option<String> {
+        let case = Case { request: request.to_owned(), body: body.map(str::to_owned), ..Case::default() };
+        let request = self.request(service, &case).ok()?;
+        let body = body.map_or(BodyView::Empty, |text| BodyView::Whole(text.as_bytes()));
+        let found = self.classify(&request, body).ok()?;
+        (!found.calls.is_empty()).then(|| found.calls.iter().map(triple).collect::<Vec<_>>().join("; "))
+    }
+
     fn run(&self, service: &str, case: &Case) -> Result<(), String> {
         let differ = |what: &str, want: &str, got: &str| Err(format!("{what}: expected `{want}`, got `{got}`"));
         let request = match self.request(service, case) {

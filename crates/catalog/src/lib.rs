@@ -14,6 +14,7 @@ mod compiled;
 mod error;
 mod file;
 mod forms;
+pub mod import;
 mod sentence;
 mod service;
 

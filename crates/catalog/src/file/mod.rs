@@ -422,7 +422,7 @@ pub struct WhenEntry {
 }
 
 /// A request and what it must be.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
     /// `GET https://api.github.com/user`, or `GET /user` for the first host.

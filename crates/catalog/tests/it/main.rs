@@ -4,6 +4,7 @@ mod files;
 mod git;
 mod graphql;
 mod hosts;
+mod import;
 #[path = "../packs/mod.rs"]
 mod packs;
 mod proofs;

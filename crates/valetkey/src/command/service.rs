@@ -1,14 +1,17 @@
-//! `service list|show|test`.
+//! `service list|show|test|import`.
 
-use std::path::PathBuf;
+use std::fs::OpenOptions;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 
-use catalog::{Catalog, Outcome, Service as Known};
+use anyhow::Context;
+use catalog::import::{self, Wish};
+use catalog::{Catalog, Outcome, Service as Known, ServiceFile};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::later::Anything;
 use super::usage;
-use crate::config::{Ambient, Sources};
+use crate::config::{Ambient, Sources, read_bounded, read_text};
 use crate::output;
 
 /// What can be done with services.
@@ -28,14 +31,32 @@ pub enum Service {
     },
     /// Run the cases of service files
     Test {
-        /// Services; all of them if none is named
+        /// Services by name, or service files by path; all services if none is named
         names: Vec<String>,
         #[command(flatten)]
         from: From,
     },
-    /// Make a service file of a description (not in this version)
-    #[command(hide = true)]
-    Import(Anything),
+    /// Draft a service file of an OpenAPI description or the tools of an MCP server
+    Import(Import),
+}
+
+/// What a draft is made of.
+#[derive(Debug, clap::Args)]
+pub struct Import {
+    /// The description (JSON or YAML), or the answer to `tools/list`; `-` for the standard input
+    description: PathBuf,
+    /// The service's name [default: made of the description's title]
+    #[arg(long)]
+    name: Option<String>,
+    /// The host where it lives [default: the description's first server]
+    #[arg(long)]
+    host: Option<String>,
+    /// The path where MCP is spoken [default: /mcp]
+    #[arg(long, value_name = "PATH")]
+    at: Option<String>,
+    /// Write the draft to this new file instead of the standard output
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
 }
 
 /// Where services come from besides the built-in ones, and how they are printed.
@@ -58,13 +79,63 @@ impl Service {
                 show(&catalog, &name, from.json)
             }
             Self::Test { names, from } => {
-                let catalog = catalogue(&Sources::find(ambient, from.config.as_deref())?)?;
-                test(&catalog, &names, from.json)
+                let mut files = Sources::find(ambient, from.config.as_deref())?.services()?;
+                let names =
+                    names.into_iter().map(|name| named(name, &mut files)).collect::<anyhow::Result<Vec<_>>>()?;
+                test(&Catalog::with(files)?, &names, from.json)
             }
-            Self::Import(_) => Err(usage(
-                "`service import` is not in this version; write a service file by hand and name it under `services:`",
-            )),
+            Self::Import(import) => import.run(),
         }
+    }
+}
+
+/// The name of a service, or of the file that is named in its place: one that a configuration names too is read once.
+fn named(name: String, files: &mut Vec<ServiceFile>) -> anyhow::Result<String> {
+    let is_path = name.contains('/') || [".yaml", ".yml"].iter().any(|ending| name.ends_with(ending));
+    if !is_path {
+        return Ok(name);
+    }
+    let (file, text) = read_text(Path::new(&name), "name a service, or the path of a service file")?;
+    let file = ServiceFile::parse(&text, &file)?;
+    let name = file.name.clone();
+    files.retain(|known| known.name != name);
+    files.push(file);
+    Ok(name)
+}
+
+impl Import {
+    fn run(self) -> anyhow::Result<bool> {
+        let text = if self.description.as_os_str() == "-" {
+            let mut text = String::new();
+            let bound = import::DESCRIPTION_BYTES_MAX as u64 + 1;
+            std::io::stdin().take(bound).read_to_string(&mut text).context("the standard input is no text")?;
+            text
+        } else {
+            let octets = read_bounded(&self.description, import::DESCRIPTION_BYTES_MAX)?;
+            let octets = octets.with_context(|| format!("`{}` does not exist", self.description.display()))?;
+            String::from_utf8(octets).with_context(|| format!("`{}` is no text", self.description.display()))?
+        };
+        let wish = Wish { name: self.name.as_deref(), host: self.host.as_deref(), at: self.at.as_deref() };
+        let draft = import::import(&text, wish)?;
+        match &self.output {
+            None => output::line(draft.yaml.trim_end()),
+            Some(path) => {
+                let mut file = OpenOptions::new().write(true).create_new(true).open(path).with_context(|| {
+                    format!("`{}` cannot be made; nothing is written over, so name a new file", path.display())
+                })?;
+                file.write_all(draft.yaml.as_bytes())?;
+            }
+        }
+        for reason in &draft.left_out {
+            output::remark(&output::safe(&format!("note: {reason}")));
+        }
+        let (name, all, guessed) = (&draft.name, draft.operations, draft.guessed);
+        let shown = self.output.as_ref().map_or_else(|| "FILE".to_owned(), |path| path.display().to_string());
+        output::remark(&format!(
+            "{all} operations of `{name}`, {guessed} of them guessed to be more than they say; look at each `review`, name the file under \
+             `services:`, and run `valetkey service test {shown}`"
+        ));
+        Ok(true)
     }
 }
 

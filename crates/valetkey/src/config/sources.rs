@@ -255,7 +255,11 @@ fn references(document: &Document) -> impl Iterator<Item = Reference> {
     from.filter_map(|from| Reference::parse(&from.value).ok())
 }
 
-fn read_text(path: &Path, mend: &str) -> anyhow::Result<(String, String)> {
+/// A file's name for messages, and its text; `mend` says what to do where it does not exist.
+///
+/// # Errors
+/// It does not exist, is too large, cannot be read, or is no text.
+pub fn read_text(path: &Path, mend: &str) -> anyhow::Result<(String, String)> {
     let name = path.display().to_string();
     let bytes =
         read_bounded(path, bounds::CONFIG_BYTES_MAX)?.with_context(|| format!("`{name}` does not exist; {mend}"))?;

@@ -1,0 +1,71 @@
+//! The tools of an MCP server: the answer to `tools/list`, or what stands in it.
+
+use model::Class;
+use serde_json::Value;
+
+use super::guess::guess;
+use super::openapi::kind_of;
+use super::{Found, ImportError, OPERATIONS_MAX, Operation, summary};
+use crate::compile::rpc::is_name;
+
+/// Verbs with which a name says that it reads.
+const READING: [&str; 14] = [
+    "get", "list", "search", "read", "find", "count", "fetch", "query", "lookup", "describe", "show", "check", "view",
+    "whoami",
+];
+/// Facts of one tool.
+const FACTS_MAX: usize = 16;
+
+/// The tools of a document; none where it is something else.
+pub(super) fn find(document: &Value) -> Result<Option<Found>, ImportError> {
+    let list = ["/result/tools", "/tools"].into_iter().find_map(|place| document.pointer(place)).unwrap_or(document);
+    let Some(list) = list.as_array().filter(|list| list.iter().all(|tool| tool["name"].is_string())) else {
+        return Ok(None);
+    };
+    if list.len() > OPERATIONS_MAX {
+        return Err(ImportError::TooMany);
+    }
+    let info = document.pointer("/result/serverInfo").or_else(|| document.get("serverInfo"));
+    let title = info.and_then(|info| info["title"].as_str().or_else(|| info["name"].as_str())).unwrap_or_default();
+    let mut found =
+        Found { title: title.to_owned(), schemes: vec!["bearer: {}".to_owned()], is_mcp: true, ..Found::default() };
+    for tool in list {
+        let name = tool["name"].as_str().unwrap_or_default();
+        if !is_name(name) || found.operations.iter().any(|known| known.path == name) {
+            found
+                .left_out
+                .push(format!("tool `{}`: its name comes twice or cannot stand in a line", crate::visible(name)));
+            continue;
+        }
+        found.operations.push(tool_of(name, tool));
+    }
+    Ok(Some(found))
+}
+
+fn tool_of(name: &str, tool: &Value) -> Operation {
+    let hint = |name: &str| tool.pointer(&format!("/annotations/{name}")).and_then(Value::as_bool);
+    let words = super::guess::words(name);
+    let reads = words.first().is_some_and(|word| READING.contains(&word.as_str()));
+    // What a server says of its own tools is a hint: it makes a read where nothing else speaks, and is marked.
+    let plain = match (reads, hint("readOnlyHint"), hint("destructiveHint")) {
+        (_, Some(true), _) | (true, None, _) => Class::Read,
+        (_, _, Some(true)) => Class::Delete,
+        _ => Class::Write,
+    };
+    let mut guess = guess(plain, &[name]);
+    if hint("readOnlyHint") == Some(true) && !reads {
+        guess.why.push("is a read because its server says so");
+    }
+    let properties = tool.pointer("/inputSchema/properties").and_then(Value::as_object);
+    let plain_name =
+        |name: &str| !name.is_empty() && name.bytes().all(|byte| byte == b'_' || byte.is_ascii_alphanumeric());
+    let facts = properties.into_iter().flatten().filter(|(name, _)| plain_name(name));
+    Operation {
+        id: format!("tools/{name}"),
+        method: String::new(),
+        path: name.to_owned(),
+        guess,
+        facts: facts.filter_map(|(name, schema)| Some((name.clone(), kind_of(schema)?))).take(FACTS_MAX).collect(),
+        summary: tool["title"].as_str().or_else(|| tool["description"].as_str()).and_then(summary),
+    }
+}
