@@ -51,18 +51,19 @@ pub const RPC_MESSAGE: &str = "rpc/message";
 /// The action of a method that no line has.
 pub const RPC_UNLISTED: &str = "rpc/unlisted-method";
 /// The actions of the protocol itself.
-pub const MCP_ACTIONS: [(&str, Class); 10] = [
-    ("mcp/connect", Class::Read),
-    ("mcp/list-tools", Class::Read),
-    ("mcp/list-resources", Class::Read),
-    ("mcp/read-resource", Class::Read),
-    ("mcp/list-prompts", Class::Read),
-    ("mcp/get-prompt", Class::Read),
-    ("mcp/complete", Class::Read),
-    // What a server asked back, and is told: what the person entered, what a model said, where the files are.
-    ("mcp/answer", Class::Write),
-    ("mcp/read-task", Class::Read),
-    ("mcp/change-task", Class::Write),
+pub const MCP_ACTIONS: [(&str, Class, Effects); 11] = [
+    ("mcp/connect", Class::Read, Effects::NONE),
+    ("mcp/list-tools", Class::Read, Effects::NONE),
+    ("mcp/list-resources", Class::Read, Effects::NONE),
+    ("mcp/read-resource", Class::Read, Effects::NONE),
+    ("mcp/list-prompts", Class::Read, Effects::NONE),
+    ("mcp/get-prompt", Class::Read, Effects::NONE),
+    ("mcp/complete", Class::Read, Effects::NONE),
+    // What a server asked back, and is told. It asks people, for their consent too: whoever may only write must not speak for them.
+    ("mcp/answer", Class::Admin, Effects::NONE.with(Effect::Escalates)),
+    ("mcp/read-task", Class::Read, Effects::NONE),
+    ("mcp/change-task", Class::Write, Effects::NONE),
+    ("mcp/set-log-level", Class::Write, Effects::NONE),
 ];
 /// Facts of calls by MCP and JSON-RPC, and what they are about: a tool, a resource, a prompt, a method.
 pub const TOOL_FACT: &str = "mcp.tool";
@@ -268,6 +269,8 @@ pub struct GraphQl {
 pub struct Rpc {
     /// The action whose patterns are where it is spoken: what a message is until it is read.
     pub place: u16,
+    /// Roots of the patterns of the hosts where it is spoken.
+    pub roots: Vec<u32>,
     /// It carries MCP: the names are tools.
     pub is_mcp: bool,
     /// Tools or methods, by name, sorted.

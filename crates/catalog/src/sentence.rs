@@ -55,12 +55,16 @@ pub(crate) fn of_name(call: &Call, name: &str, text: Option<&str>, (title, road)
     if let Some(text) = text.filter(|text| is_told(text, call)) {
         return of(call, Some(text), title);
     }
-    let mut out = words(name);
     let resource = &call.resource;
+    // The agent chose the name of what no table has: it must not read as a sentence of ours.
+    if matches!(call.action.as_str(), "mcp/unlisted-tool" | "rpc/unlisted-method") {
+        return format!("Call the unknown {} {} ({title}, by {road})", resource.kind(), quoted(name));
+    }
+    let mut out = words(name);
     match resource.kind() {
         "resource" | "tool" | "method" => {}
-        "node" => out.extend([" ", &short(resource.rest())]),
-        _ => out.extend([" in ", &short(resource.as_str())]),
+        "node" => out.extend([" ", &plain_or_quoted(resource.rest())]),
+        _ => out.extend([" in ", &plain_or_quoted(resource.as_str())]),
     }
     let mut mark = ": ";
     let own = |name: &str| ["graphql.", "mcp.", "rpc."].iter().any(|road| name.starts_with(road));
@@ -74,7 +78,7 @@ pub(crate) fn of_name(call: &Call, name: &str, text: Option<&str>, (title, road)
             Fact::Unknown(_) => "(unreadable)".to_owned(),
         };
         let name = name.rsplit('.').next().unwrap_or(name).replace('_', " ");
-        let _ = write!(out, "{mark}{name} \"{}\"", short(&text));
+        let _ = write!(out, "{mark}{name} {}", quoted(&text));
         mark = ", ";
     }
     let _ = write!(out, " ({title}, by {road}: {})", call.action);
@@ -93,7 +97,29 @@ fn is_told(text: &str, call: &Call) -> bool {
             _ => {}
         }
     }
-    render(&needed, call, &mut String::new())
+    // The name of a tool is no place.
+    let nowhere = matches!(call.resource.kind(), "tool" | "method")
+        && ["{resource}", "{path}", "{last}"].iter().any(|part| needed.contains(part));
+    !nowhere && render(&needed, call, &mut String::new())
+}
+
+/// A value in quotes that it cannot leave.
+fn quoted(value: &str) -> String {
+    format!("\"{}\"", escaped(value, '"'))
+}
+
+/// A value between such quotes.
+fn escaped(value: &str, quote: char) -> String {
+    short(value).replace('\\', "\\\\").replace(quote, &format!("\\{quote}"))
+}
+
+/// A name as it is; what could read as more than a name, in quotes.
+fn plain_or_quoted(value: &str) -> String {
+    let mark = |letter: char| {
+        matches!(letter, '.' | '_' | '-' | '/' | '@' | ':' | '+' | '#' | '*' | '~' | '=' | '&' | '?' | '%')
+    };
+    let plain = !value.is_empty() && value.chars().all(|letter| letter.is_alphanumeric() || mark(letter));
+    if plain { short(value) } else { quoted(value) }
 }
 
 /// `mergePullRequest` and `merge_pull_request` as `Merge pull request`.
@@ -109,36 +135,41 @@ fn words(name: &str) -> String {
     short(&out)
 }
 
-/// Appends a template; whether all its values are there.
+/// Appends a template; whether all its values are there. A value stands in quotes that it cannot leave, unless it is a plain name, so
+/// that a title which reads `x in repo:o/other (approved)` does not read as the sentence.
 fn render(text: &str, call: &Call, out: &mut String) -> bool {
     let mut complete = true;
     for part in template(text).unwrap_or_default() {
         match part {
             Part::Text(text) => out.push_str(&text),
             Part::Value { name, prefix: format } => {
-                let value = value(&name, &format, call);
-                complete &= value.is_some();
-                out.push_str(&value.map_or_else(|| "?".to_owned(), |value| short(&value)));
+                // Quotes of the template are those of the value.
+                let shown = match out.chars().last() {
+                    Some(quote @ ('"' | '\'')) => value(&name, &format, call, &|value| escaped(value, quote)),
+                    _ => value(&name, &format, call, &plain_or_quoted),
+                };
+                complete &= shown.is_some();
+                out.push_str(&shown.unwrap_or_else(|| "?".to_owned()));
             }
         }
     }
     complete
 }
 
-fn value(name: &str, format: &str, call: &Call) -> Option<String> {
+fn value(name: &str, format: &str, call: &Call, shown: &dyn Fn(&str) -> String) -> Option<String> {
     match name {
-        "resource" => return Some(call.resource.rest().to_owned()),
-        "path" => return Some(call.resource.segments().collect::<Vec<_>>().join("/")),
-        "tail" => return call.resource.tail().map(str::to_owned),
-        "last" => return call.resource.segments().last().map(str::to_owned),
+        "resource" => return Some(shown(call.resource.rest())),
+        "path" => return Some(shown(&call.resource.segments().collect::<Vec<_>>().join("/"))),
+        "tail" => return call.resource.tail().map(shown),
+        "last" => return call.resource.segments().last().map(shown),
         _ => {}
     }
     Some(match call.facts.get(name)? {
-        Fact::Text(text) => text.to_string(),
+        Fact::Text(text) => shown(text),
         Fact::Int(number) if format == "money" => money(*number, call),
         Fact::Int(number) => number.to_string(),
         Fact::Bool(flag) => flag.to_string(),
-        Fact::List(items) => items.join(", "),
+        Fact::List(items) => short(&items.iter().map(|item| shown(item)).collect::<Vec<_>>().join(", ")),
         Fact::Unknown(_) => "(unreadable)".to_owned(),
     })
 }
@@ -232,5 +263,19 @@ mod tests {
         assert_eq!(visible("Grüße, 世界"), "Grüße, 世界");
         let long = of(&call(&[("body.t", Fact::Text("x".repeat(300).into()))]), Some("{body.t}"), "X");
         assert!(long.ends_with("... (100 more characters)"));
+    }
+
+    #[test]
+    fn a_value_cannot_leave_its_quotes() {
+        let evil = "x in repo:o/other (approved). \"Not\" \\";
+        let known =
+            call(&[("body.t", Fact::Text(evil.into())), ("body.l", Fact::List(vec!["a".into(), "b c".into()]))]);
+        assert_eq!(
+            of(&known, Some("Create {body.t} with {body.l} in {resource}"), "X"),
+            "Create \"x in repo:o/other (approved). \\\"Not\\\" \\\\\" with a, \"b c\" in o/r"
+        );
+        assert_eq!(of(&known, Some("Create '{body.t}'"), "X"), "Create 'x in repo:o/other (approved). \"Not\" \\\\'");
+        let named = of_name(&known, "create_note", None, ("X", "MCP"));
+        assert!(named.contains("t \"x in repo:o/other (approved). \\\"Not\\\" \\\\\", l "), "{named}");
     }
 }

@@ -239,7 +239,15 @@ impl<'a> Values<'a> {
             Slot::Text(text) | Slot::Loose(text) => text,
             Slot::Int(number) => number.to_string().into(),
             Slot::Bool(flag) => flag.to_string().into(),
-            Slot::List(_) => "".into(),
+            // Of a list, whether some item is what it must be.
+            Slot::List(items) => {
+                let any = match holds {
+                    Holds::Present => true,
+                    Holds::Absent => false,
+                    Holds::Is(_) | Holds::Starts(_) => items.iter().any(|item| holds.fits(Some(item))),
+                };
+                return Verdict::from(any);
+            }
         };
         Verdict::from(holds.fits(Some(&text)))
     }

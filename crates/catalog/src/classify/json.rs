@@ -1,7 +1,7 @@
 //! Strict JSON (RFC 8259, and nothing that only some parsers take): finds the wanted places in one pass, without
 //! building a tree.
 //!
-//! Malformed are: a key twice on the way to a wanted place, or once more in other case (Go's decoder takes either), NaN
+//! Malformed are: a key twice on the way to a wanted place, or once more in other case ([`alike`]), NaN
 //! and comments and trailing commas, a byte order mark, what is not UTF-8, lone surrogates, more depth than the bound,
 //! and anything after the value. Parsers disagree on all of these, so a fact read from them would be a guess.
 
@@ -19,7 +19,7 @@ pub(super) fn read<'a>(bytes: &'a [u8], wants: &[Vec<Box<str>>]) -> Result<Slots
     let mut reader = Reader { text, at: 0, wants, slots: wants.iter().map(|_| Slot::Absent).collect() };
     let all = if wants.len() >= 32 { u32::MAX } else { (1u32 << wants.len()) - 1 };
     reader.space();
-    reader.value(Active { wants: all, depth: 0 }, 0)?;
+    reader.value(Active { wants: all, depth: 0, listed: false }, 0)?;
     reader.space();
     if reader.at != text.len() {
         return Err(MALFORMED);
@@ -47,10 +47,12 @@ pub(super) const MALFORMED: Bad = Bad::Unknown(Unknown::Malformed);
 struct Active {
     wants: u32,
     depth: usize,
+    /// They lead through a list, so what is found is one of several.
+    listed: bool,
 }
 
 impl Active {
-    const NONE: Self = Self { wants: 0, depth: 0 };
+    const NONE: Self = Self { wants: 0, depth: 0, listed: false };
 }
 
 pub(super) struct Reader<'a, 'w> {
@@ -58,6 +60,34 @@ pub(super) struct Reader<'a, 'w> {
     at: usize,
     wants: &'w [Vec<Box<str>>],
     slots: Slots<'a>,
+}
+
+/// What several items of a list say of one place.
+fn joined<'a>(known: Slot<'a>, more: Slot<'a>) -> Slot<'a> {
+    match (known, more) {
+        (Slot::Absent, one) | (one, Slot::Absent) => one,
+        (Slot::Text(one), Slot::Text(other)) => Slot::List(vec![one, other]),
+        (Slot::List(mut all), Slot::Text(one)) => {
+            all.push(one);
+            Slot::List(all)
+        }
+        (Slot::List(mut all), Slot::List(more)) => {
+            all.extend(more);
+            Slot::List(all)
+        }
+        _ => Slot::Unknown(Unknown::WrongType),
+    }
+}
+
+/// Whether some decoder takes one name for the other: Go's folds the case of letters by Unicode, in which the long s and the sign for
+/// kelvin are an s and a k.
+pub(super) fn alike(known: &str, name: &str) -> bool {
+    let folded = |letter: char| match letter {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        other => other.to_ascii_lowercase(),
+    };
+    known.chars().map(folded).eq(name.chars().map(folded))
 }
 
 impl<'a> Reader<'a, '_> {
@@ -104,7 +134,7 @@ impl<'a> Reader<'a, '_> {
                 self.object(active, nesting + 1)?;
                 Slot::Unknown(Unknown::WrongType)
             }
-            b'[' => self.array(self.ending(active) != 0, nesting + 1)?,
+            b'[' => self.array(active, nesting + 1)?,
             b'"' => Slot::Text(self.string()?),
             b't' => self.word("true").map(|()| Slot::Bool(true))?,
             b'f' => self.word("false").map(|()| Slot::Bool(false))?,
@@ -116,7 +146,11 @@ impl<'a> Reader<'a, '_> {
             let index = ending.trailing_zeros() as usize;
             ending &= ending - 1;
             if let Some(place) = self.slots.get_mut(index) {
-                *place = slot.clone();
+                *place = if active.listed {
+                    joined(std::mem::replace(place, Slot::Absent), slot.clone())
+                } else {
+                    slot.clone()
+                };
             }
         }
         Ok(())
@@ -152,8 +186,7 @@ impl<'a> Reader<'a, '_> {
                 return Err(Bad::Override);
             }
             let exact = self.of(active.wants, |want| want.get(active.depth).is_some_and(|step| **step == *key));
-            let near = self
-                .of(active.wants, |want| want.get(active.depth).is_some_and(|step| step.eq_ignore_ascii_case(&key)));
+            let near = self.of(active.wants, |want| want.get(active.depth).is_some_and(|step| alike(step, &key)));
             if near & seen != 0 || near & !exact != 0 {
                 return Err(MALFORMED);
             }
@@ -161,7 +194,8 @@ impl<'a> Reader<'a, '_> {
             self.space();
             self.expect(b':')?;
             self.space();
-            let next = if exact == 0 { Active::NONE } else { Active { wants: exact, depth: active.depth + 1 } };
+            let next =
+                if exact == 0 { Active::NONE } else { Active { wants: exact, depth: active.depth + 1, ..active } };
             self.value(next, nesting)?;
             self.space();
             match self.peek() {
@@ -175,8 +209,11 @@ impl<'a> Reader<'a, '_> {
         Ok(())
     }
 
-    /// Reads an array; its texts where `keep` is set.
-    fn array(&mut self, keep: bool, nesting: usize) -> Result<Slot<'a>, Bad> {
+    /// Reads an array: its texts where a place ends at it, and of its items what places lead to through it.
+    fn array(&mut self, active: Active, nesting: usize) -> Result<Slot<'a>, Bad> {
+        let keep = self.ending(active) != 0;
+        let through = self.of(active.wants, |want| want.len() > active.depth);
+        let each = Active { wants: through, listed: true, ..active };
         if nesting > JSON_DEPTH_MAX {
             return Err(MALFORMED);
         }
@@ -196,7 +233,7 @@ impl<'a> Reader<'a, '_> {
                 }
             } else {
                 texts = false;
-                self.value(Active::NONE, nesting)?;
+                self.value(each, nesting)?;
             }
             self.space();
             match self.peek() {

@@ -57,6 +57,7 @@ fn find<'g>(given: &'g dyn Arguments, place: &'g Place) -> Result<Slot<'g>, Doub
     Ok(match given.at(path)? {
         // `./x` and `/x` are `x` to some servers: a rule about paths must not be told another.
         Slot::Text(text) if segments && !is_path(&text) => Slot::Unknown(Unknown::Ambiguous),
+        Slot::List(items) if segments && !items.iter().all(|item| is_path(item)) => Slot::Unknown(Unknown::Ambiguous),
         Slot::Text(text) if lower && text.bytes().any(|byte| byte.is_ascii_uppercase()) => {
             Slot::Text(Cow::Owned(text.to_ascii_lowercase()))
         }
@@ -77,7 +78,19 @@ fn holds(given: &dyn Arguments, place: &Place, holds: &Holds) -> Result<Verdict,
         Slot::Int(number) => Cow::Owned(number.to_string()),
         Slot::Bool(flag) => Cow::Borrowed(if flag { "true" } else { "false" }),
     };
+    if matches!(holds, Holds::Is(words) if words.iter().all(|word| matches!(word.as_str(), "true" | "false"))) {
+        return Ok(flag(&text).map_or(Verdict::Maybe, |flag| Verdict::from(holds.fits(Some(flag)))));
+    }
     Ok(Verdict::from(holds.fits(Some(&text))))
+}
+
+/// A flag in the spellings that servers of tools take for one (pydantic's lax mode has them all).
+fn flag(text: &str) -> Option<&'static str> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "t" | "yes" | "y" | "on" | "1" => Some("true"),
+        "false" | "f" | "no" | "n" | "off" | "0" => Some("false"),
+        _ => None,
+    }
 }
 
 /// The calls of one name's lines: those of the first line that holds and of every one before it that may, and those that hold beside.

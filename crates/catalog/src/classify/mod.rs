@@ -27,6 +27,7 @@ use model::{Call, Class, Classification, Code, Facts, Refusal, Resource};
 use smallvec::{SmallVec, smallvec};
 
 use crate::catalog::HostUse;
+use crate::compiled::EVERY_EFFECT;
 use crate::file::Protocol;
 
 /// What a classifier found.
@@ -141,14 +142,10 @@ pub(crate) fn unknown(view: View<'_>, resource: Option<Resource>) -> Result<Foun
     let resource =
         resource.unwrap_or_else(|| Resource::new(&format!("resource:{}", endpoint(view.request.path(), view.skip))));
     let class = Class::of_method(method);
-    let call = Call {
-        action: action.clone(),
-        class: if view.request.is_websocket() { class.max(Class::Write) } else { class },
-        effects: model::Effects::NONE,
-        resource,
-        facts: Facts::default(),
-    };
-    Ok(Found::one(call))
+    let class = if view.request.is_websocket() { class.max(Class::Write) } else { class };
+    let strength = if rpc::may_be_taken(view) { (Class::Admin, EVERY_EFFECT) } else { (class, model::Effects::NONE) };
+    let (class, effects) = strength;
+    Ok(Found::one(Call { action: action.clone(), class, effects, resource, facts: Facts::default() }))
 }
 
 /// The path after the base path, decoded, with its leading slash. A slash inside a segment stays `%2F`, so that the

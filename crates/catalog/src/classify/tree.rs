@@ -91,6 +91,10 @@ impl<'a> Tree<'a> {
         let mut members: Members<'a> = Vec::new();
         self.items(b'{', b'}', &mut |tree| {
             let key = tree.reader.string()?;
+            // Decoders that take such names for others are known: one stops at the first NUL, one gives an object another parent.
+            if key.contains(char::is_control) || key == "__proto__" {
+                return Err(MALFORMED);
+            }
             tree.reader.space();
             tree.reader.expect(b':')?;
             tree.reader.space();

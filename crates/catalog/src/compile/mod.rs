@@ -37,7 +37,8 @@ pub fn compile(written: &ServiceFile) -> Result<Compiled, CatalogError> {
     }
     tables.finish();
     let graphql = graphql::compile(written, &drafts).map_err(|wrong| fail(&wrong.text, wrong.message))?;
-    let rpc = rpc::compile(written, &drafts).map_err(|wrong| fail(&wrong.text, wrong.message))?;
+    let rpc = rpc::compile(written, &drafts, &|role| tables.known_root(role))
+        .map_err(|wrong| fail(&wrong.text, wrong.message))?;
     let ids: BTreeSet<&str> = drafts.iter().map(|draft| draft.id.as_str()).collect();
     let aliases = words(&written.aliases, &ids).map_err(|wrong| fail(&wrong.text, wrong.message))?;
     let scopes = scopes(written, &drafts).map_err(|wrong| fail(&wrong.text, wrong.message))?;

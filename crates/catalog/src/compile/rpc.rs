@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use model::{Class, Effects};
+use model::Class;
 
 use super::Wrong;
 use super::actions::Draft;
@@ -61,8 +61,8 @@ pub(super) fn own(written: &ServiceFile) -> Result<Vec<Own>, Wrong> {
             lines.iter().flat_map(|line| &line.actions).map(|(id, _)| (*id).to_owned()).collect();
         asked.sort();
         asked.dedup();
-        for (id, class) in MCP_ACTIONS {
-            let mut own = Own::plain(id, class, Effects::NONE);
+        for (id, class, effects) in MCP_ACTIONS {
+            let mut own = Own::plain(id, class, effects);
             let after = SETTLED_FIRST.iter().find(|(first, _)| *first == id).map_or(&[][..], |(_, after)| after);
             own.implied_by.extend(after.iter().map(|id| (*id).to_owned()));
             if BEFORE_TOOLS.contains(&id) {
@@ -90,16 +90,25 @@ fn unlisted(id: &str, resource: &str) -> Own {
 }
 
 /// Compiles the sections. `drafts` are all actions, in the order of their indices.
-pub(super) fn compile(written: &ServiceFile, drafts: &[Draft]) -> Result<Vec<Rpc>, Wrong> {
+pub(super) fn compile(
+    written: &ServiceFile,
+    drafts: &[Draft],
+    root_of: &dyn Fn(&str) -> Option<u32>,
+) -> Result<Vec<Rpc>, Wrong> {
     let table = Table { written, under: None, drafts };
+    let roots = |place: u16| {
+        let patterns = drafts.get(place as usize).into_iter().flat_map(|draft| &draft.patterns);
+        let all: BTreeSet<u32> = patterns.filter_map(|(pattern, _)| root_of(&pattern.role)).collect();
+        all.into_iter().collect()
+    };
     let mut all = Vec::new();
     if written.mcp.is_some() {
         let place = table.place_of(MCP_MESSAGE, "MCP")?;
-        all.push(Rpc { place, is_mcp: true, names: table.compile(&tools(written)?)? });
+        all.push(Rpc { place, roots: roots(place), is_mcp: true, names: table.compile(&tools(written)?)? });
     }
     if written.rpc.is_some() {
         let place = table.place_of(RPC_MESSAGE, "JSON-RPC")?;
-        all.push(Rpc { place, is_mcp: false, names: table.compile(&methods(written)?)? });
+        all.push(Rpc { place, roots: roots(place), is_mcp: false, names: table.compile(&methods(written)?)? });
     }
     Ok(all)
 }

@@ -57,6 +57,11 @@ impl<'a> Tables<'a> {
         node
     }
 
+    /// The same where it is known.
+    pub fn known_root(&self, role: &str) -> Option<u32> {
+        self.roots.get(role).copied()
+    }
+
     fn grow(&mut self) -> u32 {
         self.nodes.push(Node::default());
         self.nodes.len() as u32 - 1
@@ -140,7 +145,9 @@ impl<'a> Tables<'a> {
             kinds.insert(kind_of(text).to_owned());
         }
         let declared = draft.resource.as_ref().and_then(|all| all.first()).map(|text| kind_of(text).to_owned());
-        let kind = declared.or_else(|| kinds.into_iter().next()).unwrap_or_else(|| "resource".to_owned());
+        // The kind of a bare path only where it has no other: it is what acts on nothing of its own.
+        let kind = declared.or_else(|| kinds.into_iter().find(|kind| kind != "resource"));
+        let kind = kind.unwrap_or_else(|| "resource".to_owned());
         if let Some(sentence) = &draft.sentence {
             template(&sentence.replace(['[', ']'], "")).map_err(|message| Wrong::new(sentence, message))?;
         }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use model::Unknown;
 
 use super::super::body::Slot;
+use super::super::json::alike;
 use super::super::line::{Arguments, Doubt};
 use super::super::tree::{Json, Members};
 
@@ -26,7 +27,7 @@ pub(super) fn member<'j, 'a>(members: &'j Members<'a>, name: &str) -> Result<Opt
     for (known, value) in members {
         if **known == *name {
             found = Some(value);
-        } else if known.eq_ignore_ascii_case(name) {
+        } else if alike(known, name) {
             return Err(TWO_SPELLINGS);
         }
     }

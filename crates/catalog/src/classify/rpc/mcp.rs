@@ -11,8 +11,12 @@ use crate::compiled::{PROMPT_FACT, URI_FACT};
 
 /// The method that calls a tool.
 pub(super) const CALL: &str = "tools/call";
+/// What its parameters may have (revision 2026-07-28); other names are for decoders that take them for one of these.
+const CALL_MEMBERS: [&str; 6] = ["name", "arguments", "_meta", "task", "inputResponses", "requestState"];
 /// What an answer to the server's question is.
 pub(super) const ANSWER: &str = "mcp/answer";
+/// What reads a resource.
+pub(super) const READ: &str = "mcp/read-resource";
 /// What opens, keeps and ends a connection.
 pub(super) const CONNECT: &str = "mcp/connect";
 
@@ -21,7 +25,7 @@ const METHODS: [(&str, &str); 27] = [
     ("initialize", CONNECT),
     ("server/discover", CONNECT),
     ("ping", CONNECT),
-    ("logging/setLevel", CONNECT),
+    ("logging/setLevel", "mcp/set-log-level"),
     ("notifications/initialized", CONNECT),
     ("notifications/cancelled", CONNECT),
     ("notifications/progress", CONNECT),
@@ -67,8 +71,35 @@ pub(super) fn about<'j>(method: &str, params: &'j Json<'_>) -> Result<Option<(&'
 pub(super) struct Called<'j, 'a> {
     pub name: &'j str,
     pub arguments: Option<&'j Json<'a>>,
-    /// It carries answers to what the server asked back (revision 2026-07-28).
-    pub answers: bool,
+}
+
+/// Whether a message carries answers to what the server asked back, or says where it goes on after them (revision 2026-07-28).
+pub(super) fn answers(params: &Json<'_>) -> Result<bool, Doubt> {
+    let Json::Object(members) = params else { return Ok(false) };
+    Ok(member(members, "inputResponses")?.is_some() || member(members, "requestState")?.is_some())
+}
+
+/// What else is read by a message that listens: the resources that it wants to hear of.
+pub(super) fn listens<'j>(method: &str, params: &'j Json<'_>) -> Result<Vec<&'j str>, Doubt> {
+    let Json::Object(members) = params else { return Ok(Vec::new()) };
+    if method != "subscriptions/listen" {
+        return Ok(Vec::new());
+    }
+    let filter = match member(members, "notifications")? {
+        Some(Json::Object(filter)) => filter,
+        _ => members,
+    };
+    match member(filter, "resourceSubscriptions")? {
+        None | Some(Json::Null) => Ok(Vec::new()),
+        Some(Json::List(items)) => items
+            .iter()
+            .map(|item| match item {
+                Json::Text(uri) => Ok(&**uri),
+                _ => Err("a resource that it listens to is no text"),
+            })
+            .collect(),
+        Some(_) => Err("the resources that it listens to are no list"),
+    }
 }
 
 /// Reads the parameters of [`CALL`].
@@ -80,7 +111,10 @@ pub(super) fn called<'j, 'a>(params: &'j Json<'a>) -> Result<Called<'j, 'a>, Dou
         Some(arguments @ Json::Object(_)) => Some(arguments),
         Some(_) => return Err("its arguments are no object"),
     };
-    Ok(Called { name, arguments, answers: member(members, "inputResponses")?.is_some() })
+    if members.iter().any(|(name, _)| !CALL_MEMBERS.contains(&&**name)) {
+        return Err("its parameters have a member that a call of a tool does not have");
+    }
+    Ok(Called { name, arguments })
 }
 
 fn text<'j>(params: &'j Json<'_>, name: &str) -> Result<Option<&'j str>, Doubt> {

@@ -78,7 +78,7 @@ pub(super) fn messages(view: View<'_>) -> Result<(Vec<Message<'_>>, bool), Not> 
 }
 
 fn message(members: Members<'_>) -> Result<Message<'_>, Not> {
-    let (mut method, mut params, mut tells, mut answers, mut version) = (None, Json::Null, false, false, false);
+    let (mut method, mut params, mut tells, mut answers, mut version) = (None, Json::Null, false, 0, false);
     for (name, value) in members {
         match (&*name, value) {
             ("jsonrpc", Json::Text(text)) if text == "2.0" => version = true,
@@ -87,19 +87,19 @@ fn message(members: Members<'_>) -> Result<Message<'_>, Not> {
             ("method", Json::Text(text)) => method = Some(text),
             ("params", value @ (Json::Object(_) | Json::List(_) | Json::Null)) => params = value,
             ("result", value) => {
-                answers = true;
+                answers += 1;
                 tells |=
                     !matches!(&value, Json::Null) && !matches!(&value, Json::Object(members) if members.is_empty());
             }
-            ("error", Json::Object(_)) => answers = true,
+            ("error", Json::Object(_)) => answers += 1,
             ("id" | "method" | "params" | "error", _) => return Err(Not::Doubt("a part of it is not of its type")),
             _ => return Err(Not::Doubt("it has a member that JSON-RPC 2.0 does not have")),
         }
     }
     match method {
         _ if !version => Err(Not::Doubt("its version is not 2.0")),
-        Some(method) if !answers => Ok(Message::Asks { method, params }),
-        None if answers => Ok(Message::Answers { tells }),
+        Some(method) if answers == 0 => Ok(Message::Asks { method, params }),
+        None if answers == 1 => Ok(Message::Answers { tells }),
         _ => Err(Not::Doubt("it is neither a request nor an answer")),
     }
 }

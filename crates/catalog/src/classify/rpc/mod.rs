@@ -18,7 +18,7 @@ use super::line::{self, Calls, Doubt, Fault, Road};
 use super::tree::Json;
 use super::{Found, View, endpoint, refuse};
 use crate::compile::rpc::is_name;
-use crate::compiled::{EVERY_EFFECT, MCP_UNLISTED_TOOL, METHOD_FACT, RPC_UNLISTED, Rpc, TOOL_FACT};
+use crate::compiled::{EVERY_EFFECT, MCP_UNLISTED_TOOL, METHOD_FACT, RPC_UNLISTED, Rpc, TOOL_FACT, URI_FACT};
 
 /// The calls of a request for a place where messages are sent; nothing where `found` is another action, or all that can be said of it:
 /// the body has not been read, or what travels is no message (a WebSocket, a PUT).
@@ -51,6 +51,14 @@ fn place<'v>(view: View<'v>, found: &Found) -> Option<&'v Rpc> {
     let tables = &view.at.service.tables;
     let is = |rpc: &&Rpc| tables.actions.get(rpc.place as usize).is_some_and(|action| found.is(&action.id));
     tables.rpc.iter().find(is)
+}
+
+/// Whether what is sent to a path that nobody knows may be taken for a message: on a host where messages are, by servers that forget the
+/// case of a path or have another for posting. Then it may do anything, whatever it says.
+pub(super) fn may_be_taken(view: View<'_>) -> bool {
+    let here = |rpc: &Rpc| rpc.roots.contains(&view.at.host.root);
+    let reads = [Method::GET, Method::HEAD, Method::OPTIONS].contains(view.request.method());
+    (!reads || view.request.is_websocket()) && view.at.service.tables.rpc.iter().any(here)
 }
 
 /// Why messages are not judged.
@@ -143,13 +151,16 @@ impl Reading<'_> {
         if !self.rpc.is_mcp {
             return self.named((METHOD_FACT, method), params, (RPC_UNLISTED, "method"));
         }
+        if mcp::answers(params)? {
+            self.plain(mcp::ANSWER, None)?;
+        }
         if method == mcp::CALL {
             let called = mcp::called(params)?;
-            if called.answers {
-                self.plain(mcp::ANSWER, None)?;
-            }
             let arguments = called.arguments.unwrap_or(&Json::Null);
             return self.named((TOOL_FACT, called.name), arguments, (MCP_UNLISTED_TOOL, "tool"));
+        }
+        for uri in mcp::listens(method, params)? {
+            self.plain(mcp::READ, Some((URI_FACT, uri)))?;
         }
         match mcp::action_of(method) {
             Some(action) => self.plain(action, mcp::about(method, params)?),
@@ -161,7 +172,14 @@ impl Reading<'_> {
     fn named(&mut self, mark: (&'static str, &str), given: &Json<'_>, unlisted: (&str, &str)) -> Result<(), Stop> {
         let names = &self.rpc.names;
         let found = names.binary_search_by(|(known, _)| (**known).cmp(mark.1)).ok().and_then(|index| names.get(index));
-        let Some((_, lines)) = found else { return self.unlisted(mark, unlisted) };
+        let Some((_, lines)) = found else {
+            // Servers that forgive a spelling would run a tool that a rule denies under its own name.
+            let plain = |name: &str| name.replace('-', "_").to_ascii_lowercase();
+            if names.iter().any(|(known, _)| plain(known) == plain(mark.1)) {
+                return Err("what it asks for has the name of something known in another spelling".into());
+            }
+            return self.unlisted(mark, unlisted);
+        };
         let (view, anywhere) = (self.view, || anywhere(self.view));
         for call in line::calls(lines, &Given(given), Road { view, mark, anywhere: &anywhere })? {
             self.push(call)?;
