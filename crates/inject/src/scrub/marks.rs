@@ -2,7 +2,7 @@
 //! more than it gives where there are many.
 
 use super::forms::Form;
-use super::lanes::{LANES, Lanes, bits};
+use super::lanes::{LANES, Lanes, bits_of_pairs};
 use super::places::Wanted;
 
 /// Octets that are looked at together.
@@ -93,8 +93,7 @@ impl Marks {
             *near = (stretch, self.near_runs(text, stretch));
         }
         let rows = near.1 >> (base % STRETCH / ROW) & 0xff;
-        // Each of the eight octets of `marks` is a row.
-        marks & (0..ROW).fold(0, |all, row| all | (u64::from(rows >> row & 1) * 0xff) << (row * ROW))
+        marks & octets_of(rows)
     }
 
     /// The rows of the stretch at `base` that belong to a run or lie beside one.
@@ -105,7 +104,8 @@ impl Marks {
         let mut clean = 0u64;
         for (lanes, at) in window.as_chunks::<LANES>().0.iter().zip(0..) {
             let lanes = Lanes::of(lanes);
-            let [first, second] = (lanes.below(self.floor) | lanes.among(self.breaks)).to_le_bytes();
+            let breaks = self.breaks.map(|octet| lanes.are(octet)).into_iter();
+            let [first, second] = breaks.fold(lanes.are_below(self.floor), |all, one| all | one).bits().to_le_bytes();
             clean |= (u64::from(first == 0) | u64::from(second == 0) << 1) << (at * 2);
         }
         let starts = (1..self.rows).fold(clean, |starts, ahead| starts & clean >> ahead);
@@ -113,22 +113,28 @@ impl Marks {
         ((runs | runs << 1 | runs >> 1) >> MARGIN) as u32
     }
 
-    /// A bit for each.
+    /// A bit for each. No look for introducers alone comes before: where half of the blocks have one, a branch on it costs more than it saves.
     #[inline]
     fn marked(self, window: &[u8; BLOCK + 1]) -> u64 {
         let [block @ .., _] = window;
         let [_, next @ ..] = window;
-        let all = bits(block, |lanes| lanes.among(INTRODUCERS));
-        if all == 0 {
-            return 0;
-        }
-        let percent = bits(block, |lanes| lanes.among([b'%'])) & bits(next, |lanes| lanes.below(self.beyond));
-        let ampersand = bits(block, |lanes| lanes.among([b'&']));
-        let backslash = bits(block, |lanes| lanes.among([b'\\']));
-        let numbered = (percent | ampersand) & !bits(next, |lanes| lanes.below(BEFORE_ASCII + 1));
-        let lettered = bits(next, |lanes| !lanes.below(self.before + 1) | lanes.among([b'/']));
-        numbered | backslash & lettered
+        bits_of_pairs(block, next, |lanes, next| {
+            let numbered =
+                (lanes.are(b'%') & next.are_below(self.beyond) | lanes.are(b'&')) & next.are_above(BEFORE_ASCII);
+            let lettered = lanes.are(b'\\') & (next.are_above(self.before) | next.are(b'/'));
+            numbered | lettered
+        })
     }
+}
+
+/// Eight bits as eight octets, the lowest first: each of the octets of a block's marks is a row.
+#[inline]
+fn octets_of(bits: u32) -> u64 {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    // A copy of all bits in each octet, of which the n-th keeps the n-th.
+    let one = u64::from(bits).wrapping_mul(EACH) & 0x8040_2010_0804_0201;
+    let high = (((one & (0x7f * EACH)) + 0x7f * EACH) | one) & (0x80 * EACH);
+    (high >> 7) * 0xff
 }
 
 /// More than three.
@@ -177,6 +183,14 @@ pub(crate) fn any(text: &[u8]) -> bool {
 mod tests {
     use super::super::forms;
     use super::*;
+
+    #[test]
+    fn bits_are_octets() {
+        for bits in 0..=255u32 {
+            let want = (0..ROW).fold(0, |all, row| all | (u64::from(bits >> row & 1) * 0xff) << (row * ROW));
+            assert_eq!(octets_of(bits), want);
+        }
+    }
 
     fn marks(needle: &[u8]) -> Marks {
         let mut all = Vec::new();
