@@ -9,6 +9,7 @@ mod clock;
 mod coding;
 mod coverage;
 mod doctor;
+mod doors;
 mod faults;
 mod floods;
 mod git;
