@@ -1,5 +1,5 @@
 //! Classification with the largest service, GitHub (1,200 operations, 276 mutations). Bars: p50 under 2 us for REST, under 20 us
-//! for a GraphQL document of 2 KiB, under 100 us for a push of one commit.
+//! for a GraphQL document of 2 KiB, under 100 us for a push of one commit. A tool of MCP is a JSON body like any other.
 
 #![expect(clippy::expect_used, reason = "a bench may stop")]
 
@@ -47,6 +47,7 @@ fn classify(criterion: &mut Criterion) {
     let catalog = Catalog::builtin();
     let pull = r#"{"title":"Tidy the catalogue","head":"agent/tidy","base":"main","draft":false,"body":"long text"}"#;
     let (query, mutation) = (query(), mutation());
+    let tool = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"create_pull_request","arguments":{"owner":"myorg","repo":"myrepo","title":"Tidy the catalogue","head":"agent/tidy","base":"main","draft":false,"body":"long text"}}}"#;
     let rows = [
         ("get_repo", Method::GET, "api.github.com", "/repos/myorg/myrepo", ""),
         ("get_contents", Method::GET, "api.github.com", "/repos/myorg/myrepo/contents/src/lib.rs?ref=main", ""),
@@ -55,6 +56,7 @@ fn classify(criterion: &mut Criterion) {
         ("unknown_host", Method::GET, "nobody.example", "/repos/myorg/myrepo", ""),
         ("graphql_query", Method::POST, "api.github.com", "/graphql", query.as_str()),
         ("graphql_mutation", Method::POST, "api.github.com", "/graphql", mutation.as_str()),
+        ("mcp_call", Method::POST, "api.githubcopilot.com", "/mcp/", tool),
         ("git_fetch", Method::GET, "github.com", "/myorg/myrepo.git/info/refs?service=git-upload-pack", ""),
     ];
     for (name, method, host, target, body) in rows {

@@ -199,6 +199,8 @@ pub enum Source {
     Capture(u8),
     /// A query parameter, by name.
     Query(Box<str>),
+    /// A header field, by name in small letters.
+    Header(Box<str>),
     /// A value of the body, by its place in [`Reading::wants`].
     Body(u8),
 }

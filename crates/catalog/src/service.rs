@@ -7,9 +7,10 @@ use model::call::{Prospect, ServiceBounds};
 use model::vocabulary::{ActionWords, FactType, ServiceWords};
 use model::{ActionId, Call, Resource, SchemeSpec, ServiceName};
 
+use crate::classify::is_same_but_spelled;
 use crate::compiled::{
-    Action, ArgumentPiece, Compiled, FIELDS_FACT, HostRule, LineCall, MCP_UNLISTED_TOOL, METHOD_FACT, MUTATION_FACT,
-    PROMPT_FACT, PUSH_ACTIONS, PUSH_FACTS, RPC_UNLISTED, Reading, Route, TOOL_FACT, URI_FACT,
+    Action, ArgumentPiece, Compiled, EVERY_EFFECT, FIELDS_FACT, HostRule, LineCall, MCP_UNLISTED_TOOL, METHOD_FACT,
+    MUTATION_FACT, PROMPT_FACT, PUSH_ACTIONS, PUSH_FACTS, RPC_UNLISTED, Reading, Route, TOOL_FACT, URI_FACT,
 };
 use crate::file::{AnswerHint, CaptureMap, FileHint, Protocol, ShapeMap};
 use crate::forms;
@@ -149,14 +150,18 @@ impl Service {
             let found = rpc.names.binary_search_by(|(known, _)| (**known).cmp(tool)).ok();
             let lines = found.and_then(|index| rpc.names.get(index)).map(|(_, lines)| lines.as_slice());
             let Some(lines) = lines else {
-                let one = |action: &Action| Prospect {
+                // Two calls, as when it is called; another spelling of a known one is refused then.
+                let known = rpc.names.iter().any(|(known, _)| is_same_but_spelled(known, tool));
+                let Some(action) = self.action(MCP_UNLISTED_TOOL).filter(|_| !known) else { continue };
+                let one = |effects| Prospect {
                     action: action.id.clone(),
-                    forms: vec![(model::Class::Admin, model::Effects::NONE)],
+                    forms: vec![(model::Class::Admin, effects)],
                     resource: Some(Resource::new(&format!("tool:{tool}"))),
                 };
-                all.push(self.action(MCP_UNLISTED_TOOL).map(one).into_iter().collect());
+                all.push([EVERY_EFFECT, model::Effects::NONE].map(one).into());
                 continue;
             };
+            let always = || lines.iter().filter(|line| line.beside && line.condition.is_none());
             for line in lines.iter().filter(|line| !line.beside) {
                 let fixed = match line.resource.as_slice() {
                     [only] => only.iter().try_fold(String::new(), |text, piece| match piece {
@@ -174,7 +179,8 @@ impl Service {
                     }
                     Some(Prospect { action: action.id.clone(), forms, resource: fixed.as_deref().map(Resource::new) })
                 };
-                all.push(line.calls.iter().filter_map(one).collect());
+                let beside = always().flat_map(|line| &line.calls);
+                all.push(line.calls.iter().chain(beside).filter_map(one).collect());
             }
         }
         all

@@ -393,3 +393,72 @@ async fn on_a_terminal() {
     assert_eq!(drawn.len(), 2);
     assert!(drawn.iter().flatten().any(|line| line.contains("merge pull request 42")));
 }
+
+/// 10,000 requests of an agent that tries to use a yes for something else, twice, in another session, later, or from two processes at
+/// once. Whatever the order: a grant comes of one yes, for these octets and this session, and each yes is used once at most.
+#[tokio::test]
+async fn ten_thousand_requests_use_no_yes_twice_and_none_for_another() {
+    use std::collections::{HashMap, HashSet};
+
+    const REQUESTS: usize = 10_000;
+    let house = House::new();
+    let rooms = [house.room(1, vec![Arc::new(Desk)]).await, house.room(2, vec![Arc::new(Desk)]).await];
+    let mut state = 0x2545_f491_4f6c_dd1du64;
+    let mut below = move |bound: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 33) as usize % bound
+    };
+    let variant = |[session, key, head, body]: [usize; 4]| {
+        let mut ask = Ask { patience_seconds: Some(0), ..ask(u8::try_from(head).unwrap()) };
+        ask.session = SessionId::from_bits(session as u128 + 7);
+        ask.need.key = format!("ses/rule/merge/{key}");
+        ask.need.timeout_seconds = 3_600;
+        ask.body = body.checked_sub(1).map(|octet| Digest([u8::try_from(octet).unwrap(); 32]));
+        ask
+    };
+    let (mut asked, mut yes, mut used) = (HashMap::new(), HashSet::new(), HashSet::new());
+    let (mut grants, mut answers) = (0, 0);
+    let mut requests = 0;
+    while requests < REQUESTS {
+        match below(100) {
+            // A person answers one of the open questions, mostly with yes.
+            0..=19 => {
+                let room = &rooms[below(2)];
+                let open = room.open(&Tenant::local()).await.unwrap();
+                let Some(row) = open.get(below(open.len().max(1))) else { continue };
+                let kind = below(8);
+                let reply = if kind == 0 { Reply::Deny("no".into()) } else { Reply::Once };
+                if room.answer(&Tenant::local(), row.id, "ada", reply).await.is_ok() && kind != 0 {
+                    yes.insert(row.id);
+                    answers += 1;
+                }
+            }
+            20..=22 => drop(house.clock.0.fetch_add(below(1_200_000_000) as i64, Ordering::Relaxed)),
+            // One request, or the same three times at once, by both processes.
+            dice => {
+                let which = [below(2), below(2), below(3), below(3)];
+                let count = if dice > 90 { 3 } else { 1 };
+                let waits: Vec<_> = (0..count).map(|at| spawn(&rooms[at % 2], variant(which))).collect();
+                for waits in waits {
+                    requests += 1;
+                    match waits.await.unwrap() {
+                        Err(NotApproved::Pending { id }) => assert_eq!(*asked.entry(id).or_insert(which), which),
+                        Ok(grant) => {
+                            let wanted = variant(which);
+                            assert_eq!(grant.bound, Some((wanted.head, wanted.body)), "bound to other octets");
+                            assert_eq!(asked.get(&grant.approval), Some(&which), "a yes for another question");
+                            assert!(yes.contains(&grant.approval), "nobody said yes");
+                            assert!(used.insert(grant.approval), "a yes was used twice");
+                            grants += 1;
+                        }
+                        Err(NotApproved::Denied { .. } | NotApproved::TooMany) => {}
+                        Err(other) => panic!("{other:?}"),
+                    }
+                }
+            }
+        }
+    }
+    assert!(grants > 200 && grants <= answers, "{grants} grants of {answers} answers");
+}

@@ -244,7 +244,9 @@ impl<'a> Values<'a> {
                 let any = match holds {
                     Holds::Present => true,
                     Holds::Absent => false,
-                    Holds::Is(_) | Holds::Starts(_) => items.iter().any(|item| holds.fits(Some(item))),
+                    Holds::Is(_) | Holds::Starts(_) | Holds::Lines(_) => {
+                        items.iter().any(|item| holds.fits(Some(item)))
+                    }
                 };
                 return Verdict::from(any);
             }

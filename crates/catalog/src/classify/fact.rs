@@ -37,6 +37,8 @@ pub(super) fn facts(
         let fact = match &rule.source {
             Source::Capture(_) => capture(&rule.source).map(|text| loose(rule.kind, &text)),
             Source::Query(name) => from_query(view.request, name, rule.kind),
+            // No fact is made of a field; only conditions look at them.
+            Source::Header(_) => None,
             Source::Body(index) => typed(rule.kind, values.slot(*index)),
         };
         if let Some(fact) = fact {
@@ -99,6 +101,15 @@ fn loose(kind: FactType, value: &str) -> Fact {
 /// Whether a query parameter is what it must be. Two values of one are refused: origins choose differently.
 pub(super) fn query_holds(request: &CanonicalRequest, name: &str, holds: &Holds) -> Result<Verdict, Refusal> {
     single(request, name).map(|value| Verdict::from(holds.fits(value)))
+}
+
+/// Whether a header field is what it must be: of several lines, whether one is.
+pub(super) fn header_holds(request: &CanonicalRequest, name: &str, holds: &Holds) -> Verdict {
+    let mut lines = request.headers().get_all(name).iter().peekable();
+    if lines.peek().is_none() {
+        return Verdict::from(holds.fits(None));
+    }
+    Verdict::from(lines.any(|line| line.to_str().map_or(*holds != Holds::Absent, |text| holds.fits(Some(text)))))
 }
 
 /// Appends a query parameter for a resource's name; false where it is absent.

@@ -1,4 +1,5 @@
-//! Classifiers: from a canonical request of a known service to its calls. One file per classifier.
+//! Classifiers: from a canonical request of a known service to its calls. A file for each road, and helpers that they
+//! share ([`body`], [`fact`], [`line`]).
 //!
 //! A host may have a protocol of its own ([`PROTOCOLS`]), which looks first; the patterns of the service file ([`rest`])
 //! take what it leaves, and where a pattern leads to GraphQL or JSON-RPC, the document says the calls ([`graphql`], [`rpc`]). Bodies are
@@ -29,6 +30,8 @@ use smallvec::{SmallVec, smallvec};
 use crate::catalog::HostUse;
 use crate::compiled::EVERY_EFFECT;
 use crate::file::Protocol;
+
+pub(crate) use rpc::is_same_but_spelled;
 
 /// What a classifier found.
 pub(crate) struct Found {

@@ -175,6 +175,7 @@ impl<'a> Search<'a> {
     fn test(&self, test: &Test, values: &Values<'_>, captures: &Captures) -> Result<Verdict, Refusal> {
         match &test.source {
             Source::Query(name) => fact::query_holds(self.view.request, name, &test.holds),
+            Source::Header(name) => Ok(fact::header_holds(self.view.request, name, &test.holds)),
             Source::Body(index) => Ok(values.holds(*index, &test.holds)),
             Source::Capture(_) => Ok(Verdict::from(test.holds.fits(self.text(&test.source, captures).as_deref()))),
         }
@@ -288,6 +289,7 @@ impl<'a> Search<'a> {
             let present = match source {
                 Source::Body(index) => values.resource_text(*index, out)?,
                 Source::Query(name) => fact::query_text(self.view.request, name, out)?,
+                Source::Header(_) => false,
                 Source::Capture(_) => self.push_text(source, captures, out),
             };
             if !present {

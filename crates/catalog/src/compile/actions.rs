@@ -79,6 +79,13 @@ pub(super) fn drafts(written: &ServiceFile) -> Result<Vec<Draft>, Wrong> {
     }
     let mut own = graphql::own(written)?;
     own.extend(rpc::own(written)?);
+    let with_class = |own: &&lines::Own| {
+        entries.get(own.id.as_str()).is_some_and(|entry| entry.class.is_some() && entry.matches.0.is_empty())
+    };
+    if let Some(own) = own.iter().find(with_class) {
+        let message = format!("`{}` has its class and effects in its line: `{}:{0}`", own.id, own.class);
+        return Err(Wrong::new(&own.id, message));
+    }
     for own in &own {
         let index = at(&mut drafts, &own.id);
         if let Some(draft) = drafts.get_mut(index).filter(|draft| draft.patterns.is_empty()) {
@@ -172,6 +179,7 @@ impl Draft {
                 self.resource = Some(resource.0.clone());
             }
             self.facts.extend(group.facts.iter().map(|(name, kind)| (name.clone(), *kind)));
+            self.when.extend(group.when.iter().cloned());
         }
         let Some(entry) = entry else { return };
         self.class = entry.class.unwrap_or(self.class);
@@ -180,7 +188,7 @@ impl Draft {
             self.resource = Some(resource.0.clone());
         }
         self.facts.extend(entry.facts.iter().map(|(name, kind)| (name.clone(), *kind)));
-        self.when.clone_from(&entry.when);
+        self.when.extend(entry.when.iter().cloned());
         self.sentence.clone_from(&entry.sentence);
         self.made.clone_from(&entry.made);
         self.captures.clone_from(&entry.captures.0);

@@ -86,11 +86,13 @@ pub(super) fn declare(lines: &[Written<'_>], all: &mut Vec<Own>) -> Result<(), W
 /// Sets what tables declare into the drafts of their actions.
 pub(super) fn settle(own: &[Own], drafts: &mut [Draft]) {
     let by_id: BTreeMap<&str, &Own> = own.iter().map(|own| (own.id.as_str(), own)).collect();
+    // One that is not there is a mistake of its line, and said there.
+    let known: BTreeSet<String> = drafts.iter().map(|draft| draft.id.clone()).collect();
     for draft in drafts {
         let Some(own) = by_id.get(draft.id.as_str()) else { continue };
         draft.class = own.class;
         draft.effects = draft.effects.iter().chain(own.effects.iter()).collect();
-        draft.implied_by.extend(own.implied_by.iter().cloned());
+        draft.implied_by.extend(own.implied_by.iter().filter(|id| known.contains(*id)).cloned());
     }
 }
 
@@ -131,9 +133,17 @@ fn read(text: &str, names: Names) -> Result<Written<'_>, Wrong> {
         Written { text, beside, name, condition, actions: Vec::new(), resource: Vec::new(), facts: Vec::new() };
     for id in ids.split(',') {
         line.actions.push(match id.split_once(':') {
-            Some((strength, id)) => {
-                (id, Some(strength_of(strength).ok_or_else(|| wrong("its class or effect is none"))?))
-            }
+            Some((strength, id)) => (
+                id,
+                Some(strength_of(strength).map_err(|word| {
+                    let known = Class::ALL
+                        .iter()
+                        .map(|class| class.as_str())
+                        .chain(Effect::ALL.iter().map(|effect| effect.as_str()));
+                    let hint = nearest(word, known).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+                    wrong(&format!("no class or effect `{word}`{hint}"))
+                })?),
+            ),
             None => (id, None),
         });
     }
@@ -152,11 +162,15 @@ fn read(text: &str, names: Names) -> Result<Written<'_>, Wrong> {
 }
 
 /// `admin+escalates+exfil`.
-fn strength_of(text: &str) -> Option<(Class, Effects)> {
+///
+/// # Errors
+/// The word that is none.
+fn strength_of(text: &str) -> Result<(Class, Effects), &str> {
     let mut words = text.split('+');
-    let class = words.next()?.parse::<Class>().ok()?;
-    let effects = words.map(|word| word.parse::<Effect>().ok()).collect::<Option<Vec<_>>>()?;
-    Some((class, effects.into_iter().collect()))
+    let class = words.next().unwrap_or_default();
+    let class = class.parse::<Class>().map_err(|()| class)?;
+    let effects = words.map(|word| word.parse::<Effect>().map_err(|()| word)).collect::<Result<Vec<_>, _>>()?;
+    Ok((class, effects.into_iter().collect()))
 }
 
 /// What lines are compiled against.
@@ -175,7 +189,8 @@ impl Table<'_> {
         let index = self.drafts.iter().position(|draft| draft.id == id);
         index.map(|index| index as u16).ok_or_else(|| {
             let near = nearest(id, self.drafts.iter().map(|draft| draft.id.as_str()));
-            let hint = near.map(|word| format!("; did you mean `{word}`?")).unwrap_or_default();
+            let hint = near.map(|word| format!("; did you mean `{word}`?"));
+            let hint = hint.unwrap_or_else(|| format!("; give it a class where it is new: `read:{id}`"));
             Wrong::new(text, format!("no action `{id}`{hint}"))
         })
     }
@@ -237,7 +252,8 @@ impl Table<'_> {
         }
         if let Some((fact, _)) = line.facts.iter().find(|(fact, _)| !used.contains(*fact)) {
             let near = nearest(fact, used.iter().map(String::as_str)).map(|word| format!("; did you mean `{word}`?"));
-            let message = format!("no action of this line has a fact `{fact}`{}", near.unwrap_or_default());
+            let near = near.unwrap_or_else(|| format!("; declare it under `actions:`: `facts: {{ {fact}: text }}`"));
+            let message = format!("no action of this line has a fact `{fact}`{near}");
             return Err(Wrong::new(line.text, message));
         }
         Ok(Line {
@@ -303,5 +319,6 @@ fn raised(when: &WhenEntry, of: &dyn Fn(&str) -> Option<Place>) -> ArgumentWhen 
     let tests = parts.into_iter().flat_map(|(part, tests)| {
         tests.iter().map(move |(name, holds)| (of(&format!("{part}.{name}")), holds.clone()))
     });
-    ArgumentWhen { tests: tests.collect(), class: when.class, effects: when.effects }
+    let unseen = when.header.values().map(|holds| (None, holds.clone()));
+    ArgumentWhen { tests: tests.chain(unseen).collect(), class: when.class, effects: when.effects }
 }

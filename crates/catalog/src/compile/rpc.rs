@@ -11,7 +11,8 @@ use crate::compiled::{EVERY_EFFECT, MCP_ACTIONS, MCP_MESSAGE, MCP_UNLISTED_TOOL,
 use crate::file::pattern::Pattern;
 use crate::file::{OneOrMany, ServiceFile};
 
-/// Actions of the protocol that are implied by whatever is asked after them: those that the first of these names, by the others.
+const METHODS_OF_HTTP: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "ANY"];
+/// An action of the protocol, and those that imply it.
 const SETTLED_FIRST: [(&str, &[&str]); 4] = [
     ("mcp/connect", &["mcp/unlisted-tool", "mcp/read-resource", "mcp/get-prompt", "mcp/complete", "mcp/answer"]),
     ("mcp/list-tools", &["mcp/unlisted-tool"]),
@@ -39,6 +40,9 @@ pub(super) fn places(written: &ServiceFile) -> Result<Vec<(&'static str, Pattern
     let mut all = Vec::new();
     for (action, OneOrMany(paths)) in mcp.into_iter().chain(rpc) {
         for path in paths {
+            if METHODS_OF_HTTP.iter().any(|method| path.starts_with(&format!("{method} "))) {
+                return Err(Wrong::new(path, format!("`{path}` says a method; `at` takes a path alone: `/mcp`")));
+            }
             let text = match path.split_once(' ') {
                 Some((role, path)) => format!("{role} ANY {path}"),
                 None => format!("ANY {path}"),

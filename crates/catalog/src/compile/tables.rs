@@ -341,6 +341,13 @@ fn whens(draft: &Draft, path: &[Step], reading: &mut Reading) -> Result<Vec<When
         for (name, holds) in &when.query {
             tests.push(Test { source: Source::Query(name.as_str().into()), holds: holds.clone() });
         }
+        for (name, holds) in &when.header {
+            let field = name.to_ascii_lowercase();
+            if field.is_empty() || !field.bytes().all(|byte| byte == b'-' || byte.is_ascii_alphanumeric()) {
+                return Err(Wrong::new(name, format!("`{name}` is no header field")));
+            }
+            tests.push(Test { source: Source::Header(field.into()), holds: holds.clone() });
+        }
         for (name, holds) in &when.body {
             tests.push(Test { source: want(reading, name, &draft.id)?, holds: holds.clone() });
         }

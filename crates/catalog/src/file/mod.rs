@@ -280,6 +280,9 @@ pub struct Group {
     /// Facts, for all of them.
     #[serde(default)]
     pub facts: BTreeMap<String, FactType>,
+    /// Circumstances under which each of them is more than it seems.
+    #[serde(default)]
+    pub when: Vec<WhenEntry>,
     /// They are model requests; see [`ActionEntry::model_request`].
     #[serde(default)]
     pub model_request: bool,
@@ -382,6 +385,8 @@ pub enum Holds {
     Is(Vec<String>),
     /// It begins with one of these.
     Starts(Vec<String>),
+    /// Some line of it begins with one of these, whatever the case and the blanks before: a command in a text.
+    Lines(Vec<String>),
 }
 
 impl Holds {
@@ -392,7 +397,10 @@ impl Holds {
             (Self::Absent, value) => value.is_none(),
             (Self::Is(words), Some(value)) => words.iter().any(|word| word == value),
             (Self::Starts(words), Some(value)) => words.iter().any(|word| value.starts_with(word.as_str())),
-            (Self::Is(_) | Self::Starts(_), None) => false,
+            (Self::Lines(words), Some(value)) => value.split(['\n', '\r']).map(str::trim_start).any(|line| {
+                words.iter().any(|word| line.get(..word.len()).is_some_and(|front| front.eq_ignore_ascii_case(word)))
+            }),
+            (Self::Is(_) | Self::Starts(_) | Self::Lines(_), None) => false,
         }
     }
 }
@@ -413,6 +421,9 @@ pub struct WhenEntry {
     /// Arguments, where it is asked for by a name: a tool of MCP. Nothing to other roads.
     #[serde(default)]
     pub arguments: BTreeMap<String, Holds>,
+    /// Header fields. Other roads than the action's own are not told, so there they may hold.
+    #[serde(default)]
+    pub header: BTreeMap<String, Holds>,
     /// The class then, if it is stronger.
     #[serde(default)]
     pub class: Option<Class>,

@@ -1,4 +1,5 @@
-//! What a name lets expect. Always upwards: a word that may mean more makes it more, and nothing makes a write a read.
+//! What a name lets expect. Upwards: a word that may mean more makes it more. A tool is taken for a read by its name or its server's word,
+//! where no word of its name lets expect more, and that is marked.
 
 use model::{Class, Effect, Effects};
 
@@ -20,6 +21,11 @@ impl Default for Guess {
 }
 
 impl Guess {
+    /// A read, and what makes it one.
+    pub fn read(why: &'static str) -> Self {
+        Self { why: vec![why], ..Self::default() }
+    }
+
     /// Whether it was made more than it says by itself.
     pub fn is_more(&self) -> bool {
         self.class != self.plain || self.effects != Effects::NONE
@@ -199,7 +205,7 @@ pub(super) fn guess(plain: Class, texts: &[&str]) -> Guess {
         guess.why.push(why);
     }
     if words.first().is_some_and(|word| READING.contains(&word.as_str())) {
-        guess.why.push("may only read: say `class: read` if it does");
+        guess.why.push("may only read: say so if it does");
     }
     guess
 }

@@ -3,7 +3,7 @@
 use model::Class;
 use serde_json::Value;
 
-use super::guess::guess;
+use super::guess::{Guess, guess};
 use super::openapi::kind_of;
 use super::{Found, ImportError, OPERATIONS_MAX, Operation, summary};
 use crate::compile::rpc::is_name;
@@ -29,6 +29,9 @@ pub(super) fn find(document: &Value) -> Result<Option<Found>, ImportError> {
     let title = info.and_then(|info| info["title"].as_str().or_else(|| info["name"].as_str())).unwrap_or_default();
     let mut found =
         Found { title: title.to_owned(), schemes: vec!["bearer: {}".to_owned()], is_mcp: true, ..Found::default() };
+    if document.pointer("/result/nextCursor").or_else(|| document.get("nextCursor")).is_some_and(Value::is_string) {
+        found.left_out.push("this is one page of the list (`nextCursor`): join the tools of all pages".to_owned());
+    }
     for tool in list {
         let name = tool["name"].as_str().unwrap_or_default();
         if !is_name(name) || found.operations.iter().any(|known| known.path == name) {
@@ -46,15 +49,16 @@ fn tool_of(name: &str, tool: &Value) -> Operation {
     let hint = |name: &str| tool.pointer(&format!("/annotations/{name}")).and_then(Value::as_bool);
     let words = super::guess::words(name);
     let reads = words.first().is_some_and(|word| READING.contains(&word.as_str()));
-    // What a server says of its own tools is a hint: it makes a read where nothing else speaks, and is marked.
-    let plain = match (reads, hint("readOnlyHint"), hint("destructiveHint")) {
-        (_, Some(true), _) | (true, None, _) => Class::Read,
-        (_, _, Some(true)) => Class::Delete,
-        _ => Class::Write,
-    };
+    // What a server says of its own tools is a hint, and a name is one too: they make a read where no word of the name lets expect
+    // more, and that is marked.
+    let plain = if hint("destructiveHint") == Some(true) { Class::Delete } else { Class::Write };
     let mut guess = guess(plain, &[name]);
-    if hint("readOnlyHint") == Some(true) && !reads {
-        guess.why.push("is a read because its server says so");
+    if !guess.is_more() && plain == Class::Write && hint("readOnlyHint") != Some(false) {
+        if reads {
+            guess = Guess::read("is taken for a read by its name");
+        } else if hint("readOnlyHint") == Some(true) {
+            guess = Guess::read("is taken for a read because its server says so");
+        }
     }
     let properties = tool.pointer("/inputSchema/properties").and_then(Value::as_object);
     let plain_name =

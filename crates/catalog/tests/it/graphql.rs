@@ -293,7 +293,7 @@ fn a_table_that_is_wrong_says_where() {
             "no action of this line has a fact `body.nam`; did you mean `body.name`?",
         ),
         ("addPerson write:people/add person:{id}", "`people/add` has patterns"),
-        ("addPerson wrte:people/x person:{id}", "its class or effect is none"),
+        ("addPerson wrte:people/x person:{id}", "no class or effect `wrte`; did you mean `write`?"),
         ("addPerson write:graphql/addPerson person:{id}", "is what a mutation of this name is called"),
         ("addPerson people/add person", "has no kind"),
         ("a write:x/y p:{id}\n    b admin:x/y p:{id}", "`x/y` has another class or other effects above"),

@@ -107,6 +107,8 @@ fn the_tools_of_a_server() {
         { "name": "compute", "annotations": { "readOnlyHint": true } },
         { "name": "get_all", "annotations": { "readOnlyHint": false } },
         { "name": "wipe_all", "annotations": { "destructiveHint": true } },
+        { "name": "delete_all", "annotations": { "readOnlyHint": true } },
+        { "name": "read_and_forward" },
         { "name": "compute" }, { "name": "a b" },
     ]);
     for text in
@@ -123,9 +125,15 @@ fn the_tools_of_a_server() {
                 "read tools/compute tool:compute",
                 "write tools/get_all tool:get_all",
                 "delete tools/wipe_all tool:wipe_all",
+                "delete tools/delete_all tool:delete_all",
+                "write tools/read_and_forward tool:read_and_forward exfil",
             ]
         );
-        assert!(draft.yaml.contains("# review: compute is a read because its server says so"));
+        for mark in
+            ["compute is taken for a read because its server says so", "get_issue is taken for a read by its name"]
+        {
+            assert!(draft.yaml.contains(&format!("# review: {mark}")), "{mark}\n{}", draft.yaml);
+        }
         assert!(draft.yaml.contains(r#"facts: { "arguments.title": text }, sentence: "Make one ({resource})""#));
         assert_eq!(draft.left_out.len(), 2);
     }

@@ -74,10 +74,23 @@ fn mistakes_in_the_sections_have_places() {
     for (yaml, want) in [
         ("mcp: { at: mcp }", "x.yaml:4:1: `mcp` is no path; begin it with `/`"),
         ("mcp: { at: [] }", "`at` names no path; say where it is spoken"),
-        ("mcp: { at: /mcp, tools: \"a b:c\" }", "`a b:c` is no tool: its class or effect is none"),
+        ("mcp: { at: /mcp, tools: \"a b:c\" }", "`a b:c` is no tool: no class or effect `b`"),
         ("mcp: { at: /mcp, tools: \"a@b read:c\" }", "`a@b read:c` is no tool: its name is none of MCP"),
-        ("mcp: { at: /mcp, tools: \"a tools/a\" }", "no action `tools/a`"),
+        (
+            "mcp: { at: /mcp, tools: \"a tools/a\" }",
+            "no action `tools/a`; give it a class where it is new: `read:tools/a`",
+        ),
         ("rpc: { at: /rpc, methods: \"a[x] read:c\" }", "the last line of `a` has a condition"),
+        ("mcp: { at: POST /mcp }", "`POST /mcp` says a method; `at` takes a path alone: `/mcp`"),
+        ("mcp: { at: /mcp, tools: \"a reed:c\" }", "no class or effect `reed`; did you mean `read`?"),
+        (
+            "mcp: { at: /mcp, tools: \"a read:c arguments.x=x\" }",
+            "declare it under `actions:`: `facts: { arguments.x: text }`",
+        ),
+        (
+            "mcp: { at: /mcp, tools: \"a read:c\" }\nactions: [{ id: c, class: admin }]",
+            "`c` has its class and effects in its line: `read:c`",
+        ),
         ("mcp: { at: other /mcp }", "no host has the role `other`"),
         ("rpc: { at: /rpc, tools: \"\" }", "unknown field `tools`"),
     ] {

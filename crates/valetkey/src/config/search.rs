@@ -6,7 +6,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 /// Appear with placeholders in the work folder, wherever they are.
-const MASKED_IN_FOLDER: [&str; 4] = [".npmrc", ".pypirc", ".netrc", ".yarnrc.yml"];
+const MASKED_IN_FOLDER: [&str; 6] = [".npmrc", ".pypirc", ".netrc", ".yarnrc.yml", ".mcp.json", "mcp.json"];
 /// `.env` and its kin, but for these, which are written to be shown.
 const ENV_SHOWN: [&str; 5] = [".env.example", ".env.sample", ".env.template", ".env.dist", ".envrc.example"];
 /// Folders of a project that hold other people's files.

@@ -82,7 +82,7 @@ const CLOSED: [&str; 1] = [".viminfo"];
 /// Of a hidden `.ssh` these appear, and public keys.
 const SSH_SHOWN: [&str; 3] = ["config", "known_hosts", "known_hosts2"];
 /// Appear with placeholders, below the user's home.
-const MASKED: [&str; 29] = [
+const MASKED: [&str; 31] = [
     ".netrc",
     ".npmrc",
     ".yarnrc.yml",
@@ -112,6 +112,8 @@ const MASKED: [&str; 29] = [
     ".config/containers/auth.json",
     ".config/stripe/config.toml",
     ".config/ngrok/ngrok.yml",
+    ".claude.json",
+    ".cursor/mcp.json",
 ];
 /// What the user's next shell or log-in runs. Read-only also where the home is the work folder; what of it does not exist
 /// cannot be kept from being made.

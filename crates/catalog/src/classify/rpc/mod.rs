@@ -61,6 +61,12 @@ pub(super) fn may_be_taken(view: View<'_>) -> bool {
     (!reads || view.request.is_websocket()) && view.at.service.tables.rpc.iter().any(here)
 }
 
+/// Whether two names differ only in case or by `-` and `_`.
+pub(crate) fn is_same_but_spelled(known: &str, name: &str) -> bool {
+    let plain = |byte: u8| if byte == b'-' { b'_' } else { byte.to_ascii_lowercase() };
+    known.bytes().map(plain).eq(name.bytes().map(plain))
+}
+
 /// Why messages are not judged.
 enum Stop {
     Not(Not),
@@ -174,8 +180,7 @@ impl Reading<'_> {
         let found = names.binary_search_by(|(known, _)| (**known).cmp(mark.1)).ok().and_then(|index| names.get(index));
         let Some((_, lines)) = found else {
             // Servers that forgive a spelling would run a tool that a rule denies under its own name.
-            let plain = |name: &str| name.replace('-', "_").to_ascii_lowercase();
-            if names.iter().any(|(known, _)| plain(known) == plain(mark.1)) {
+            if names.iter().any(|(known, _)| is_same_but_spelled(known, mark.1)) {
                 return Err("what it asks for has the name of something known in another spelling".into());
             }
             return self.unlisted(mark, unlisted);

@@ -1,17 +1,23 @@
-//! Credentials in agents' MCP configurations: variables for servers that the agent starts.
+//! Credentials in agents' MCP configurations: variables for servers that the agent starts, header fields for those that it calls.
 
 use serde_json::Value;
 
 use super::{Search, formats, looks};
 
-/// Where agents keep them, and where the variables stand inside.
-const PLACES: [(&str, &str); 6] = [
+/// Where agents keep them, and where the variables and fields stand inside.
+const PLACES: [(&str, &str); 12] = [
     (".mcp.json", "mcpServers.*.env"),
     (".cursor/mcp.json", "mcpServers.*.env"),
     (".vscode/mcp.json", "servers.*.env"),
     ("~/.claude.json", "mcpServers.*.env"),
     ("~/.claude.json", "projects.*.mcpServers.*.env"),
     ("~/.cursor/mcp.json", "mcpServers.*.env"),
+    (".mcp.json", "mcpServers.*.headers"),
+    (".cursor/mcp.json", "mcpServers.*.headers"),
+    (".vscode/mcp.json", "servers.*.headers"),
+    ("~/.claude.json", "mcpServers.*.headers"),
+    ("~/.claude.json", "projects.*.mcpServers.*.headers"),
+    ("~/.cursor/mcp.json", "mcpServers.*.headers"),
 ];
 
 /// The files alone.
@@ -28,6 +34,11 @@ pub(super) fn look(search: &mut Search<'_>) {
             if value.contains("${") || value.is_empty() {
                 continue;
             }
+            // `Authorization: Bearer VALUE`.
+            let value = match value.split_once(' ') {
+                Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim().to_owned(),
+                _ => value,
+            };
             if let Some(name) = super::refer::name_in(&value) {
                 search.refer(&name, path, None);
                 continue;
