@@ -183,6 +183,13 @@ impl Rules {
 
     fn rule_to_add(&self, question: &Question<'_>, service: &ServiceName, call: &Call, word: &str) -> String {
         let agent = &question.subject.agent;
+        if call.action.as_str().starts_with("http/") && is_guarded(call) {
+            // No permission that one would write covers what may do anything.
+            return format!(
+                "the file of `{service}` does not describe this path, and on this host it may do anything; describe it there, or where messages of MCP are \
+                 posted to it, add it to `mcp.at`"
+            );
+        }
         let rule = self.permission_for((service, question.presented), word, &call.resource);
         if self.knows_agent(agent) {
             format!("no permission covers it; add to `permissions` of {agent}: {rule}")

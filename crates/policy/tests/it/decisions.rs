@@ -251,3 +251,12 @@ agents:
     assert!(refusal.internal.contains("body.draft"), "{refusal:?}");
     assert!(ask("a", "github", "pulls/create", "repo:o/other").passes(&rules), "the second rule cannot matter there");
 }
+
+#[test]
+fn a_path_that_may_do_anything_has_no_permission_to_add() {
+    let rules = rules("agents: {bot: {permissions: [{service: github, actions: [write], resources: ['*']}]}}");
+    let mut unknown = crate::support::call("github", "http/post", "resource:/messages");
+    (unknown.class, unknown.effects) = (model::Class::Admin, model::Effects::NONE.with(model::Effect::Exfil));
+    let hint = crate::support::asking("bot", Some("github"), vec![unknown]).denied(&rules).hint.unwrap_or_default();
+    assert!(hint.contains("the file of `github` does not describe this path") && hint.contains("`mcp.at`"), "{hint}");
+}

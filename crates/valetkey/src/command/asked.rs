@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use model::call::BodyView;
 use model::canonical::{CanonicalRequest, Length, Origin, Scheme, clean, parse_authority};
@@ -12,7 +13,7 @@ use super::usage;
 use crate::clock::SystemRandom;
 use crate::output;
 
-/// A request, or why it would be refused before policy.
+/// A request, or why it would be refused before policy. JSON without a type is taken for JSON, as clients send it.
 ///
 /// # Errors
 /// The method, the URL or a field is none.
@@ -36,7 +37,10 @@ pub(super) fn canonical(
     let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
     let known = Method::from_bytes(method.to_ascii_uppercase().as_bytes());
     let method = known.map_err(|_| usage(format!("`{}` is not a method", output::safe(method))))?;
-    let headers = header_map(headers)?;
+    let mut headers = header_map(headers)?;
+    if body.is_some_and(|body| body.trim_ascii_start().starts_with(b"{") || body.trim_ascii_start().starts_with(b"[")) {
+        headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+    }
     let length = body.map_or(Length::Empty, |body| Length::Known(body.len() as u64));
     let made = || {
         let (host, port) = parse_authority(authority)?;

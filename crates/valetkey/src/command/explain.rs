@@ -120,6 +120,9 @@ impl Args {
         let say = |line: String| output::line(&output::safe(&line));
         if let Some(refusal) = answer.get("refusal") {
             say(format!("refused before policy: {}: {}", text(refusal.get("code")), text(refusal.get("error"))));
+            if let Some(hint) = refusal.get("hint").and_then(Value::as_str) {
+                say(format!("hint     {hint}"));
+            }
             return Ok(());
         }
         match answer.get("service") {
