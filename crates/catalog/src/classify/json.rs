@@ -62,11 +62,13 @@ pub(super) struct Reader<'a, 'w> {
     slots: Slots<'a>,
 }
 
-/// What several items of a list say of one place.
+/// What several items of a list say of one place. Of one item, too, it is a list: which of them an origin takes is not known, so it is no
+/// text and no number that a rule could be told; a condition holds where it holds for some item.
 fn joined<'a>(known: Slot<'a>, more: Slot<'a>) -> Slot<'a> {
     match (known, more) {
-        (Slot::Absent, one) | (one, Slot::Absent) => one,
-        (Slot::Text(one), Slot::Text(other)) => Slot::List(vec![one, other]),
+        (known, Slot::Absent) => known,
+        (Slot::Absent, Slot::Text(one)) => Slot::List(vec![one]),
+        (Slot::Absent, Slot::List(all)) => Slot::List(all),
         (Slot::List(mut all), Slot::Text(one)) => {
             all.push(one);
             Slot::List(all)
@@ -382,6 +384,17 @@ mod tests {
     fn values_are_found() {
         for (body, want, slot) in [
             (r#"{"a":1}"#, "a", Slot::Int(1)),
+            // Through lists: of several, and never a text or a number, which one origin would take and another not.
+            (r#"[{"a":5}]"#, "a", Slot::Unknown(Unknown::WrongType)),
+            (r#"[{"a":"x"}]"#, "a", Slot::List(vec!["x".into()])),
+            (
+                r#"{"l":[{"a":"x"},{"b":1},{"a":["y","z"]}]}"#,
+                "l.a",
+                Slot::List(vec!["x".into(), "y".into(), "z".into()]),
+            ),
+            (r#"{"l":[{"a":"x"},{"a":1}]}"#, "l.a", Slot::Unknown(Unknown::WrongType)),
+            (r#"{"l":[[{"a":true}]]}"#, "l.a", Slot::Unknown(Unknown::WrongType)),
+            (r#"{"l":[{"a":null},{},[]]}"#, "l.a", Slot::Absent),
             (r#" { "x" : [1,{"a":2}] , "a" : -5 } "#, "a", Slot::Int(-5)),
             (r#"{"a":{"b":"c"}}"#, "a.b", Slot::Text("c".into())),
             (r#"{"\u0061":true}"#, "a", Slot::Bool(true)),

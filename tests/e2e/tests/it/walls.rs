@@ -67,7 +67,7 @@ fn lived_in(upstream: &Upstream) -> (House, Vec<Canary>) {
     let token = Canary::new(801, "ghp_", 36);
     let config = format!("version: 1\nupstreams:\n{}", upstream.entry("api.github.com"));
     let house = House::new(&config, &[("GITHUB_TOKEN", &token.value())]);
-    let others: Vec<Canary> = (802..807).map(|seed| Canary::new(seed, "pw", 30)).collect();
+    let others: Vec<Canary> = (802..809).map(|seed| Canary::new(seed, "pw", 30)).collect();
     let value = |at: usize| others[at].value();
     let write = |path: &str, text: String| {
         let path = house.path(path);
@@ -79,6 +79,12 @@ fn lived_in(upstream: &Upstream) -> (House, Vec<Canary>) {
     write("home/.docker/config.json", format!("{{\"auths\":{{\"r.test\":{{\"auth\":\"{}\"}}}}}}", value(2)));
     write("home/.ssh/id_ed25519", value(3));
     write("home/.ssh/known_hosts", "git.test ssh-ed25519 AAAA\n".to_owned());
+    let server = |key: &str, name: &str, value: String| {
+        format!("{{\"mcpServers\":{{\"s\":{{\"{key}\":{{\"{name}\":\"{value}\"}}}}}}}}")
+    };
+    write(".mcp.json", server("headers", "Authorization", format!("Bearer {}", token.value())));
+    write(".cursor/mcp.json", server("env", "DB_PASSWORD", value(5)));
+    write("home/.claude.json", server("env", "OTHER_SECRET", value(6)));
     write("home/.bash_history", format!("curl -H 'X: {}'\n", value(4)));
     let all = std::iter::once(token).chain(others).collect();
     (house, all)
@@ -94,7 +100,7 @@ fn in_run(house: &House, options: &[&str], script: &str) -> Finished {
 fn credential_files_are_masked_and_the_rest_is_not_there() {
     let upstream = Upstream::start();
     let (house, canaries) = lived_in(&upstream);
-    let look = "cat .env ~/.netrc ~/.docker/config.json ~/.ssh/known_hosts ~/.bash_history; ls -A ~/.ssh state; \
+    let look = "cat .env .mcp.json .cursor/mcp.json ~/.claude.json ~/.netrc ~/.docker/config.json ~/.ssh/known_hosts ~/.bash_history; ls -A ~/.ssh state; \
                 grep -rs . /proc/*/environ ~ . | head -c 200000; env; echo marked >> .env; tail -1 .env";
     // Without walls the same look finds them: the test would see a leak.
     let open = in_run(&house, &["--isolate=off"], look);
@@ -109,6 +115,8 @@ fn credential_files_are_masked_and_the_rest_is_not_there() {
         "GH=ghp_",
         "APP_SECRET=withheld-by-valetkey",
         "PORT=80",
+        "\"Authorization\":\"Bearer ghp_",
+        "\"DB_PASSWORD\":\"withheld-by-valetkey",
         "machine a.test login me",
         "git.test ssh-ed25519",
         "marked",
