@@ -83,7 +83,11 @@ fn joined<'a>(known: Slot<'a>, more: Slot<'a>) -> Slot<'a> {
 
 /// Whether some decoder takes one name for the other: Go's folds the case of letters by Unicode, in which the long s and the sign for
 /// kelvin are an s and a k.
+#[inline]
 pub(super) fn alike(known: &str, name: &str) -> bool {
+    if name.is_ascii() {
+        return known.eq_ignore_ascii_case(name);
+    }
     let folded = |letter: char| match letter {
         '\u{17f}' => 's',
         '\u{212a}' => 'k',
@@ -188,7 +192,10 @@ impl<'a> Reader<'a, '_> {
                 return Err(Bad::Override);
             }
             let exact = self.of(active.wants, |want| want.get(active.depth).is_some_and(|step| **step == *key));
-            let near = self.of(active.wants, |want| want.get(active.depth).is_some_and(|step| alike(step, &key)));
+            // Most keys are wanted by nothing, in any case: length tells before letters are folded.
+            let plain = key.is_ascii();
+            let same = |step: &str| if plain { step.eq_ignore_ascii_case(&key) } else { alike(step, &key) };
+            let near = self.of(active.wants, |want| want.get(active.depth).is_some_and(|step| same(step)));
             if near & seen != 0 || near & !exact != 0 {
                 return Err(MALFORMED);
             }
