@@ -33,17 +33,14 @@ pub const PUSH_FACTS: [(&str, FactType); 6] = [
 ];
 pub const PUSH_ACTIONS: [&str; 4] = ["git/push", "git/force-push", "git/delete-ref", "git/push-option"];
 
-/// What every effect together is: what a call may have that no table has.
-pub const EVERY_EFFECT: Effects = Effects::NONE
-    .with(Effect::BranchWrite)
-    .with(Effect::RepoDelete)
-    .with(Effect::Escalates)
-    .with(Effect::Exfil)
-    .with(Effect::Publishes)
-    .with(Effect::MessagesPeople);
-
 /// What a message of MCP is until it is read.
 pub const MCP_MESSAGE: &str = "mcp/message";
+/// What opens, keeps and ends a connection; what lists tools; what reads a resource, or a prompt; what answers a server's question.
+pub const MCP_CONNECT: &str = "mcp/connect";
+pub const MCP_LIST_TOOLS: &str = "mcp/list-tools";
+pub const MCP_READ: &str = "mcp/read-resource";
+pub const MCP_PROMPT: &str = "mcp/get-prompt";
+pub const MCP_ANSWER: &str = "mcp/answer";
 /// The action of a tool that no line has.
 pub const MCP_UNLISTED_TOOL: &str = "mcp/unlisted-tool";
 /// What a message of JSON-RPC is until it is read.
@@ -52,15 +49,15 @@ pub const RPC_MESSAGE: &str = "rpc/message";
 pub const RPC_UNLISTED: &str = "rpc/unlisted-method";
 /// The actions of the protocol itself.
 pub const MCP_ACTIONS: [(&str, Class, Effects); 11] = [
-    ("mcp/connect", Class::Read, Effects::NONE),
-    ("mcp/list-tools", Class::Read, Effects::NONE),
+    (MCP_CONNECT, Class::Read, Effects::NONE),
+    (MCP_LIST_TOOLS, Class::Read, Effects::NONE),
     ("mcp/list-resources", Class::Read, Effects::NONE),
-    ("mcp/read-resource", Class::Read, Effects::NONE),
+    (MCP_READ, Class::Read, Effects::NONE),
     ("mcp/list-prompts", Class::Read, Effects::NONE),
-    ("mcp/get-prompt", Class::Read, Effects::NONE),
+    (MCP_PROMPT, Class::Read, Effects::NONE),
     ("mcp/complete", Class::Read, Effects::NONE),
     // What a server asked back, and is told. It asks people, for their consent too: whoever may only write must not speak for them.
-    ("mcp/answer", Class::Admin, Effects::NONE.with(Effect::Escalates)),
+    (MCP_ANSWER, Class::Admin, Effects::NONE.with(Effect::Escalates)),
     ("mcp/read-task", Class::Read, Effects::NONE),
     ("mcp/change-task", Class::Write, Effects::NONE),
     ("mcp/set-log-level", Class::Write, Effects::NONE),
@@ -264,6 +261,14 @@ pub struct GraphQl {
     pub secret_fields: Vec<Box<str>>,
     /// By name, sorted.
     pub mutations: Vec<(Box<str>, Vec<Line>)>,
+}
+
+impl Rpc {
+    /// The lines of a tool or method.
+    pub fn lines(&self, name: &str) -> Option<&[Line]> {
+        let index = self.names.binary_search_by(|(known, _)| (**known).cmp(name)).ok()?;
+        self.names.get(index).map(|(_, lines)| lines.as_slice())
+    }
 }
 
 /// What is asked by messages of JSON-RPC.

@@ -42,19 +42,24 @@ fn calls<N>(mutations: &[(N, Vec<crate::compiled::Line>)]) -> impl Iterator<Item
     mutations.iter().flat_map(|(_, lines)| lines).flat_map(|line| &line.calls)
 }
 
-/// Every way in which some of these circumstances hold.
+/// Adds the forms of one action's calls by one pattern or line.
 fn add(all: &mut [Forms], action: u16, whens: &[(Option<Class>, Effects)]) {
     let Some(forms) = all.get_mut(action as usize) else { return };
     let Some(plain) = forms.first().copied() else { return };
+    for form in of(plain, whens.iter().copied()) {
+        push(forms, form);
+    }
+}
+
+/// What something is by itself, and every way in which some of these circumstances hold.
+pub(crate) fn of(plain: (Class, Effects), whens: impl Iterator<Item = (Option<Class>, Effects)>) -> Forms {
     let mut mine = vec![plain];
     for (class, effects) in whens {
         for (known, with) in mine.clone() {
             push(&mut mine, (known.max(class.unwrap_or(known)), with.iter().chain(effects.iter()).collect()));
         }
     }
-    for form in mine {
-        push(forms, form);
-    }
+    mine
 }
 
 fn push(forms: &mut Forms, form: (Class, Effects)) {

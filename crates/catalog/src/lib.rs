@@ -15,6 +15,7 @@ mod error;
 mod file;
 mod forms;
 pub mod import;
+mod prospects;
 mod sentence;
 mod service;
 

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use model::{Call, Fact};
 
+use crate::compiled::{MCP_UNLISTED_TOOL, RPC_UNLISTED};
 use crate::file::pattern::{Part, template};
 
 /// Characters of one value that are shown.
@@ -57,7 +58,7 @@ pub(crate) fn of_name(call: &Call, name: &str, text: Option<&str>, (title, road)
     }
     let resource = &call.resource;
     // The agent chose the name of what no table has: it must not read as a sentence of ours.
-    if matches!(call.action.as_str(), "mcp/unlisted-tool" | "rpc/unlisted-method") {
+    if matches!(call.action.as_str(), MCP_UNLISTED_TOOL | RPC_UNLISTED) {
         return format!("Call the unknown {} {} ({title}, by {road})", resource.kind(), quoted(name));
     }
     let mut out = words(name);

@@ -3,14 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 
 use http::Method;
-use model::call::{Prospect, ServiceBounds};
+use model::call::ServiceBounds;
 use model::vocabulary::{ActionWords, FactType, ServiceWords};
-use model::{ActionId, Call, Resource, SchemeSpec, ServiceName};
+use model::{ActionId, Call, SchemeSpec, ServiceName};
 
-use crate::classify::is_same_but_spelled;
 use crate::compiled::{
-    Action, ArgumentPiece, Compiled, EVERY_EFFECT, FIELDS_FACT, HostRule, LineCall, MCP_UNLISTED_TOOL, METHOD_FACT,
-    MUTATION_FACT, PROMPT_FACT, PUSH_ACTIONS, PUSH_FACTS, RPC_UNLISTED, Reading, Route, TOOL_FACT, URI_FACT,
+    Action, Compiled, FIELDS_FACT, HostRule, MCP_PROMPT, MCP_READ, MCP_UNLISTED_TOOL, METHOD_FACT, MUTATION_FACT,
+    PROMPT_FACT, PUSH_ACTIONS, PUSH_FACTS, RPC_UNLISTED, Reading, Route, TOOL_FACT, URI_FACT,
 };
 use crate::file::{AnswerHint, CaptureMap, FileHint, Protocol, ShapeMap};
 use crate::forms;
@@ -143,49 +142,6 @@ impl Service {
         self.action(action).is_some_and(|action| action.model_request)
     }
 
-    /// What calling a tool of MCP may be, before its arguments are known: alternatives, each of calls that all are meant.
-    pub fn prospects(&self, tool: &str) -> Vec<Vec<Prospect>> {
-        let mut all = Vec::new();
-        for rpc in self.tables.rpc.iter().filter(|rpc| rpc.is_mcp) {
-            let found = rpc.names.binary_search_by(|(known, _)| (**known).cmp(tool)).ok();
-            let lines = found.and_then(|index| rpc.names.get(index)).map(|(_, lines)| lines.as_slice());
-            let Some(lines) = lines else {
-                // Two calls, as when it is called; another spelling of a known one is refused then.
-                let known = rpc.names.iter().any(|(known, _)| is_same_but_spelled(known, tool));
-                let Some(action) = self.action(MCP_UNLISTED_TOOL).filter(|_| !known) else { continue };
-                let one = |effects| Prospect {
-                    action: action.id.clone(),
-                    forms: vec![(model::Class::Admin, effects)],
-                    resource: Some(Resource::new(&format!("tool:{tool}"))),
-                };
-                all.push([EVERY_EFFECT, model::Effects::NONE].map(one).into());
-                continue;
-            };
-            let always = || lines.iter().filter(|line| line.beside && line.condition.is_none());
-            for line in lines.iter().filter(|line| !line.beside) {
-                let fixed = match line.resource.as_slice() {
-                    [only] => only.iter().try_fold(String::new(), |text, piece| match piece {
-                        ArgumentPiece::Text(more) => Some(text + more),
-                        ArgumentPiece::Value { .. } => None,
-                    }),
-                    _ => None,
-                };
-                let one = |call: &LineCall| {
-                    let action = self.tables.actions.get(call.action as usize)?;
-                    let mut forms = vec![(action.class, action.effects)];
-                    for when in &call.when {
-                        let class = action.class.max(when.class.unwrap_or(action.class));
-                        forms.push((class, action.effects.iter().chain(when.effects.iter()).collect()));
-                    }
-                    Some(Prospect { action: action.id.clone(), forms, resource: fixed.as_deref().map(Resource::new) })
-                };
-                let beside = always().flat_map(|line| &line.calls);
-                all.push(line.calls.iter().chain(beside).filter_map(one).collect());
-            }
-        }
-        all
-    }
-
     /// Every action id, in the order of the file.
     pub fn actions(&self) -> impl Iterator<Item = &ActionId> {
         self.tables.actions.iter().map(|action| &action.id)
@@ -272,8 +228,8 @@ impl Service {
             for (id, name) in [
                 (MCP_UNLISTED_TOOL, TOOL_FACT),
                 (RPC_UNLISTED, METHOD_FACT),
-                ("mcp/read-resource", URI_FACT),
-                ("mcp/get-prompt", PROMPT_FACT),
+                (MCP_READ, URI_FACT),
+                (MCP_PROMPT, PROMPT_FACT),
             ] {
                 add(id, name, FactType::Text);
             }

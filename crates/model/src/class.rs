@@ -123,6 +123,8 @@ pub struct Effects(u8);
 impl Effects {
     /// No effect.
     pub const NONE: Self = Self(0);
+    /// Every effect: what may do anything.
+    pub const EVERY: Self = Self((1 << Effect::ALL.len()) - 1);
     /// Effects that no raw rule, class or `*` ever covers, and that ask unless the permission says `approval: none`.
     pub const GUARDED: Self =
         Self(Effect::Escalates.bit() | Effect::Exfil.bit() | Effect::Publishes.bit() | Effect::MessagesPeople.bit());
@@ -188,6 +190,7 @@ mod tests {
 
     #[test]
     fn effects_are_words() {
+        assert_eq!(Effects::EVERY, Effect::ALL.into_iter().collect());
         let set: Effects = [Effect::Exfil, Effect::BranchWrite].into_iter().collect();
         assert_eq!(serde_json::to_string(&set).ok().as_deref(), Some(r#"["branch-write","exfil"]"#));
         assert!(set.meets(Effects::GUARDED));

@@ -40,18 +40,14 @@ pub(crate) fn answer(worker: &Arc<Worker>, answered: Answered) -> Result<Respons
     let bound = judged.service.as_ref().is_some_and(|service| guarded.services.contains(service));
     // An answer to a bare request may show what an earlier one carried.
     let needles = needles.or_else(|| guarded.needles.clone().filter(|_| bound));
-    let scrubbed = match (needles, &judged.shown) {
-        (Some(needles), shown) => {
-            masked = inject::scrub_headers(&mut parts.headers, &needles);
-            let clear = if shown.is_some() { scrub::Scrub::in_the_clear } else { scrub::Scrub::of };
-            Some(clear(needles, &mut parts.headers))
+    // What is to be read is decoded, whether or not there is anything to mask.
+    let is_read = judged.shown.is_some();
+    if let Some(needles) = needles.or_else(|| is_read.then(|| Arc::new(Needles::none()))) {
+        masked = inject::scrub_headers(&mut parts.headers, &needles);
+        match scrub::Scrub::of(needles, &mut parts.headers, is_read) {
+            Ok(hook) => hooks.push(Box::new(hook)),
+            Err(refusal) => return Err(trip.refuse(refusal)),
         }
-        (None, Some(_)) => Some(scrub::Scrub::in_the_clear(Arc::new(Needles::none()), &mut parts.headers)),
-        (None, None) => None,
-    };
-    match scrubbed.transpose() {
-        Ok(hook) => hooks.extend(hook.map(|hook| Box::new(hook) as Box<dyn Hook>)),
-        Err(refusal) => return Err(trip.refuse(refusal)),
     }
     if let Some(filter) = judged.shown.and_then(|shown| tools::Tools::of(shown, &mut parts.headers)) {
         hooks.push(Box::new(filter));

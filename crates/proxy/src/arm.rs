@@ -117,11 +117,13 @@ fn gate(worker: &Arc<Worker>, classified: &Classified) -> Option<Box<Gate>> {
     })
 }
 
-/// Which tools the agent is shown, where the answer may list some: it was asked for, or is the stream of what a server says, which may
-/// repeat it.
+/// Which tools the agent is shown, where the answer may list some.
 fn shown(snapshot: &Arc<Snapshot>, classification: &Classification, agent: &AgentName) -> Option<Shown> {
-    let lists = |call: &model::Call| matches!(call.action.as_str(), "mcp/list-tools" | "mcp/connect");
-    let name = classification.service.clone().filter(|_| classification.calls.iter().any(lists))?;
+    let name = classification.service.clone()?;
+    let service = snapshot.catalog.service(name.as_str())?;
+    if !classification.calls.iter().any(|call| service.may_list_tools(call.action.as_str())) {
+        return None;
+    }
     let (snapshot, agent) = (Arc::clone(snapshot), agent.clone());
     Some(Arc::new(move |tool: &str| {
         let Some(service) = snapshot.catalog.service(name.as_str()) else { return true };

@@ -4,11 +4,13 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use model::{Call, Fact, Facts, Refusal, Resource, Unknown};
+use model::bounds::CALLS_MAX;
+use model::{Call, Code, Fact, Facts, Refusal, Resource, Unknown};
 use smallvec::SmallVec;
 
-use super::body::Slot;
+use super::body::{Bad, Slot};
 use super::fact::{Verdict, typed};
+use super::tree::{Json, Members};
 use super::{View, refuse};
 use crate::compiled::{ArgumentPiece, Line, LineCall, Place};
 use crate::file::Holds;
@@ -18,9 +20,12 @@ pub(super) type Doubt = &'static str;
 
 pub(super) type Calls = SmallVec<[Call; 1]>;
 
-/// Why a line makes no calls.
+/// Why a request that says its calls in its body is not judged.
 pub(super) enum Fault {
+    /// The body, and why it is not known.
+    Unknown(Unknown),
     Doubt(Doubt),
+    TooMany,
     Refused(Refusal),
 }
 
@@ -28,6 +33,80 @@ impl From<Doubt> for Fault {
     fn from(doubt: Doubt) -> Self {
         Self::Doubt(doubt)
     }
+}
+
+impl From<Bad> for Fault {
+    fn from(bad: Bad) -> Self {
+        match bad {
+            Bad::Unknown(unknown) => Self::Unknown(unknown),
+            Bad::Override => Self::Unknown(Unknown::Malformed),
+        }
+    }
+}
+
+impl Fault {
+    /// The refusal of a request of this road; `hint` says how it is written.
+    pub fn refusal(self, road: &str, hint: &str) -> Refusal {
+        match self {
+            Self::Refused(refusal) => refusal,
+            Self::TooMany => {
+                Refusal::new(Code::TooLarge, format!("The {road} request has more than {CALLS_MAX} calls"))
+            }
+            Self::Unknown(Unknown::TooLarge) => {
+                Refusal::new(Code::TooLarge, format!("The {road} request is larger than its service's bound"))
+            }
+            Self::Unknown(Unknown::Encoded) => {
+                refuse(format!("The {road} request is encoded")).hint("send it without Content-Encoding")
+            }
+            Self::Unknown(_) => refuse(format!("The {road} request is no strict JSON, every key once")).hint(hint),
+            Self::Doubt(doubt) => refuse(format!("The {road} request cannot be judged: {doubt}")).hint(hint),
+        }
+    }
+}
+
+/// Requests of one batch.
+const BATCH_MAX: usize = 64;
+
+/// The requests of a JSON text, each read by `each`, and whether they came as a batch.
+pub(super) fn batch<'a, T>(
+    json: Json<'a>,
+    each: impl Fn(Members<'a>) -> Result<T, Fault>,
+) -> Result<(Vec<T>, bool), Fault> {
+    match json {
+        Json::Object(members) => Ok((vec![each(members)?], false)),
+        Json::List(items) if items.is_empty() => Err("it is a batch of nothing".into()),
+        Json::List(items) if items.len() > BATCH_MAX => Err(Fault::Unknown(Unknown::TooLarge)),
+        Json::List(items) => {
+            let one = |item| match item {
+                Json::Object(members) => each(members),
+                _ => Err("its batch holds what is no request".into()),
+            };
+            Ok((items.into_iter().map(one).collect::<Result<_, _>>()?, true))
+        }
+        _ => Err("its JSON is no object".into()),
+    }
+}
+
+/// What the items of a list say: texts alone, or nothing that is known. What stands beyond each of them is one as itself.
+pub(super) fn of_items<'s>(
+    items: impl Iterator<Item = Result<Slot<'s>, Doubt>>,
+    beyond: bool,
+) -> Result<Slot<'s>, Doubt> {
+    let (mut texts, mut known) = (Vec::new(), true);
+    for item in items {
+        match item? {
+            Slot::Text(text) => texts.push(text),
+            Slot::List(all) => texts.extend(all),
+            Slot::Absent => {}
+            _ => known = false,
+        }
+    }
+    Ok(match (known, texts.len()) {
+        (false, _) => Slot::Unknown(Unknown::WrongType),
+        (true, 1) if beyond => texts.pop().map_or(Slot::Absent, Slot::Text),
+        (true, 0) if beyond => Slot::Absent,
+        (true, _) => Slot::List(texts),
+    })
 }
 
 /// What a call is given.

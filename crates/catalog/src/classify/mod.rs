@@ -24,11 +24,10 @@ use std::sync::Arc;
 use model::bounds::BODY_FACT_BYTES_MAX;
 use model::call::BodyView;
 use model::canonical::{CanonicalPath, CanonicalRequest, Malformed};
-use model::{Call, Class, Classification, Code, Facts, Refusal, Resource};
+use model::{Call, Class, Classification, Code, Effects, Facts, Refusal, Resource};
 use smallvec::{SmallVec, smallvec};
 
 use crate::catalog::HostUse;
-use crate::compiled::EVERY_EFFECT;
 use crate::file::Protocol;
 
 pub(crate) use rpc::is_same_but_spelled;
@@ -146,7 +145,7 @@ pub(crate) fn unknown(view: View<'_>, resource: Option<Resource>) -> Result<Foun
         resource.unwrap_or_else(|| Resource::new(&format!("resource:{}", endpoint(view.request.path(), view.skip))));
     let class = Class::of_method(method);
     let class = if view.request.is_websocket() { class.max(Class::Write) } else { class };
-    let strength = if rpc::may_be_taken(view) { (Class::Admin, EVERY_EFFECT) } else { (class, model::Effects::NONE) };
+    let strength = if rpc::may_be_taken(view) { (Class::Admin, Effects::EVERY) } else { (class, Effects::NONE) };
     let (class, effects) = strength;
     Ok(Found::one(Call { action: action.clone(), class, effects, resource, facts: Facts::default() }))
 }

@@ -2,25 +2,28 @@
 
 use std::collections::BTreeSet;
 
-use model::Class;
+use model::{Class, Effects};
 
 use super::Wrong;
 use super::actions::Draft;
 use super::lines::{self, Names, Own, Table, Written};
-use crate::compiled::{EVERY_EFFECT, MCP_ACTIONS, MCP_MESSAGE, MCP_UNLISTED_TOOL, RPC_MESSAGE, RPC_UNLISTED, Rpc};
+use crate::compiled::{
+    MCP_ACTIONS, MCP_ANSWER, MCP_CONNECT, MCP_LIST_TOOLS, MCP_MESSAGE, MCP_PROMPT, MCP_READ, MCP_UNLISTED_TOOL,
+    RPC_MESSAGE, RPC_UNLISTED, Rpc,
+};
 use crate::file::pattern::Pattern;
 use crate::file::{OneOrMany, ServiceFile};
 
 const METHODS_OF_HTTP: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "ANY"];
 /// An action of the protocol, and those that imply it.
 const SETTLED_FIRST: [(&str, &[&str]); 4] = [
-    ("mcp/connect", &["mcp/unlisted-tool", "mcp/read-resource", "mcp/get-prompt", "mcp/complete", "mcp/answer"]),
-    ("mcp/list-tools", &["mcp/unlisted-tool"]),
-    ("mcp/list-resources", &["mcp/read-resource"]),
-    ("mcp/list-prompts", &["mcp/get-prompt"]),
+    (MCP_CONNECT, &[MCP_UNLISTED_TOOL, MCP_READ, MCP_PROMPT, "mcp/complete", MCP_ANSWER]),
+    (MCP_LIST_TOOLS, &[MCP_UNLISTED_TOOL]),
+    ("mcp/list-resources", &[MCP_READ]),
+    ("mcp/list-prompts", &[MCP_PROMPT]),
 ];
 /// Those of them that tools imply.
-const BEFORE_TOOLS: [&str; 2] = ["mcp/connect", "mcp/list-tools"];
+const BEFORE_TOOLS: [&str; 2] = [MCP_CONNECT, MCP_LIST_TOOLS];
 
 const TOOLS: Names = Names { what: "tool", road: "MCP", is: is_name, kind: Some("tool") };
 const METHODS: Names = Names { what: "method", road: "JSON-RPC", is: is_name, kind: Some("method") };
@@ -74,12 +77,12 @@ pub(super) fn own(written: &ServiceFile) -> Result<Vec<Own>, Wrong> {
             }
             all.push(own);
         }
-        all.push(Own::plain(MCP_MESSAGE, Class::Admin, EVERY_EFFECT));
+        all.push(Own::plain(MCP_MESSAGE, Class::Admin, Effects::EVERY));
         all.push(unlisted(MCP_UNLISTED_TOOL, "tool:{name}"));
         lines::declare(&lines, &mut all)?;
     }
     if written.rpc.is_some() {
-        all.push(Own::plain(RPC_MESSAGE, Class::Admin, EVERY_EFFECT));
+        all.push(Own::plain(RPC_MESSAGE, Class::Admin, Effects::EVERY));
     }
     if written.rpc.is_some() || written.mcp.is_some() {
         all.push(unlisted(RPC_UNLISTED, "method:{name}"));
@@ -90,7 +93,7 @@ pub(super) fn own(written: &ServiceFile) -> Result<Vec<Own>, Wrong> {
 
 /// What no table has may do anything.
 fn unlisted(id: &str, resource: &str) -> Own {
-    Own { resource: vec![resource.to_owned()], ..Own::plain(id, Class::Admin, EVERY_EFFECT) }
+    Own { resource: vec![resource.to_owned()], ..Own::plain(id, Class::Admin, Effects::EVERY) }
 }
 
 /// Compiles the sections. `drafts` are all actions, in the order of their indices.

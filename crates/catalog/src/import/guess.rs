@@ -179,9 +179,11 @@ const ROWS: [Row; 8] = [
     ),
 ];
 
-/// Verbs of what may only read, though it is sent as a change.
-const READING: [&str; 12] =
-    ["search", "query", "list", "get", "find", "count", "preview", "validate", "lookup", "check", "read", "describe"];
+/// Verbs with which a name says that it reads.
+const READING: [&str; 14] = [
+    "get", "list", "search", "read", "find", "count", "fetch", "query", "lookup", "describe", "show", "check", "view",
+    "whoami",
+];
 /// Words of what a read may hand out.
 const SECRETS: [&str; 6] = ["token", "key", "apikey", "secret", "credential", "password"];
 
@@ -204,10 +206,15 @@ pub(super) fn guess(plain: Class, texts: &[&str]) -> Guess {
         guess.effects = guess.effects.iter().chain(effect).collect();
         guess.why.push(why);
     }
-    if words.first().is_some_and(|word| READING.contains(&word.as_str())) {
+    if reads(&words) {
         guess.why.push("may only read: say so if it does");
     }
     guess
+}
+
+/// Whether a name begins with a verb that reads.
+pub(super) fn reads(words: &[String]) -> bool {
+    words.first().is_some_and(|word| READING.contains(&word.as_str()))
 }
 
 /// Words of a name, in small letters and the singular: `listUserKeys`, `list_user_keys`, `/user/keys`.

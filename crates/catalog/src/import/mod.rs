@@ -18,6 +18,8 @@ use guess::Guess;
 
 /// Octets of a description; GitHub's has 12 MiB.
 pub const DESCRIPTION_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Facts of one operation: a body's reader looks for up to 32 places.
+const FACTS_MAX: usize = 16;
 /// Operations of one file.
 const OPERATIONS_MAX: usize = 10_000;
 

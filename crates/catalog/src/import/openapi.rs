@@ -6,11 +6,9 @@ use model::Class;
 use serde_json::{Map, Value};
 
 use super::guess::guess;
-use super::{Found, ImportError, OPERATIONS_MAX, Operation, summary};
+use super::{FACTS_MAX, Found, ImportError, OPERATIONS_MAX, Operation, summary};
 
 const METHODS: [&str; 7] = ["get", "head", "options", "post", "put", "patch", "delete"];
-/// Facts of one operation: a body's reader looks for up to 32 places.
-const FACTS_MAX: usize = 16;
 /// References that are followed to one schema.
 const REFERENCES_MAX: usize = 8;
 

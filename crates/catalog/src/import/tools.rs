@@ -3,18 +3,10 @@
 use model::Class;
 use serde_json::Value;
 
-use super::guess::{Guess, guess};
+use super::guess::{Guess, guess, reads, words};
 use super::openapi::kind_of;
-use super::{Found, ImportError, OPERATIONS_MAX, Operation, summary};
+use super::{FACTS_MAX, Found, ImportError, OPERATIONS_MAX, Operation, summary};
 use crate::compile::rpc::is_name;
-
-/// Verbs with which a name says that it reads.
-const READING: [&str; 14] = [
-    "get", "list", "search", "read", "find", "count", "fetch", "query", "lookup", "describe", "show", "check", "view",
-    "whoami",
-];
-/// Facts of one tool.
-const FACTS_MAX: usize = 16;
 
 /// The tools of a document; none where it is something else.
 pub(super) fn find(document: &Value) -> Result<Option<Found>, ImportError> {
@@ -47,14 +39,12 @@ pub(super) fn find(document: &Value) -> Result<Option<Found>, ImportError> {
 
 fn tool_of(name: &str, tool: &Value) -> Operation {
     let hint = |name: &str| tool.pointer(&format!("/annotations/{name}")).and_then(Value::as_bool);
-    let words = super::guess::words(name);
-    let reads = words.first().is_some_and(|word| READING.contains(&word.as_str()));
     // What a server says of its own tools is a hint, and a name is one too: they make a read where no word of the name lets expect
     // more, and that is marked.
     let plain = if hint("destructiveHint") == Some(true) { Class::Delete } else { Class::Write };
     let mut guess = guess(plain, &[name]);
     if !guess.is_more() && plain == Class::Write && hint("readOnlyHint") != Some(false) {
-        if reads {
+        if reads(&words(name)) {
             guess = Guess::read("is taken for a read by its name");
         } else if hint("readOnlyHint") == Some(true) {
             guess = Guess::read("is taken for a read because its server says so");

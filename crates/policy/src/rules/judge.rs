@@ -223,14 +223,17 @@ impl Rules {
 impl Rule {
     /// Whether it could apply, as far as action, path and resource tell. Cedar decides; this saves asking.
     pub(crate) fn is_plausible(&self, question: &Question<'_>, service: &str, call: &Call, parts: &Parts<'_>) -> bool {
-        let denial = self.kind == Kind::Deny;
-        if self.actions.is_empty() && !denial && is_guarded(call) {
-            return false;
-        }
-        let actions =
-            self.actions.is_empty() || self.actions.iter().any(|named| named.selector.covers(service, call, denial));
         let raw = self.raw.as_ref().is_none_or(|raw| raw.covers(question.method, question.classification));
-        actions && raw && self.resources.iter().any(|pattern| pattern.covers(parts))
+        self.names(service, call) && raw && self.resources.iter().any(|pattern| pattern.covers(parts))
+    }
+
+    /// Whether its words for actions cover a call; one without words covers all that is not guarded, and denies that too.
+    pub(crate) fn names(&self, service: &str, call: &Call) -> bool {
+        let denial = self.kind == Kind::Deny;
+        if self.actions.is_empty() {
+            return denial || !is_guarded(call);
+        }
+        self.actions.iter().any(|named| named.selector.covers(service, call, denial))
     }
 
     fn depth(&self) -> usize {

@@ -4,7 +4,7 @@ use model::call::Prospect;
 use model::{AgentName, Call, Facts, Resource, ServiceName};
 
 use super::{Kind, Rule, Rules};
-use crate::compile::actions::is_guarded;
+use crate::compile::pattern::Pattern;
 use crate::document::Mode;
 
 impl Rules {
@@ -30,23 +30,13 @@ impl Rules {
                 resource: resource.clone(),
                 facts: Facts::default(),
             };
-            let covers = |rule: &Rule| {
-                let denial = rule.kind == Kind::Deny;
-                if rule.actions.is_empty() {
-                    // A rule by methods and endpoints: a permission may cover the place, a denial is not certain to.
-                    return !denial && !is_guarded(&call);
-                }
-                rule.actions.iter().any(|named| named.selector.covers(service, &call, denial))
-            };
-            let permits = |rule: &Rule| {
-                let there = |pattern: &crate::compile::pattern::Pattern| pattern.is_any() || pattern.covers(&parts);
-                covers(rule) && (prospect.resource.is_none() || rule.resources.iter().any(there))
-            };
+            let names = |rule: &Rule| rule.names(service, &call);
+            let there = |pattern: &Pattern| pattern.is_any() || prospect.resource.is_some() && pattern.covers(&parts);
+            let permits =
+                |rule: &Rule| names(rule) && (prospect.resource.is_none() || rule.resources.iter().any(there));
+            // By methods and endpoints, or under conditions, a denial is not certain.
             let denies = |rule: &Rule| {
-                let certain = |pattern: &crate::compile::pattern::Pattern| {
-                    pattern.is_any() || prospect.resource.is_some() && pattern.covers(&parts)
-                };
-                rule.conditions.is_empty() && rule.raw.is_none() && covers(rule) && rule.resources.iter().any(certain)
+                rule.conditions.is_empty() && rule.raw.is_none() && names(rule) && rule.resources.iter().any(there)
             };
             let mut permitted = false;
             for rule in self.list.iter().filter(mine) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use inject::{Answer, Needles, Undecodable};
+use inject::{Answer, Needles};
 use model::{Code, Refusal};
 
 use crate::body::{CutError, Hook};
@@ -18,24 +18,11 @@ pub(crate) struct Scrub {
 }
 
 impl Scrub {
-    /// Prepares for an answer of this head, whose coding and length fields are put right.
-    pub(crate) fn of(needles: Arc<Needles>, headers: &mut HeaderMap) -> Result<Self, Refusal> {
-        let answer = Answer::new(&needles, headers);
-        Self::with(answer, needles, headers)
-    }
-
-    /// The same where a later hook reads the body, whether or not there is anything to mask.
-    pub(crate) fn in_the_clear(needles: Arc<Needles>, headers: &mut HeaderMap) -> Result<Self, Refusal> {
-        let answer = Answer::in_the_clear(&needles, headers);
-        Self::with(answer, needles, headers)
-    }
-
-    fn with(
-        answer: Result<Answer, Undecodable>,
-        needles: Arc<Needles>,
-        headers: &mut HeaderMap,
-    ) -> Result<Self, Refusal> {
-        match answer {
+    /// Prepares for an answer of this head, whose coding and length fields are put right. Where a later hook reads it, it is decoded
+    /// even if there is nothing to mask.
+    pub(crate) fn of(needles: Arc<Needles>, headers: &mut HeaderMap, is_read: bool) -> Result<Self, Refusal> {
+        let answer = if is_read { Answer::in_the_clear } else { Answer::new };
+        match answer(&needles, headers) {
             Ok(answer) => {
                 answer.edit(headers);
                 Ok(Self { answer, needles, in_trailers: 0 })

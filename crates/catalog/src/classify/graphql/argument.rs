@@ -90,22 +90,7 @@ impl<'d, 'a> Scope<'d, 'a> {
     }
 
     fn all(self, items: &mut dyn Iterator<Item = Node<'d, 'a>>, path: &[Box<str>]) -> Result<Slot<'d>, Doubt> {
-        let mut texts = Vec::new();
-        let mut known = true;
-        for item in items {
-            match self.walk(item, path)? {
-                Slot::Text(text) => texts.push(text),
-                Slot::List(all) => texts.extend(all),
-                Slot::Absent => {}
-                _ => known = false,
-            }
-        }
-        Ok(match (known, texts.len()) {
-            (false, _) => Slot::Unknown(Unknown::WrongType),
-            (true, 1) if !path.is_empty() => texts.pop().map_or(Slot::Absent, Slot::Text),
-            (true, 0) if !path.is_empty() => Slot::Absent,
-            (true, _) => Slot::List(texts),
-        })
+        line::of_items(items.map(|item| self.walk(item, path)), !path.is_empty())
     }
 }
 

@@ -10,9 +10,9 @@ use model::Unknown;
 use model::canonical::{CanonicalRequest, pairs};
 
 use super::super::View;
-use super::super::body::{Bad, Body, essence};
+use super::super::body::{Body, essence};
 use super::super::form::decoded;
-use super::super::line::Doubt;
+use super::super::line::{self, Fault};
 use super::super::tree::{self, Json, Members, has_twice};
 use crate::file::Accepts;
 
@@ -34,9 +34,6 @@ const WORDS: [&str; 14] = [
     "persistedquery",
 ];
 
-/// Documents of one batch.
-const BATCH_MAX: usize = 64;
-
 /// One document that is asked to be run.
 #[derive(Debug, Default)]
 pub(super) struct Asked<'a> {
@@ -45,46 +42,24 @@ pub(super) struct Asked<'a> {
     pub variables: Members<'a>,
 }
 
-/// Why there is no document.
-pub(super) enum Not {
-    /// The body, and why it is not known.
-    Unknown(Unknown),
-    Doubt(Doubt),
-}
-
-impl From<Doubt> for Not {
-    fn from(doubt: Doubt) -> Self {
-        Self::Doubt(doubt)
-    }
-}
-
-impl From<Bad> for Not {
-    fn from(bad: Bad) -> Self {
-        match bad {
-            Bad::Unknown(unknown) => Self::Unknown(unknown),
-            Bad::Override => Self::Unknown(Unknown::Malformed),
-        }
-    }
-}
-
 /// What a request asks to be run; `None` for a GET that asks for nothing.
-pub(super) fn open(view: View<'_>) -> Result<Option<Vec<Asked<'_>>>, Not> {
+pub(super) fn open(view: View<'_>) -> Result<Option<Vec<Asked<'_>>>, Fault> {
     let body = Body::new(view).octets();
     if view.request.method() != Method::POST {
         return match body {
             Ok(None) => query(view.request),
-            _ => Err(Not::Doubt("it has a body where none belongs")),
+            _ => Err(Fault::Doubt("it has a body where none belongs")),
         };
     }
     let word = |(name, _): (&str, &str)| WORDS.contains(&&*name.to_ascii_lowercase());
     if view.request.query().pairs().any(word) {
-        return Err(Not::Doubt("its URL holds part of it, and its body the rest"));
+        return Err(Fault::Doubt("its URL holds part of it, and its body the rest"));
     }
-    let bytes = body.map_err(Not::Unknown)?.ok_or("it has no document")?;
-    let text = std::str::from_utf8(bytes).map_err(|_| Not::Unknown(Unknown::Malformed))?;
+    let bytes = body.map_err(Fault::Unknown)?.ok_or("it has no document")?;
+    let text = std::str::from_utf8(bytes).map_err(|_| Fault::Unknown(Unknown::Malformed))?;
     let headers = view.request.headers();
     let accepts = |wanted| view.at.service.tables.accepts.contains(&wanted);
-    let essence = essence(headers).map_err(Not::Unknown)?;
+    let essence = essence(headers).map_err(Fault::Unknown)?;
     if essence == "application/graphql" {
         return Ok(Some(vec![Asked { document: Cow::Borrowed(text), ..Asked::default() }]));
     }
@@ -93,12 +68,12 @@ pub(super) fn open(view: View<'_>) -> Result<Option<Vec<Asked<'_>>>, Not> {
     }
     let json = essence == "application/json" || essence.starts_with("application/") && essence.ends_with("+json");
     if !(json && accepts(Accepts::Json) || accepts(Accepts::AnyAsJson)) {
-        return Err(Not::Doubt("its service reads no body of this type"));
+        return Err(Fault::Doubt("its service reads no body of this type"));
     }
     if !json && is_form_too(text) {
-        return Err(Not::Doubt("its body is a form and JSON at once"));
+        return Err(Fault::Doubt("its body is a form and JSON at once"));
     }
-    batch(tree::read(text)?).map(Some)
+    line::batch(tree::read(text)?, asked).map(|(all, _)| Some(all))
 }
 
 /// Whether a body that is read as JSON, whatever it says it is, would be another document to a server that reads the form.
@@ -111,23 +86,7 @@ fn is_form_too(text: &str) -> bool {
     text.split(['&', ';']).skip(1).any(word)
 }
 
-fn batch(json: Json<'_>) -> Result<Vec<Asked<'_>>, Not> {
-    match json {
-        Json::Object(members) => Ok(vec![asked(members)?]),
-        Json::List(items) if items.is_empty() => Err(Not::Doubt("it is a batch of nothing")),
-        Json::List(items) if items.len() > BATCH_MAX => Err(Not::Unknown(Unknown::TooLarge)),
-        Json::List(items) => {
-            let each = |item| match item {
-                Json::Object(members) => asked(members),
-                _ => Err(Not::Doubt("its batch holds what is no request")),
-            };
-            items.into_iter().map(each).collect()
-        }
-        _ => Err(Not::Doubt("its JSON is no object")),
-    }
-}
-
-fn asked(members: Members<'_>) -> Result<Asked<'_>, Not> {
+fn asked(members: Members<'_>) -> Result<Asked<'_>, Fault> {
     let mut asked = Asked::default();
     for (name, value) in members {
         match (&*name, value) {
@@ -140,41 +99,41 @@ fn asked(members: Members<'_>) -> Result<Asked<'_>, Not> {
             ("extensions", Json::Object(members)) => extensions(&members)?,
             ("query" | "operationName" | "variables" | "extensions", Json::Null) => {}
             ("query" | "operationName" | "variables" | "extensions", _) => {
-                return Err(Not::Doubt("a part of it is not of its type"));
+                return Err(Fault::Doubt("a part of it is not of its type"));
             }
-            _ => return Err(Not::Doubt("it has a part that is none of `query`, `variables`, `operationName`")),
+            _ => return Err(Fault::Doubt("it has a part that is none of `query`, `variables`, `operationName`")),
         }
     }
     whole(asked)
 }
 
-fn extensions(members: &[(Cow<'_, str>, Json<'_>)]) -> Result<(), Not> {
+fn extensions(members: &[(Cow<'_, str>, Json<'_>)]) -> Result<(), Fault> {
     let stored = |name: &str| name.to_ascii_lowercase().contains("persisted") || name.eq_ignore_ascii_case("query");
     if members.iter().any(|(name, _)| stored(name)) {
-        return Err(Not::Doubt("it names a stored document"));
+        return Err(Fault::Doubt("it names a stored document"));
     }
     Ok(())
 }
 
 /// Variables that travel as text.
-fn variables(text: &str) -> Result<Members<'static>, Not> {
+fn variables(text: &str) -> Result<Members<'static>, Fault> {
     match tree::read(text)? {
         Json::Object(members) => Ok(tree::owned(members)),
         Json::Null => Ok(Vec::new()),
-        _ => Err(Not::Doubt("its variables are no object")),
+        _ => Err(Fault::Doubt("its variables are no object")),
     }
 }
 
-fn form(text: &str) -> Result<Asked<'_>, Not> {
+fn form(text: &str) -> Result<Asked<'_>, Fault> {
     if text.contains(';') {
-        return Err(Not::Unknown(Unknown::Malformed));
+        return Err(Fault::Unknown(Unknown::Malformed));
     }
-    let pairs = pairs(text).map_err(|_| Not::Unknown(Unknown::Malformed))?;
+    let pairs = pairs(text).map_err(|_| Fault::Unknown(Unknown::Malformed))?;
     let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (&**name, &**value)).collect();
     of_pairs(&pairs, true)
 }
 
-fn query(request: &CanonicalRequest) -> Result<Option<Vec<Asked<'_>>>, Not> {
+fn query(request: &CanonicalRequest) -> Result<Option<Vec<Asked<'_>>>, Fault> {
     let asks = |name: &str| WORDS.contains(&&*name.to_ascii_lowercase());
     if !request.query().pairs().any(|(name, _)| asks(name)) {
         return Ok(None);
@@ -183,9 +142,9 @@ fn query(request: &CanonicalRequest) -> Result<Option<Vec<Asked<'_>>>, Not> {
 }
 
 /// From names and values; `strict` where no others may stand beside.
-fn of_pairs(pairs: &[(&str, &str)], strict: bool) -> Result<Asked<'static>, Not> {
+fn of_pairs(pairs: &[(&str, &str)], strict: bool) -> Result<Asked<'static>, Fault> {
     if has_twice(pairs.iter().map(|(name, _)| *name)) {
-        return Err(Not::Doubt("a part of it comes twice"));
+        return Err(Fault::Doubt("a part of it comes twice"));
     }
     let mut asked = Asked::default();
     for (name, value) in pairs.iter().copied() {
@@ -196,10 +155,10 @@ fn of_pairs(pairs: &[(&str, &str)], strict: bool) -> Result<Asked<'static>, Not>
             "variables" => asked.variables = variables(value)?,
             "extensions" => match tree::read(value)? {
                 Json::Object(members) => extensions(&members)?,
-                _ => return Err(Not::Doubt("a part of it is not of its type")),
+                _ => return Err(Fault::Doubt("a part of it is not of its type")),
             },
             other if strict || WORDS.contains(&&*other.to_ascii_lowercase()) => {
-                return Err(Not::Doubt("it has a part that is none of `query`, `variables`, `operationName`"));
+                return Err(Fault::Doubt("it has a part that is none of `query`, `variables`, `operationName`"));
             }
             _ => {}
         }
@@ -207,9 +166,9 @@ fn of_pairs(pairs: &[(&str, &str)], strict: bool) -> Result<Asked<'static>, Not>
     whole(asked)
 }
 
-fn whole(asked: Asked<'_>) -> Result<Asked<'_>, Not> {
+fn whole(asked: Asked<'_>) -> Result<Asked<'_>, Fault> {
     if asked.document.is_empty() {
-        return Err(Not::Doubt("it has no document; a stored one cannot be judged"));
+        return Err(Fault::Doubt("it has no document; a stored one cannot be judged"));
     }
     Ok(asked)
 }

@@ -15,20 +15,22 @@ use std::sync::Arc;
 
 use http::Method;
 use model::bounds::CALLS_MAX;
-use model::{ActionId, Call, Class, Code, Effects, Fact, Facts, Refusal, Resource, Unknown};
+use model::{ActionId, Call, Class, Effects, Fact, Facts, Refusal, Resource, Unknown};
 
 use self::argument::{Given, Scope};
-use self::envelope::{Asked, Not};
+use self::envelope::Asked;
 use self::parse::{Document, Field, Fragment, Item, Kind, Operation, Set};
 use super::line::{self, Calls, Doubt, Fault, Road};
-use super::{Found, View, refuse};
-use crate::compiled::{EVERY_EFFECT, FIELDS_FACT, GraphQl, Line, MUTATION_FACT};
+use super::{Found, View};
+use crate::compiled::{FIELDS_FACT, GraphQl, Line, MUTATION_FACT};
 
 /// Levels of fields below a mutation in which only what was changed can be read: the payload and its object. One more, and a star on
 /// a repository reads its files (`starrable { object(expression: ..) { text } }`): that is a query.
 const PAYLOAD_LEVELS: usize = 2;
 /// Letters of a mutation's name, so that it stays an action's id.
 const NAME_BYTES_MAX: usize = 100;
+const HINT: &str = "send strict JSON: {\"query\": \"..\", \"variables\": {..}}, with the document itself";
+
 /// The calls of a request for the place where GraphQL is spoken; nothing where `found` is another action, or all that can
 /// be said of it: the body has not been read, or what travels is no document (a WebSocket, a PUT).
 pub(super) fn calls(view: View<'_>, found: &Found) -> Result<Option<Calls>, Refusal> {
@@ -42,17 +44,18 @@ pub(super) fn calls(view: View<'_>, found: &Found) -> Result<Option<Calls>, Refu
         return Ok(None);
     }
     let mut reading = Reading::new(view, graphql);
-    match envelope::open(view) {
-        Ok(None) => reading.reads = true,
-        Ok(Some(all)) => {
-            for asked in &all {
-                reading.document(asked).map_err(Stop::refusal)?;
-            }
+    let read = envelope::open(view).and_then(|asked| match asked {
+        None => {
+            reading.reads = true;
+            reading.finish()
         }
-        Err(Not::Unknown(Unknown::NotRead)) => return Ok(None),
-        Err(not) => return Err(Stop::from(not).refusal()),
+        Some(all) => all.iter().try_for_each(|asked| reading.document(asked)).and_then(|()| reading.finish()),
+    });
+    match read {
+        Ok(()) => Ok(Some(reading.calls)),
+        Err(Fault::Unknown(Unknown::NotRead)) => Ok(None),
+        Err(fault) => Err(fault.refusal("GraphQL", HINT)),
     }
-    reading.finish().map(Some)
 }
 
 /// Marks the place whose body decides: until it is read, the call is the most that it could be.
@@ -60,54 +63,6 @@ pub(super) fn needs_body(view: View<'_>, found: &Found) -> bool {
     let tables = &view.at.service.tables;
     let unread = tables.graphql.as_ref().and_then(|graphql| tables.actions.get(graphql.unread as usize));
     *view.request.method() == Method::POST && unread.is_some_and(|action| found.is(&action.id))
-}
-
-/// Why a document is not judged.
-enum Stop {
-    Not(Not),
-    TooMany,
-    Refused(Refusal),
-}
-
-impl From<Doubt> for Stop {
-    fn from(doubt: Doubt) -> Self {
-        Self::Not(Not::Doubt(doubt))
-    }
-}
-
-impl From<Fault> for Stop {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::Doubt(doubt) => doubt.into(),
-            Fault::Refused(refusal) => Self::Refused(refusal),
-        }
-    }
-}
-
-impl From<Not> for Stop {
-    fn from(not: Not) -> Self {
-        Self::Not(not)
-    }
-}
-
-impl Stop {
-    fn refusal(self) -> Refusal {
-        const HINT: &str = "send strict JSON: {\"query\": \"..\", \"variables\": {..}}, with the document itself";
-        match self {
-            Self::Refused(refusal) => refusal,
-            Self::TooMany => {
-                Refusal::new(Code::TooLarge, format!("The GraphQL request has more than {CALLS_MAX} calls"))
-            }
-            Self::Not(Not::Unknown(Unknown::TooLarge)) => {
-                Refusal::new(Code::TooLarge, "The GraphQL request is larger than its service's bound")
-            }
-            Self::Not(Not::Unknown(Unknown::Encoded)) => {
-                refuse("The GraphQL request is encoded").hint("send it without Content-Encoding")
-            }
-            Self::Not(Not::Unknown(_)) => refuse("The GraphQL request is no strict JSON, every key once").hint(HINT),
-            Self::Not(Not::Doubt(doubt)) => refuse(format!("The GraphQL request cannot be judged: {doubt}")).hint(HINT),
-        }
-    }
 }
 
 struct Reading<'v> {
@@ -128,7 +83,7 @@ impl<'v> Reading<'v> {
         Self { view, graphql, calls: Calls::new(), left, fields: Vec::new(), reads: false, secret: false }
     }
 
-    fn document(&mut self, asked: &Asked<'_>) -> Result<(), Stop> {
+    fn document(&mut self, asked: &Asked<'_>) -> Result<(), Fault> {
         let document = parse::parse(&asked.document, &self.graphql.secret_fields)?;
         self.secret |= document.asks_secret;
         let operation = chosen(&document, asked.operation.as_deref())?;
@@ -156,7 +111,7 @@ impl<'v> Reading<'v> {
     }
 
     /// The lines of a mutation: the first that holds and every one that may, and those that hold beside.
-    fn listed(&mut self, field: &Field<'_>, lines: &[Line], scope: Scope<'_, '_>) -> Result<(), Stop> {
+    fn listed(&mut self, field: &Field<'_>, lines: &[Line], scope: Scope<'_, '_>) -> Result<(), Fault> {
         let arguments = Given { scope, field };
         let road = Road { view: self.view, mark: (MUTATION_FACT, field.name), anywhere: &|| self.anywhere() };
         for call in line::calls(lines, &arguments, road)? {
@@ -167,13 +122,13 @@ impl<'v> Reading<'v> {
 
     /// A mutation that the table does not have may do anything: a denial of any effect finds it, and neither a class nor
     /// an effect permits it, because the second call has none.
-    fn unlisted(&mut self, field: &Field<'_>) -> Result<(), Stop> {
+    fn unlisted(&mut self, field: &Field<'_>) -> Result<(), Fault> {
         let name = Some(field.name).filter(|name| name.len() <= NAME_BYTES_MAX);
         let id = name.and_then(|name| ActionId::new(&format!("graphql/{name}")).ok());
         let id = id.ok_or("it names a mutation that is too long")?;
         let actions = &self.view.at.service.tables.actions;
         let second = actions.get(self.graphql.unlisted as usize).ok_or("its service is not whole")?.id.clone();
-        for (action, effects) in [(id, EVERY_EFFECT), (second, Effects::NONE)] {
+        for (action, effects) in [(id, Effects::EVERY), (second, Effects::NONE)] {
             let mut facts = Facts::default();
             facts.add(MUTATION_FACT.into(), Fact::Text(field.name.into()));
             self.push(Call { action, class: Class::Admin, effects, resource: self.anywhere(), facts })?;
@@ -181,9 +136,9 @@ impl<'v> Reading<'v> {
         Ok(())
     }
 
-    fn push(&mut self, call: Call) -> Result<(), Stop> {
+    fn push(&mut self, call: Call) -> Result<(), Fault> {
         if self.calls.len() + 2 >= CALLS_MAX {
-            return Err(Stop::TooMany);
+            return Err(Fault::TooMany);
         }
         self.calls.push(call);
         Ok(())
@@ -193,11 +148,12 @@ impl<'v> Reading<'v> {
         Resource::new(&format!("resource:{}", super::endpoint(self.view.request.path(), self.view.skip)))
     }
 
-    fn finish(mut self) -> Result<Calls, Refusal> {
+    /// Adds what stands beside the mutations.
+    fn finish(&mut self) -> Result<(), Fault> {
         let beside = [(self.graphql.query, self.reads), (self.graphql.secret, self.secret)];
         for (index, _) in beside.into_iter().filter(|(_, asked)| *asked) {
             let action = self.view.at.service.tables.actions.get(index as usize);
-            let action = action.ok_or_else(|| Stop::from("its service is not whole").refusal())?;
+            let action = action.ok_or("its service is not whole")?;
             let mut facts = Facts::default();
             if index == self.graphql.query {
                 facts.add(FIELDS_FACT.into(), fields(std::mem::take(&mut self.fields)));
@@ -207,9 +163,9 @@ impl<'v> Reading<'v> {
             self.calls.push(Call { action: id, class, effects, resource, facts });
         }
         if self.calls.is_empty() {
-            return Err(Stop::from("it asks for nothing").refusal());
+            return Err("it asks for nothing".into());
         }
-        Ok(self.calls)
+        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ use model::Unknown;
 
 use super::super::body::Slot;
 use super::super::json::alike;
-use super::super::line::{Arguments, Doubt};
+use super::super::line::{Arguments, Doubt, of_items};
 use super::super::tree::{Json, Members};
 
 const TWO_SPELLINGS: Doubt = "an argument has a name that differs from the known one only in its case";
@@ -59,18 +59,5 @@ fn slot<'j>(node: &'j Json<'_>) -> Result<Slot<'j>, Doubt> {
 }
 
 fn all<'j>(items: &'j [Json<'_>], path: &[Box<str>]) -> Result<Slot<'j>, Doubt> {
-    let mut texts = Vec::new();
-    for item in items {
-        match walk(item, path)? {
-            Slot::Text(text) => texts.push(text),
-            Slot::List(more) => texts.extend(more),
-            Slot::Absent => {}
-            _ => return Ok(Slot::Unknown(Unknown::WrongType)),
-        }
-    }
-    Ok(match texts.len() {
-        1 if !path.is_empty() => texts.pop().map_or(Slot::Absent, Slot::Text),
-        0 if !path.is_empty() => Slot::Absent,
-        _ => Slot::List(texts),
-    })
+    of_items(items.iter().map(|item| walk(item, path)), !path.is_empty())
 }

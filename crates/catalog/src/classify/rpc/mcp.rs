@@ -7,39 +7,33 @@ use http::HeaderMap;
 use super::super::line::Doubt;
 use super::super::tree::Json;
 use super::given::member;
-use crate::compiled::{PROMPT_FACT, URI_FACT};
+use crate::compiled::{MCP_CONNECT, MCP_LIST_TOOLS, MCP_PROMPT, MCP_READ, PROMPT_FACT, URI_FACT};
 
 /// The method that calls a tool.
 pub(super) const CALL: &str = "tools/call";
 /// What its parameters may have (revision 2026-07-28); other names are for decoders that take them for one of these.
 const CALL_MEMBERS: [&str; 6] = ["name", "arguments", "_meta", "task", "inputResponses", "requestState"];
-/// What an answer to the server's question is.
-pub(super) const ANSWER: &str = "mcp/answer";
-/// What reads a resource.
-pub(super) const READ: &str = "mcp/read-resource";
-/// What opens, keeps and ends a connection.
-pub(super) const CONNECT: &str = "mcp/connect";
 
 /// Methods of the protocol, and their actions.
 const METHODS: [(&str, &str); 27] = [
-    ("initialize", CONNECT),
-    ("server/discover", CONNECT),
-    ("ping", CONNECT),
+    ("initialize", MCP_CONNECT),
+    ("server/discover", MCP_CONNECT),
+    ("ping", MCP_CONNECT),
     ("logging/setLevel", "mcp/set-log-level"),
-    ("notifications/initialized", CONNECT),
-    ("notifications/cancelled", CONNECT),
-    ("notifications/progress", CONNECT),
-    ("notifications/roots/list_changed", CONNECT),
-    ("notifications/tasks/status", CONNECT),
-    ("subscriptions/listen", CONNECT),
-    ("tools/list", "mcp/list-tools"),
+    ("notifications/initialized", MCP_CONNECT),
+    ("notifications/cancelled", MCP_CONNECT),
+    ("notifications/progress", MCP_CONNECT),
+    ("notifications/roots/list_changed", MCP_CONNECT),
+    ("notifications/tasks/status", MCP_CONNECT),
+    ("subscriptions/listen", MCP_CONNECT),
+    ("tools/list", MCP_LIST_TOOLS),
     ("resources/list", "mcp/list-resources"),
     ("resources/templates/list", "mcp/list-resources"),
-    ("resources/read", "mcp/read-resource"),
-    ("resources/subscribe", "mcp/read-resource"),
-    ("resources/unsubscribe", "mcp/read-resource"),
+    ("resources/read", MCP_READ),
+    ("resources/subscribe", MCP_READ),
+    ("resources/unsubscribe", MCP_READ),
     ("prompts/list", "mcp/list-prompts"),
-    ("prompts/get", "mcp/get-prompt"),
+    ("prompts/get", MCP_PROMPT),
     ("completion/complete", "mcp/complete"),
     ("tasks/get", "mcp/read-task"),
     ("tasks/result", "mcp/read-task"),
@@ -47,9 +41,9 @@ const METHODS: [(&str, &str); 27] = [
     ("tasks/cancel", "mcp/change-task"),
     ("tasks/update", "mcp/change-task"),
     // Asked of clients. A client that asks it of a server asks for nothing that the server has.
-    ("roots/list", CONNECT),
-    ("notifications/message", CONNECT),
-    ("notifications/elicitation/complete", CONNECT),
+    ("roots/list", MCP_CONNECT),
+    ("notifications/message", MCP_CONNECT),
+    ("notifications/elicitation/complete", MCP_CONNECT),
 ];
 
 /// The action of a method, but for [`CALL`].

@@ -6,12 +6,9 @@ use std::borrow::Cow;
 use model::Unknown;
 
 use super::super::View;
-use super::super::body::{Bad, Body, essence};
-use super::super::line::Doubt;
+use super::super::body::{Body, essence};
+use super::super::line::{self, Fault};
 use super::super::tree::{self, Json, Members};
-
-/// Messages of one batch.
-const BATCH_MAX: usize = 64;
 
 /// One message.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,59 +27,25 @@ pub(super) enum Message<'a> {
     },
 }
 
-/// Why there is no message.
-pub(super) enum Not {
-    /// The body, and why it is not known.
-    Unknown(Unknown),
-    Doubt(Doubt),
-}
-
-impl From<Doubt> for Not {
-    fn from(doubt: Doubt) -> Self {
-        Self::Doubt(doubt)
-    }
-}
-
-impl From<Bad> for Not {
-    fn from(bad: Bad) -> Self {
-        match bad {
-            Bad::Unknown(unknown) => Self::Unknown(unknown),
-            Bad::Override => Self::Unknown(Unknown::Malformed),
-        }
-    }
-}
-
 /// The messages of a body, and whether they came as a batch; no message at all where there is no body.
-pub(super) fn messages(view: View<'_>) -> Result<(Vec<Message<'_>>, bool), Not> {
-    let Some(bytes) = Body::new(view).octets().map_err(Not::Unknown)? else { return Ok((Vec::new(), false)) };
-    let text = std::str::from_utf8(bytes).map_err(|_| Not::Unknown(Unknown::Malformed))?;
+pub(super) fn messages(view: View<'_>) -> Result<(Vec<Message<'_>>, bool), Fault> {
+    let Some(bytes) = Body::new(view).octets().map_err(Fault::Unknown)? else { return Ok((Vec::new(), false)) };
+    let text = std::str::from_utf8(bytes).map_err(|_| Fault::Unknown(Unknown::Malformed))?;
     // Servers read JSON whatever the type says. A form would be searched for another method besides, so nothing but JSON passes.
-    let essence = essence(view.request.headers()).map_err(Not::Unknown)?;
+    let essence = essence(view.request.headers()).map_err(Fault::Unknown)?;
     let json = essence == "application/json" || essence.starts_with("application/") && essence.ends_with("+json");
     if !json {
-        return Err(Not::Doubt("its Content-Type is not `application/json`"));
+        return Err(Fault::Doubt("its Content-Type is not `application/json`"));
     }
-    match tree::read(text)? {
-        Json::Object(members) => Ok((vec![message(members)?], false)),
-        Json::List(items) if items.is_empty() => Err(Not::Doubt("it is a batch of nothing")),
-        Json::List(items) if items.len() > BATCH_MAX => Err(Not::Unknown(Unknown::TooLarge)),
-        Json::List(items) => {
-            let each = |item| match item {
-                Json::Object(members) => message(members),
-                _ => Err(Not::Doubt("its batch holds what is no message")),
-            };
-            items.into_iter().map(each).collect::<Result<_, _>>().map(|all| (all, true))
-        }
-        _ => Err(Not::Doubt("its JSON is no object")),
-    }
+    line::batch(tree::read(text)?, message)
 }
 
-fn message(members: Members<'_>) -> Result<Message<'_>, Not> {
+fn message(members: Members<'_>) -> Result<Message<'_>, Fault> {
     let (mut method, mut params, mut tells, mut answers, mut version) = (None, Json::Null, false, 0, false);
     for (name, value) in members {
         match (&*name, value) {
             ("jsonrpc", Json::Text(text)) if text == "2.0" => version = true,
-            ("jsonrpc", _) => return Err(Not::Doubt("its version is not 2.0")),
+            ("jsonrpc", _) => return Err(Fault::Doubt("its version is not 2.0")),
             ("id", Json::Text(_) | Json::Int(_) | Json::Number | Json::Null) => {}
             ("method", Json::Text(text)) => method = Some(text),
             ("params", value @ (Json::Object(_) | Json::List(_) | Json::Null)) => params = value,
@@ -92,14 +55,14 @@ fn message(members: Members<'_>) -> Result<Message<'_>, Not> {
                     !matches!(&value, Json::Null) && !matches!(&value, Json::Object(members) if members.is_empty());
             }
             ("error", Json::Object(_)) => answers += 1,
-            ("id" | "method" | "params" | "error", _) => return Err(Not::Doubt("a part of it is not of its type")),
-            _ => return Err(Not::Doubt("it has a member that JSON-RPC 2.0 does not have")),
+            ("id" | "method" | "params" | "error", _) => return Err(Fault::Doubt("a part of it is not of its type")),
+            _ => return Err(Fault::Doubt("it has a member that JSON-RPC 2.0 does not have")),
         }
     }
     match method {
-        _ if !version => Err(Not::Doubt("its version is not 2.0")),
+        _ if !version => Err(Fault::Doubt("its version is not 2.0")),
         Some(method) if answers == 0 => Ok(Message::Asks { method, params }),
         None if answers == 1 => Ok(Message::Answers { tells }),
-        _ => Err(Not::Doubt("it is neither a request nor an answer")),
+        _ => Err(Fault::Doubt("it is neither a request nor an answer")),
     }
 }

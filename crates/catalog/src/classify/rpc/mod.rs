@@ -10,15 +10,19 @@ mod message;
 
 use http::Method;
 use model::bounds::CALLS_MAX;
-use model::{Call, Class, Code, Effects, Fact, Facts, Refusal, Resource, Unknown};
+use model::{Call, Class, Effects, Fact, Facts, Refusal, Resource, Unknown};
 
 use self::given::Given;
-use self::message::{Message, Not};
-use super::line::{self, Calls, Doubt, Fault, Road};
+use self::message::Message;
+use super::line::{self, Calls, Fault, Road};
 use super::tree::Json;
-use super::{Found, View, endpoint, refuse};
+use super::{Found, View, endpoint};
 use crate::compile::rpc::is_name;
-use crate::compiled::{EVERY_EFFECT, MCP_UNLISTED_TOOL, METHOD_FACT, RPC_UNLISTED, Rpc, TOOL_FACT, URI_FACT};
+use crate::compiled::{
+    MCP_ANSWER, MCP_CONNECT, MCP_READ, MCP_UNLISTED_TOOL, METHOD_FACT, RPC_UNLISTED, Rpc, TOOL_FACT, URI_FACT,
+};
+
+const HINT: &str = "send strict JSON-RPC 2.0: {\"jsonrpc\": \"2.0\", \"id\": 1, \"method\": \"..\", \"params\": {..}}";
 
 /// The calls of a request for a place where messages are sent; nothing where `found` is another action, or all that can be said of it:
 /// the body has not been read, or what travels is no message (a WebSocket, a PUT).
@@ -29,17 +33,17 @@ pub(super) fn calls(view: View<'_>, found: &Found) -> Result<Option<Calls>, Refu
         return Ok(None);
     }
     let mut reading = Reading { view, rpc, calls: Calls::new() };
-    match message::messages(view) {
-        Err(Not::Unknown(Unknown::NotRead)) => return Ok(None),
-        Err(not) => return Err(Stop::from(not).refusal(rpc)),
-        Ok((all, batch)) if *method == Method::POST => reading.all(&all, batch).map_err(|stop| stop.refusal(rpc))?,
+    let read = message::messages(view).and_then(|(all, batch)| match *method {
+        Method::POST => reading.all(&all, batch),
         // A stream of what the server says, and the end of a session. Nothing is sent by either.
-        Ok((all, _)) if all.is_empty() && rpc.is_mcp => {
-            reading.plain(mcp::CONNECT, None).map_err(|stop| stop.refusal(rpc))?;
-        }
-        Ok(_) => return Err(Stop::from("it is not sent by POST").refusal(rpc)),
+        _ if all.is_empty() && rpc.is_mcp => reading.plain(MCP_CONNECT, None),
+        _ => Err("it is not sent by POST".into()),
+    });
+    match read {
+        Ok(()) => Ok(Some(reading.calls)),
+        Err(Fault::Unknown(Unknown::NotRead)) => Ok(None),
+        Err(fault) => Err(fault.refusal(if rpc.is_mcp { "MCP" } else { "JSON-RPC" }, HINT)),
     }
-    Ok(Some(reading.calls))
 }
 
 /// Marks a place whose body decides: until it is read, the call is the most that it could be.
@@ -67,55 +71,6 @@ pub(crate) fn is_same_but_spelled(known: &str, name: &str) -> bool {
     known.bytes().map(plain).eq(name.bytes().map(plain))
 }
 
-/// Why messages are not judged.
-enum Stop {
-    Not(Not),
-    TooMany,
-    Refused(Refusal),
-}
-
-impl From<Not> for Stop {
-    fn from(not: Not) -> Self {
-        Self::Not(not)
-    }
-}
-
-impl From<Doubt> for Stop {
-    fn from(doubt: Doubt) -> Self {
-        Self::Not(Not::Doubt(doubt))
-    }
-}
-
-impl From<Fault> for Stop {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::Doubt(doubt) => doubt.into(),
-            Fault::Refused(refusal) => Self::Refused(refusal),
-        }
-    }
-}
-
-impl Stop {
-    fn refusal(self, rpc: &Rpc) -> Refusal {
-        const HINT: &str =
-            "send strict JSON-RPC 2.0: {\"jsonrpc\": \"2.0\", \"id\": 1, \"method\": \"..\", \"params\": {..}}";
-        let what = if rpc.is_mcp { "MCP" } else { "JSON-RPC" };
-        match self {
-            Self::Refused(refusal) => refusal,
-            Self::TooMany | Self::Not(Not::Unknown(Unknown::TooLarge)) => {
-                Refusal::new(Code::TooLarge, format!("The {what} request is larger than its service's bound"))
-            }
-            Self::Not(Not::Unknown(Unknown::Encoded)) => {
-                refuse(format!("The {what} request is encoded")).hint("send it without Content-Encoding")
-            }
-            Self::Not(Not::Unknown(_)) => {
-                refuse(format!("The {what} request is no strict JSON, every key once")).hint(HINT)
-            }
-            Self::Not(Not::Doubt(doubt)) => refuse(format!("The {what} request cannot be judged: {doubt}")).hint(HINT),
-        }
-    }
-}
-
 struct Reading<'v> {
     view: View<'v>,
     rpc: &'v Rpc,
@@ -123,7 +78,7 @@ struct Reading<'v> {
 }
 
 impl Reading<'_> {
-    fn all(&mut self, messages: &[Message<'_>], batch: bool) -> Result<(), Stop> {
+    fn all(&mut self, messages: &[Message<'_>], batch: bool) -> Result<(), Fault> {
         if messages.is_empty() {
             return Err("it has no message".into());
         }
@@ -135,7 +90,7 @@ impl Reading<'_> {
                 }
                 Message::Answers { tells } if self.rpc.is_mcp => {
                     self.check(batch, None, &Json::Null)?;
-                    self.plain(if *tells { mcp::ANSWER } else { mcp::CONNECT }, None)?;
+                    self.plain(if *tells { MCP_ANSWER } else { MCP_CONNECT }, None)?;
                 }
                 Message::Answers { .. } => return Err("it answers, and nothing was asked".into()),
             }
@@ -143,7 +98,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    fn check(&self, batch: bool, method: Option<&str>, params: &Json<'_>) -> Result<(), Stop> {
+    fn check(&self, batch: bool, method: Option<&str>, params: &Json<'_>) -> Result<(), Fault> {
         if !self.rpc.is_mcp {
             return Ok(());
         }
@@ -153,12 +108,12 @@ impl Reading<'_> {
         Ok(mcp::check_headers(self.view.request.headers(), method, name)?)
     }
 
-    fn asks(&mut self, method: &str, params: &Json<'_>) -> Result<(), Stop> {
+    fn asks(&mut self, method: &str, params: &Json<'_>) -> Result<(), Fault> {
         if !self.rpc.is_mcp {
             return self.named((METHOD_FACT, method), params, (RPC_UNLISTED, "method"));
         }
         if mcp::answers(params)? {
-            self.plain(mcp::ANSWER, None)?;
+            self.plain(MCP_ANSWER, None)?;
         }
         if method == mcp::CALL {
             let called = mcp::called(params)?;
@@ -166,7 +121,7 @@ impl Reading<'_> {
             return self.named((TOOL_FACT, called.name), arguments, (MCP_UNLISTED_TOOL, "tool"));
         }
         for uri in mcp::listens(method, params)? {
-            self.plain(mcp::READ, Some((URI_FACT, uri)))?;
+            self.plain(MCP_READ, Some((URI_FACT, uri)))?;
         }
         match mcp::action_of(method) {
             Some(action) => self.plain(action, mcp::about(method, params)?),
@@ -175,12 +130,10 @@ impl Reading<'_> {
     }
 
     /// A tool or a method, by its lines.
-    fn named(&mut self, mark: (&'static str, &str), given: &Json<'_>, unlisted: (&str, &str)) -> Result<(), Stop> {
-        let names = &self.rpc.names;
-        let found = names.binary_search_by(|(known, _)| (**known).cmp(mark.1)).ok().and_then(|index| names.get(index));
-        let Some((_, lines)) = found else {
+    fn named(&mut self, mark: (&'static str, &str), given: &Json<'_>, unlisted: (&str, &str)) -> Result<(), Fault> {
+        let Some(lines) = self.rpc.lines(mark.1) else {
             // Servers that forgive a spelling would run a tool that a rule denies under its own name.
-            if names.iter().any(|(known, _)| is_same_but_spelled(known, mark.1)) {
+            if self.rpc.names.iter().any(|(known, _)| is_same_but_spelled(known, mark.1)) {
                 return Err("what it asks for has the name of something known in another spelling".into());
             }
             return self.unlisted(mark, unlisted);
@@ -193,13 +146,13 @@ impl Reading<'_> {
     }
 
     /// What no table has is two calls: a denial of any effect finds the first, and neither a class nor an effect permits the second.
-    fn unlisted(&mut self, (fact, name): (&'static str, &str), (action, kind): (&str, &str)) -> Result<(), Stop> {
+    fn unlisted(&mut self, (fact, name): (&'static str, &str), (action, kind): (&str, &str)) -> Result<(), Fault> {
         if !is_name(name) {
             return Err("what it asks for has a name that cannot be part of a rule".into());
         }
         let action = self.view.at.service.action(action).ok_or("its service is not whole")?;
         let resource = Resource::new(&format!("{kind}:{name}"));
-        for effects in [EVERY_EFFECT, Effects::NONE] {
+        for effects in [Effects::EVERY, Effects::NONE] {
             let mut facts = Facts::default();
             facts.add(fact.into(), Fact::Text(name.into()));
             let (id, resource) = (action.id.clone(), resource.clone());
@@ -209,7 +162,7 @@ impl Reading<'_> {
     }
 
     /// What the protocol asks by itself.
-    fn plain(&mut self, action: &str, about: Option<(&'static str, &str)>) -> Result<(), Stop> {
+    fn plain(&mut self, action: &str, about: Option<(&'static str, &str)>) -> Result<(), Fault> {
         let action = self.view.at.service.action(action).ok_or("its service is not whole")?;
         let mut facts = Facts::default();
         if let Some((fact, text)) = about {
@@ -221,9 +174,9 @@ impl Reading<'_> {
         self.push(Call { action: id, class, effects, resource: anywhere(self.view), facts })
     }
 
-    fn push(&mut self, call: Call) -> Result<(), Stop> {
+    fn push(&mut self, call: Call) -> Result<(), Fault> {
         if self.calls.len() >= CALLS_MAX {
-            return Err(Stop::TooMany);
+            return Err(Fault::TooMany);
         }
         self.calls.push(call);
         Ok(())
