@@ -1,5 +1,6 @@
 //! Tests of the catalogue as a whole.
 
+mod examples;
 mod files;
 mod git;
 mod graphql;
