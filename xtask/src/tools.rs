@@ -19,6 +19,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("h2load", "nghttp2-client"),
     ("ip", "iproute2"),
     ("java", "default-jdk-headless"),
+    ("cvc5", "cvc5"),
     ("nginx", "nginx-light"),
     ("node", "nodejs"),
     ("npm", "npm"),

@@ -14,6 +14,7 @@ pub mod guarded;
 pub mod limit;
 pub mod permit;
 pub mod profile;
+pub mod prove;
 mod refuse;
 pub mod rules;
 pub mod suggest;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use model::call::ServiceBounds;
 use model::canonical::{Host, Origin, Scheme};
-use model::vocabulary::ActionWords;
+use model::vocabulary::{ActionWords, ServiceWords};
 use model::{ActionId, Call, Class, Classification, Effects, Facts, Resource, ServiceName};
 
 use super::outcome::Outcome;
@@ -22,12 +22,12 @@ const ELSEWHERE: &str = "any-other-path";
 
 /// One action, as one of the forms that its calls can have.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Item {
-    pub(super) id: String,
-    pub(super) class: Class,
-    pub(super) effects: Effects,
+pub(crate) struct Item {
+    pub(crate) id: String,
+    pub(crate) class: Class,
+    pub(crate) effects: Effects,
     /// It has others.
-    pub(super) several: bool,
+    pub(crate) several: bool,
 }
 
 impl Item {
@@ -89,7 +89,7 @@ pub(super) fn compare(
         sides,
         subject,
         service,
-        items: items(sides, service),
+        items: items(sides.iter().filter_map(|side| side.words.services.get(service))),
         patterns: ground.patterns,
         regions,
         roads: Vec::new(),
@@ -120,8 +120,8 @@ fn patterns(sides: &[Policy<'_>; 2], rules: &[&Rule]) -> Vec<Pattern> {
     all
 }
 
-/// Every action of the service in every form, unknown paths among them.
-fn items(sides: &[Policy<'_>; 2], service: &str) -> Vec<Item> {
+/// Every action of a service in every form, unknown paths among them. Of several words, what any has.
+pub(crate) fn items<'a>(words: impl Iterator<Item = &'a ServiceWords>) -> Vec<Item> {
     let mut forms: BTreeMap<String, Vec<(Class, Effects)>> = BTreeMap::new();
     let mut add = |id: &str, form: (Class, Effects)| {
         let mine = forms.entry(id.to_owned()).or_default();
@@ -129,7 +129,6 @@ fn items(sides: &[Policy<'_>; 2], service: &str) -> Vec<Item> {
             mine.push(form);
         }
     };
-    let words = sides.iter().filter_map(|side| side.words.services.get(service));
     for (id, ActionWords { class, effects, forms, .. }) in words.flat_map(|words| &words.actions) {
         add(id, (*class, *effects));
         for form in forms {

@@ -5,7 +5,7 @@
 //! Nothing here matches anything itself. Conditions are compared as they are written: a kind of request whose outcomes are
 //! equal is decided alike at any time, for any user, task and facts.
 
-mod cells;
+pub(crate) mod cells;
 mod glob;
 mod hosts;
 mod outcome;
@@ -26,7 +26,7 @@ use crate::document::{Egress, Mode};
 use crate::rules::Rules;
 
 /// The name under which every agent that neither policy names is judged, longer where one has it.
-const OTHERS: &str = "any-other-agent";
+pub(crate) const OTHERS: &str = "any-other-agent";
 
 /// A policy with the words that it was compiled with.
 #[derive(Clone, Copy, Debug)]
@@ -171,7 +171,7 @@ fn others(sides: &[Policy<'_>; 2]) -> String {
     name
 }
 
-fn subject(agent: &AgentName) -> Subject {
+pub(crate) fn subject(agent: &AgentName) -> Subject {
     Subject {
         tenant: Tenant::local(),
         agent: agent.clone(),

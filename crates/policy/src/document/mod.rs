@@ -155,7 +155,12 @@ pub(crate) struct Source<'a> {
     file: &'a str,
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
+    /// A text; the name is for messages.
+    pub(crate) const fn new(text: &'a str, file: &'a str) -> Self {
+        Self { text, file }
+    }
+
     /// The file's name.
     pub(crate) fn file(&self) -> &str {
         self.file

@@ -82,6 +82,11 @@ impl Judge {
         })
     }
 
+    /// Whether some rule looks at methods and paths.
+    pub(crate) const fn looks_at_paths(&self) -> bool {
+        self.raw
+    }
+
     fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
         EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id))
     }

@@ -16,6 +16,7 @@ mod guarded;
 mod implied;
 mod possible;
 mod properties;
+mod prove;
 mod shapes;
 mod suggest;
 mod support;

@@ -144,7 +144,7 @@ impl Cli {
             Command::Agent(args) => args.run(ambient).await,
             Command::Session(args) => args.run(ambient).await,
             Command::Credential(args) => args.run(ambient).await,
-            Command::Policy(args) => args.run(ambient),
+            Command::Policy(args) => args.run(ambient).await,
             Command::Service(args) => args.run(ambient),
             Command::Audit(args) => args.run(ambient).await,
             Command::Scan(args) => args.run(ambient).await,

@@ -23,6 +23,7 @@ mod own_user;
 mod packaging;
 mod placeholders;
 mod policies;
+mod prove;
 mod reliability;
 mod rows;
 mod scan;

@@ -1,6 +1,7 @@
-//! `policy check|schema|test|replay|diff|suggest`. To add a subcommand: a file here and a line in [`Policy`].
+//! `policy check|schema|test|replay|diff|suggest|prove`. To add a subcommand: a file here and a line in [`Policy`].
 
 mod diff;
+mod prove;
 mod replay;
 mod suggest;
 mod test;
@@ -13,8 +14,6 @@ use policy::document::{Diagnostic, Note};
 use policy::{Explained, Rules};
 use serde_json::json;
 
-use super::later::Anything;
-use super::usage;
 use crate::config::{Ambient, Faults, Sources};
 use crate::output;
 
@@ -40,28 +39,24 @@ pub enum Policy {
     Suggest(suggest::Args),
     /// What is newly allowed or denied between two configurations
     Diff(diff::Args),
-    /// Prove a statement about a policy (not in this version)
-    #[command(hide = true)]
-    Prove(Anything),
+    /// Prove statements about a policy, or find a request that refutes them
+    Prove(prove::Args),
 }
 
 impl Policy {
-    pub(super) fn run(self, ambient: &Ambient) -> anyhow::Result<bool> {
-        let word = match self {
-            Self::Check { files, json } => return check_all(ambient, &files, json),
+    pub(super) async fn run(self, ambient: &Ambient) -> anyhow::Result<bool> {
+        match self {
+            Self::Check { files, json } => check_all(ambient, &files, json),
             Self::Schema => {
                 output::line(&serde_json::to_string_pretty(&policy::document::json_schema())?);
-                return Ok(true);
+                Ok(true)
             }
-            Self::Test(args) => return args.run(ambient),
-            Self::Replay(args) => return args.run(ambient),
-            Self::Diff(args) => return args.run(ambient),
-            Self::Suggest(args) => return args.run(ambient),
-            Self::Prove(_) => "prove",
-        };
-        Err(usage(format!(
-            "`policy {word}` is not in this version; `valetkey explain --agent A METHOD URL` judges one request"
-        )))
+            Self::Test(args) => args.run(ambient),
+            Self::Replay(args) => args.run(ambient),
+            Self::Diff(args) => args.run(ambient),
+            Self::Suggest(args) => args.run(ambient),
+            Self::Prove(args) => args.run(ambient).await,
+        }
     }
 }
 

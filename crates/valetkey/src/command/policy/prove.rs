@@ -1,0 +1,326 @@
+//! `policy prove`: statements about a policy, proven over every request or refuted by one.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use catalog::Example;
+use model::bounds;
+use policy::prove::{Asked, Claim, Found, Group, Question, Shape, Statement, Statements};
+use serde::Serialize;
+use serde_json::json;
+use solver::{Answer, Solver};
+
+use super::{Ready, ready};
+use crate::clock::SystemClock;
+use crate::command::asked;
+use crate::config::{Ambient, Faults, Sources, read_bounded};
+use crate::output::{self, Paint};
+
+/// Actions and shapes of resources at which a request is looked for, of one group.
+const NARROWED_MAX: usize = 400;
+
+/// Prove statements about a policy, or find a request that refutes them
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Files of statements (YAML)
+    #[arg(required = true, value_name = "STATEMENTS")]
+    files: Vec<PathBuf>,
+    /// The configuration [default: the file's own `policy:`, else valetkey.yaml here]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The solver
+    #[arg(long, value_name = "PROGRAM", default_value = "cvc5")]
+    solver: PathBuf,
+    /// Print what the solver is asked, as Cedar, and ask nothing
+    #[arg(long, conflicts_with = "json")]
+    cedar: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What came of a statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Verdict {
+    /// It holds of every request.
+    Proved,
+    /// A request is decided otherwise.
+    Refuted,
+    /// Neither is known.
+    Open,
+}
+
+#[derive(Serialize)]
+struct Outcome {
+    file: String,
+    statement: String,
+    verdict: Verdict,
+    /// Actions that it covers.
+    actions: usize,
+    /// Questions to the solver.
+    questions: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counterexample: Option<Counterexample>,
+    /// Why it is open.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    open: Vec<String>,
+}
+
+/// A call that is decided otherwise than the statement says.
+#[derive(Serialize)]
+struct Counterexample {
+    #[serde(flatten)]
+    found: Found,
+    explained: policy::Explained,
+    /// A request that makes it, where one is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request: Option<Try>,
+}
+
+/// The request as `explain` takes it.
+#[derive(Serialize)]
+struct Try {
+    method: &'static str,
+    url: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<String>,
+    command: String,
+}
+
+impl Args {
+    pub(super) async fn run(self, ambient: &Ambient) -> anyhow::Result<bool> {
+        let paint = Paint::of_stdout(ambient.wants_colour());
+        let mut solver = if self.cedar { None } else { Some(Solver::start(&self.solver)?) };
+        let mut outcomes = Vec::new();
+        for path in &self.files {
+            let name = path.display().to_string();
+            let place = ambient.folder().join(path);
+            let statements = read(&place, &name)?;
+            let beside = statements.policy.as_ref().map(|policy| path.with_file_name(policy));
+            let named = self.config.clone().or(beside);
+            let found = named.as_ref().map(|named| ambient.folder().join(named));
+            let ready = ready(&Sources::find(ambient, found.as_deref())?)?;
+            anyhow::ensure!(
+                !ready.rules.is_guarded(),
+                "the configuration of `{name}` names no agents, so the guarded policy runs, whose questions depend on what was \
+                 done before; name agents, or ask `valetkey explain`"
+            );
+            let words = ready.catalog.vocabulary();
+            for statement in &statements.list {
+                let question = Question::new(&ready.rules, &words, statement).map_err(Faults)?;
+                let Some(solver) = &mut solver else {
+                    print_cedar(&question, statement);
+                    continue;
+                };
+                let asked = Asking { ready: &ready, question: &question, config: named.as_deref() };
+                let outcome = asked.prove((&name, statement), solver).await?;
+                if !self.json {
+                    outcome.print(paint);
+                }
+                outcomes.push(outcome);
+            }
+        }
+        let of = |verdict| outcomes.iter().filter(|outcome| outcome.verdict == verdict).count();
+        let (proved, refuted, open) = (of(Verdict::Proved), of(Verdict::Refuted), of(Verdict::Open));
+        if self.json {
+            let all = json!({ "proved": proved, "refuted": refuted, "open": open, "statements": outcomes });
+            output::json(&all)?;
+        } else if !self.cedar {
+            output::line(&format!("{proved} proved, {refuted} refuted, {open} open"));
+        }
+        Ok(refuted + open == 0)
+    }
+}
+
+fn read(place: &Path, name: &str) -> anyhow::Result<Statements> {
+    let bytes = read_bounded(place, bounds::CONFIG_BYTES_MAX)?
+        .with_context(|| format!("`{name}` does not exist; check the path of the statements"))?;
+    let text =
+        String::from_utf8(bytes).ok().with_context(|| format!("`{name}` is not UTF-8 text; save it as UTF-8"))?;
+    Ok(Statements::parse(&text, name).map_err(Faults)?)
+}
+
+fn print_cedar(question: &Question<'_>, statement: &Statement) {
+    for group in question.plan().groups {
+        output::line(&format!("// {}: {}", statement.name, group.words()));
+        match question.claim(&group) {
+            Ok(claim) => output::line(&claim.cedar()),
+            Err(why) => output::line(&format!("// {why}")),
+        }
+    }
+}
+
+/// One statement against one configuration.
+struct Asking<'a> {
+    ready: &'a Ready,
+    question: &'a Question<'a>,
+    /// Where the configuration was found, if it was named.
+    config: Option<&'a Path>,
+}
+
+impl Asking<'_> {
+    async fn prove(&self, (file, statement): (&str, &Statement), solver: &mut Solver) -> anyhow::Result<Outcome> {
+        let question = self.question;
+        let before = solver.asked();
+        let plan = question.plan();
+        let (mut counterexample, mut open) = (None, Vec::new());
+        for group in &plan.groups {
+            match ask(solver, question.claim(group)).await? {
+                Answer::Holds => {}
+                Answer::Unknown(why) => open.push(format!("{}: {why}", group.words())),
+                Answer::Fails(agent, context) => {
+                    let found = self.search(group, solver).await?;
+                    if found.as_ref().is_some_and(|found| found.request.is_some()) {
+                        counterexample = found;
+                        break;
+                    }
+                    if counterexample.is_none() {
+                        counterexample = found;
+                    }
+                    if counterexample.is_none() {
+                        let now = model::Clock::now(&SystemClock);
+                        let seen = question.read(group, (&agent, &context), now);
+                        let seen = seen.map_or_else(|| group.words(), |found| found.words());
+                        open.push(format!("no proof, and no call that is decided otherwise: {seen}"));
+                    }
+                }
+            }
+        }
+        let verdict = match (&counterexample, open.is_empty()) {
+            (Some(_), _) => Verdict::Refuted,
+            (None, true) => Verdict::Proved,
+            (None, false) => Verdict::Open,
+        };
+        let (file, statement) = (file.to_owned(), statement.name.clone());
+        let questions = solver.asked() - before;
+        Ok(Outcome { file, statement, verdict, actions: plan.actions, questions, counterexample, open })
+    }
+
+    /// A call of the group, on a resource as it is usually asked for, that the engine decides otherwise; best one that a request
+    /// makes.
+    async fn search(&self, group: &Group, solver: &mut Solver) -> anyhow::Result<Option<Counterexample>> {
+        let (ready, question) = (self.ready, self.question);
+        let (mut first, mut tried) = (None, 0);
+        let service = ready.catalog.service(group.service());
+        for (at, action) in group.actions().enumerate() {
+            let forms = service.map(|service| service.resource_forms(action)).unwrap_or_default();
+            for shape in forms.iter().filter_map(|form| Shape::parse(form)) {
+                tried += 1;
+                if tried > NARROWED_MAX {
+                    return Ok(first);
+                }
+                let Ok(Some((one, claim))) = question.narrow(group, at, &shape) else { continue };
+                let Answer::Fails(agent, context) = solver.ask(&claim).await? else { continue };
+                let Some(found) = question.read(&one, (&agent, &context), model::Clock::now(&SystemClock)) else {
+                    continue;
+                };
+                for example in service.map(|service| service.examples(&found.call)).unwrap_or_default() {
+                    if let Some(counterexample) = self.tried_out(&found, &example)? {
+                        return Ok(Some(counterexample));
+                    }
+                }
+                if first.is_none()
+                    && let Some(found) = question.refutes(&found, None)
+                    && let Some(explained) = question.explain(&found, None)
+                {
+                    first = Some(Counterexample { found, explained, request: None });
+                }
+            }
+        }
+        Ok(first)
+    }
+
+    /// Whether a request makes the call, and is decided otherwise than the statement says.
+    fn tried_out(&self, found: &Found, example: &Example) -> anyhow::Result<Option<Counterexample>> {
+        let (ready, question) = (self.ready, self.question);
+        let headers: Vec<String> = example.content_type.iter().map(|kind| format!("Content-Type: {kind}")).collect();
+        let body = example.body.as_ref().map(String::as_bytes);
+        let Ok(request) = asked::canonical((example.method, &example.url), &headers, body)? else { return Ok(None) };
+        let Ok(classification) = ready.catalog.classify(&request, asked::body_view(body)) else { return Ok(None) };
+        if !Question::is_same(found, &classification) {
+            return Ok(None);
+        }
+        let seen = Asked { classification: &classification, method: request.method(), origin: request.origin() };
+        let Some(found) = question.refutes(found, Some(seen)) else { return Ok(None) };
+        let Some(explained) = question.explain(&found, Some(seen)) else { return Ok(None) };
+        let Example { method, url, content_type, body } = example.clone();
+        let command = self.command(&found, example);
+        Ok(Some(Counterexample { found, explained, request: Some(Try { method, url, content_type, body, command }) }))
+    }
+
+    /// The command that shows it.
+    fn command(&self, found: &Found, example: &Example) -> String {
+        let mut words =
+            vec!["valetkey".to_owned(), "explain".to_owned(), "--agent".to_owned(), quoted(found.agent.as_str())];
+        for (flag, value) in
+            [("--task", found.task.as_deref()), ("--user", found.user.as_ref().map(model::UserName::as_str))]
+        {
+            words.extend(value.into_iter().flat_map(|value| [flag.to_owned(), quoted(value)]));
+        }
+        words.extend(
+            self.config.into_iter().flat_map(|path| ["--config".to_owned(), quoted(&path.display().to_string())]),
+        );
+        if let Some(kind) = example.content_type.filter(|kind| *kind != "application/json") {
+            words.extend(["-H".to_owned(), quoted(&format!("Content-Type: {kind}"))]);
+        }
+        if example.body.is_some() {
+            words.extend(["--body".to_owned(), "-".to_owned()]);
+        }
+        words.extend([example.method.to_owned(), quoted(&example.url)]);
+        let line = words.join(" ");
+        example.body.as_ref().map_or_else(|| line.clone(), |body| format!("printf %s {} | {line}", quoted(body)))
+    }
+}
+
+async fn ask(solver: &mut Solver, claim: Result<Claim, String>) -> anyhow::Result<Answer> {
+    match claim {
+        Ok(claim) => Ok(solver.ask(&claim).await?),
+        Err(why) => Ok(Answer::Unknown(why)),
+    }
+}
+
+/// A word that a shell takes as it is.
+fn quoted(text: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:@%".contains(letter);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
+
+impl Outcome {
+    fn print(&self, paint: Paint) {
+        let word = match self.verdict {
+            Verdict::Proved => paint.good("proved "),
+            Verdict::Refuted => paint.bad("refuted"),
+            Verdict::Open => paint.bad("open   "),
+        };
+        let many = |count: u64, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+        output::line(&format!(
+            "{word} {}   ({}, {})",
+            output::safe(&self.statement),
+            many(self.actions as u64, "action"),
+            many(self.questions, "question")
+        ));
+        if let Some(found) = &self.counterexample {
+            let decision = match &found.explained.error {
+                Some(error) => error.clone(),
+                None => format!("allowed by {}", found.explained.rules.join(", ")),
+            };
+            output::line(&format!("        {}: {}", output::safe(&found.found.words()), output::safe(&decision)));
+            match &found.request {
+                Some(request) => output::line(&format!("        {}", output::safe(&request.command))),
+                None => output::line("        (no request is known that makes this call; it was judged alone)"),
+            }
+        }
+        if self.counterexample.is_none() {
+            for why in self.open.iter().take(3) {
+                output::line(&format!("        {}", output::safe(why)));
+            }
+        }
+    }
+}
