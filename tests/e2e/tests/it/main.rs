@@ -34,3 +34,4 @@ mod tripwires;
 mod tunnels;
 mod vendors;
 mod walls;
+mod webhooks;
