@@ -66,6 +66,14 @@ impl Keys {
         Ok(())
     }
 
+    /// Whether a message that one of the others signs would hold here.
+    #[must_use]
+    pub fn share(&self, others: &Self) -> bool {
+        let tags = |keys: &Self| keys.0.iter().map(|key| hmac::sign(key, b"the same?")).collect::<Vec<_>>();
+        let own = tags(self);
+        tags(others).iter().any(|tag| own.iter().any(|own| own.as_ref() == tag.as_ref()))
+    }
+
     /// The value of `webhook-signature`; none where there is no key.
     #[must_use]
     pub fn sign(&self, id: &str, seconds: u64, body: &[u8]) -> Option<String> {
@@ -181,6 +189,8 @@ mod tests {
         }
         let stamp = Stamp::read(ID, "1614265330", SIGNATURE).expect("a stamp");
         assert!(!keys(&[other(1, 24)]).expect("keys").verify(&stamp, BODY), "another secret");
+        assert!(rotating.share(&keys(&[VECTOR.concat()]).expect("keys")), "the second of them");
+        assert!(!rotating.share(&keys(&[other(2, 24)]).expect("keys")) && !rotating.share(&Keys::default()));
         assert!(!Keys::default().verify(&stamp, BODY) && Keys::default().sign(ID, 1, BODY).is_none(), "no secret");
     }
 

@@ -179,9 +179,9 @@ fn permission(permission: &Permission, document: &Document, checker: &mut Checke
         let named = &approvers.value.of;
         let all = || document.operators.iter().count() + webhook::names(document).count();
         let people = if named.is_empty() { all() } else { named.iter().count() };
-        let are_known = !named.is_empty() || !document.operators.is_empty();
+        let are_known = !named.is_empty() || all() > 0;
         if are_known && u64::from(count.value) > people as u64 {
-            let whose = if named.is_empty() { "operators are configured" } else { "are named in `of`" };
+            let whose = if named.is_empty() { "are operators or webhooks here" } else { "are named in `of`" };
             checker.say(
                 &count.with(count.value.to_string()),
                 format!("more people must agree than the {people} who {whose}"),

@@ -158,6 +158,7 @@ mod tests {
             (format!("{good}{operators}{}", agents("approvers: { of: [ada, \"pos:joan\"] }")), "unknown operator"),
             (format!("{good}{operators}{}", agents("approvers: { count: 3 }")), "more people must agree than the 2"),
             (format!("{good}{}", agents("approvers: { count: 2, of: ops }")), "more people must agree than the 1"),
+            (format!("{good}{}", agents("approvers: { count: 2 }")), "than the 1 who are operators or webhooks"),
         ] {
             let found = faults(&text);
             assert!(found.contains(says), "{text}\n{found}");

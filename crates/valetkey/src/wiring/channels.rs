@@ -33,7 +33,15 @@ pub struct Channels {
     used: Arc<Used>,
     /// Whether an operator may approve.
     answerable: bool,
-    made: Mutex<Vec<(Hook, Arc<dyn Channel>)>>,
+    made: Mutex<Vec<Made>>,
+}
+
+/// A webhook that was made.
+#[derive(Clone)]
+struct Made {
+    hook: Hook,
+    keys: Arc<Keys>,
+    channel: Arc<dyn Channel>,
 }
 
 impl Channels {
@@ -52,29 +60,34 @@ impl Channels {
     /// The channels of a configuration. A webhook that stands there as before goes on, with what it knows of its receiver.
     ///
     /// # Errors
-    /// A secret is not there, or none.
+    /// A secret is not there, or none; two webhooks have the same one, so that an answer to one would count at the other.
     pub async fn of(&self, hooks: &[Hook]) -> anyhow::Result<Vec<Arc<dyn Channel>>> {
-        let mut made = Vec::with_capacity(hooks.len());
+        let mut all: Vec<Made> = Vec::with_capacity(hooks.len());
         for hook in hooks {
-            let known =
-                self.made.lock().iter().find(|(known, _)| known == hook).map(|(_, channel)| Arc::clone(channel));
-            let channel = match known {
-                Some(channel) => channel,
+            let known = self.made.lock().iter().find(|known| known.hook == *hook).cloned();
+            let made = match known {
+                Some(made) => made,
                 None => self.webhook(hook).await.with_context(|| format!("webhook `{}`", hook.name))?,
             };
-            made.push((hook.clone(), channel));
+            if let Some(other) = all.iter().find(|other| other.keys.share(&made.keys)) {
+                let (one, two) = (&other.hook.name, &hook.name);
+                anyhow::bail!(
+                    "webhooks `{one}` and `{two}` have the same secret; give each its own, or an answer to one counts at the other"
+                );
+            }
+            all.push(made);
         }
         let mut channels: Vec<Arc<dyn Channel>> = Vec::new();
         // An operator's own token answers, by whichever door; the home's socket alone is no channel: the agent may be its peer.
         if self.answerable {
             channels.push(Arc::new(Desk));
         }
-        channels.extend(made.iter().map(|(_, channel)| Arc::clone(channel)));
-        *self.made.lock() = made;
+        channels.extend(all.iter().map(|made| Arc::clone(&made.channel)));
+        *self.made.lock() = all;
         Ok(channels)
     }
 
-    async fn webhook(&self, hook: &Hook) -> anyhow::Result<Arc<dyn Channel>> {
+    async fn webhook(&self, hook: &Hook) -> anyhow::Result<Made> {
         let Opened { vault, clock, random, tenant, .. } = &*self.opened;
         let upkeep = Upkeep::of(tenant.clone(), "messages to webhooks");
         let name = CredentialName::new(&hook.name)?;
@@ -87,7 +100,8 @@ impl Channels {
         let keys = Arc::new(keys);
         let inbox = Inbox::new(&hook.name, Arc::clone(&keys), Arc::clone(&self.used), Arc::clone(clock));
         let courier = Arc::new(Post::new(hook.receiver.clone(), &self.gateway)?);
-        let channel = Webhook::new((&hook.name, keys), courier, inbox, Arc::clone(clock), Arc::clone(random));
-        Ok(Arc::new(channel))
+        let signing = (hook.name.as_str(), Arc::clone(&keys));
+        let channel = Webhook::new(signing, courier, inbox, Arc::clone(clock), Arc::clone(random));
+        Ok(Made { hook: hook.clone(), keys, channel: Arc::new(channel) })
     }
 }

@@ -256,6 +256,37 @@ fn a_receiver_that_was_away_hears_later_and_of_the_end() {
     assert_eq!(office.upstream.journal().all().len(), 2);
 }
 
+/// `kill -9` between question, answer and use: the question is there, its answer counts, and a message that is sent again to a process
+/// that has forgotten its id answers nothing.
+#[test]
+fn questions_outlive_the_process_and_replays_do_not() {
+    let office = Office::open(7_700);
+    let _receiver = office.receiver("");
+    let first = office.house.serve();
+    let session = office.house.session("tester");
+    let issue = json!({ "title": "one" });
+    // Each process has an authority of its own.
+    let asks =
+        |gateway: &Gateway| office.asks((gateway, &session), "issues", &issue, &["-k", "-H", "Prefer: wait=0"]).0;
+    assert_eq!(asks(&first), 409);
+    let asked = office.hears("approval.requested", 0);
+    let yes = |by: &str| json!({ "id": asked["id"], "decision": "approve", "by": by });
+    assert_eq!(office.answers(&first, &yes("ada"), &["msg_ada"]).trim(), "204");
+    drop(first);
+    let second = office.house.serve();
+    assert_eq!(office.answers(&second, &yes("ada"), &["msg_ada"]).trim(), "204", "the same voice once more");
+    assert_eq!(asks(&second), 409);
+    assert_eq!(office.answers(&second, &yes("grace"), &["msg_grace"]).trim(), "204");
+    drop(second);
+    let third = office.house.serve();
+    let said = office.answers(&third, &yes("grace"), &["msg_grace"]);
+    assert!(said.starts_with("409 ") && said.contains("already approved"), "{said}");
+    assert_eq!((asks(&third), asks(&third)), (200, 409), "used once");
+    let said = office.answers(&third, &yes("grace"), &["msg_again"]);
+    assert!(said.starts_with("409 ") && said.contains("already used"), "{said}");
+    assert_eq!(office.upstream.journal().all().len(), 1);
+}
+
 #[test]
 fn a_secret_that_is_taken_out_signs_nothing_any_more() {
     let office = Office::open(7_600);
@@ -291,6 +322,12 @@ fn a_secret_that_is_no_secret_stops_the_start() {
     let plain = finish(command.env("OPS_WEBHOOK_SECRET", "a password of mine"), PATIENCE);
     assert!(plain.code() == Some(3) && plain.stderr.contains("openssl rand -base64 32"), "{}", plain.stderr);
     assert!(!plain.stderr.contains("a password of mine"), "{}", plain.stderr);
+    // Two receivers with one secret could be told each other's answers.
+    let config = std::fs::read_to_string(office.house.config()).unwrap();
+    let two = "channels:\n  sec: { webhook: { url: \"https://hooks.test/\", secret: env:OPS_OLD_SECRET } }\n";
+    std::fs::write(office.house.config(), config.replace("channels:\n", two)).unwrap();
+    let same = finish(command.env("OPS_WEBHOOK_SECRET", secret(7_401)), PATIENCE);
+    assert!(same.code() == Some(3) && same.stderr.contains("have the same secret"), "{}", same.stderr);
     let missing = finish(command.env_remove("OPS_WEBHOOK_SECRET"), PATIENCE);
     assert!(
         missing.code() == Some(3) && missing.stderr.contains("`OPS_WEBHOOK_SECRET` is not set"),
