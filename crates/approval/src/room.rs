@@ -215,6 +215,11 @@ impl WaitingRoom {
 }
 
 impl Inner {
+    /// Those of now: a question is shown by, and taken from, the same ones.
+    fn channels(&self) -> Vec<Arc<dyn Channel>> {
+        self.channels.read().clone()
+    }
+
     /// What needs no new question: a yes that still holds, or a no that was just given.
     async fn known(&self, ask: &Ask) -> Result<Option<Result<Grant, NotApproved>>, NotApproved> {
         let now = self.clock.now();
@@ -251,7 +256,9 @@ impl Inner {
             let lasts = row.settled.is_some_and(|settled| now < settled.plus_secs(APPROVAL_KEPT_SECONDS));
             match row.state {
                 // Another process put it, or this one before it was started anew.
-                ApprovalState::Open if now < row.expires => return Ok(Sat::Waits(self.keep(ask, row.id, row.expires))),
+                ApprovalState::Open if now < row.expires => {
+                    return Ok(Sat::Waits(self.keep(ask, row.id, row.expires, self.channels())));
+                }
                 ApprovalState::Approved if lasts => {
                     if let Some(grant) = self.grant(ask, &row).await? {
                         return Ok(Sat::Settled(Ok(grant)));
@@ -263,7 +270,7 @@ impl Inner {
             }
         }
         let is_watched = now.0 < self.watched.load(Ordering::Relaxed);
-        if !is_watched && !self.channels.read().iter().any(|channel| channel.can_answer(ask)) {
+        if !is_watched && !self.channels().iter().any(|channel| channel.can_answer(ask)) {
             return Err(no_channel(ask));
         }
         let row = self.row(ask, now, now.plus_secs(ask.need.timeout_seconds));
@@ -271,8 +278,8 @@ impl Inner {
         if asked.map_err(|error| unavailable(&error))? == Asked::TooMany {
             return Err(NotApproved::TooMany);
         }
-        let seat = self.keep(ask, row.id, row.expires);
-        let channels = self.channels.read().clone();
+        let channels = self.channels();
+        let seat = self.keep(ask, row.id, row.expires, channels.clone());
         for channel in &channels {
             let question = Question { id: row.id, ask: Arc::clone(ask), expires: row.expires };
             channel.notify(question, Answerer { inner: Arc::clone(self), tenant: ask.tenant.clone(), id: row.id });
@@ -289,9 +296,14 @@ impl Inner {
     }
 
     /// Keeps a question until it is settled or its time is over, whether anybody waits or not.
-    fn keep(self: &Arc<Self>, ask: &Arc<Ask>, id: ApprovalId, expires: Timestamp) -> Seat {
-        let (settled, channels) = (watch::Sender::new(false), self.channels.read().clone());
-        let waiting = Waiting { ask: Arc::clone(ask), expires, settled, channels };
+    fn keep(
+        self: &Arc<Self>,
+        ask: &Arc<Ask>,
+        id: ApprovalId,
+        expires: Timestamp,
+        channels: Vec<Arc<dyn Channel>>,
+    ) -> Seat {
+        let waiting = Waiting { ask: Arc::clone(ask), expires, settled: watch::Sender::new(false), channels };
         let seat = Seat { inner: Arc::clone(self), id, settled: waiting.settled.subscribe() };
         let mut heard = waiting.settled.subscribe();
         let mut state = self.state.lock();
