@@ -28,6 +28,7 @@ pub const ENTRIES: &[(&str, Entry)] = &[
     ("config", config),
     ("graphql", graphql),
     ("head", head),
+    ("hook", hook),
     ("names", names),
     ("push", push),
     ("record", record),
@@ -60,6 +61,28 @@ pub fn head(octets: &[u8]) {
     }
     if octets.len() <= 2_048 {
         assert_eq!((accepted, fault), (whole.accepted, whole.fault), "octet by octet it reads otherwise");
+    }
+}
+
+/// Signed answers of webhooks, the three fields a line each and then the body: only what was signed holds, and who answers is always one of
+/// the webhook's.
+pub fn hook(octets: &[u8]) {
+    use approval::{Keys, Stamp, inbox};
+    let mut parts = octets.splitn(4, |octet| *octet == b'\n');
+    let mut field = || parts.next().and_then(|part| std::str::from_utf8(part).ok()).unwrap_or_default();
+    let (id, timestamp, signatures) = (field(), field(), field());
+    let body = parts.next().unwrap_or_default();
+    if let Ok(stamp) = Stamp::read(id, timestamp, signatures) {
+        assert_eq!(stamp.seconds.to_string(), timestamp, "a time of two spellings");
+        let mut keys = Keys::default();
+        keys.add(&Secret::new(format!("whsec_{}", "QUJD".repeat(8)).into_bytes())).expect("a key");
+        let signed = keys.sign(id, stamp.seconds, body).expect("a signature");
+        let holds = signatures.split(' ').take(8).any(|signature| signature == signed);
+        assert_eq!(keys.verify(&stamp, body), holds, "{stamp:?}");
+    }
+    if let Ok(given) = inbox::read("ops", body) {
+        let person = given.by.strip_prefix("ops:").expect("somebody at the webhook");
+        assert!(!person.is_empty() && !person.contains(|letter: char| letter == ':' || !letter.is_ascii_graphic()));
     }
 }
 

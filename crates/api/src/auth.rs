@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use model::{Digest, UserName};
 use subtle::ConstantTimeEq;
 
-use crate::{Api, Problem};
+use crate::{Api, Problem, hooks};
 
 /// One operator of the configuration.
 #[derive(Clone, Debug)]
@@ -70,6 +70,8 @@ pub(crate) enum Caller {
     SameUser(u32),
     /// A process of another user, over the socket that was opened for others.
     Local(LocalUser),
+    /// Somebody over TCP without a token: may bring an answer that is signed.
+    Anybody,
     /// An operator, by a token of his own.
     Operator {
         /// Who.
@@ -131,6 +133,7 @@ fn is_for_all(method: &Method, path: &str) -> bool {
 pub(crate) async fn gate(request: Request, next: Next) -> Response {
     let allowed = match request.extensions().get::<Caller>() {
         Some(Caller::Local(_)) => is_for_all(request.method(), request.uri().path()),
+        Some(Caller::Anybody) => hooks::is_signed(request.method(), request.uri().path()),
         Some(Caller::SameUser(_) | Caller::Operator { .. }) => true,
         None => false,
     };
@@ -161,6 +164,7 @@ impl Caller {
         match self {
             Self::SameUser(uid) => format!("uid {uid}"),
             Self::Local(LocalUser { uid, name }) => format!("uid {uid} ({name})"),
+            Self::Anybody => "nobody".to_owned(),
             Self::Operator { name, .. } => name.clone(),
         }
     }

@@ -1,6 +1,6 @@
 //! The control plane: what operators and the command line ask of a running gateway, over a Unix socket whose peer must
 //! be the same user; over another one, on request, which other users of the machine may reach to begin and end sessions of
-//! their own; and over TCP, on request and with an operator's token.
+//! their own; and over TCP, on request and with an operator's token, or a webhook's signature under an answer.
 //!
 //! It may accept a secret, never open one; it never imports the data plane (they meet in store, approval and the traits
 //! of [`wiring`]). Start reading at [`router`].
@@ -9,6 +9,7 @@ mod agents;
 mod approvals;
 mod auth;
 mod credentials;
+mod hooks;
 mod problem;
 mod serve;
 mod sessions;
@@ -64,6 +65,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/agents/{name}/disable", post(agents::disable))
         .route("/v1/approvals", get(approvals::list))
         .route("/v1/approvals/{id}", get(approvals::show).post(approvals::answer))
+        .route("/v1/channels/{name}/answers", post(hooks::answer))
         .route("/v1/credentials", get(credentials::list).post(credentials::add))
         .route("/credentials", post(credentials::add))
         .route("/v1/credentials/{name}/revoke", post(credentials::revoke))

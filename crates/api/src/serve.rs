@@ -17,12 +17,16 @@ use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
 use crate::auth::{Caller, LocalUser, Operators};
+use crate::hooks;
 use crate::problem::Problem;
 
 /// Seconds for the head of a request.
 const HEAD_SECONDS_MAX: u64 = 10;
 /// Connections of users other than ours at once; one more is turned away, so that they cannot use up our descriptors.
 const LOCAL_CONNECTIONS_MAX: usize = 64;
+
+/// Signed answers that are looked at at once; senders try again.
+const SIGNED_MAX: usize = 64;
 
 /// The name of a user of this machine by his number, where he has one.
 pub type Names = Arc<dyn Fn(u32) -> Option<UserName> + Send + Sync>;
@@ -77,10 +81,11 @@ fn known(peer: &Caller, operators: &Operators, request: &Request<Incoming>) -> R
     Ok(Caller::of(operators.of(request.headers()).ok_or_else(unknown)?))
 }
 
-/// Serves TCP, which was asked for. A token is needed on every route, and the `Host` must be the address that was
+/// Serves TCP, which was asked for. A token is needed on every route but that of answers, which are signed, and the `Host` must be the address that was
 /// bound, so that a page elsewhere cannot reach it by rebinding a name (row H102).
 pub async fn serve_tcp(router: Router, listener: TcpListener, operators: Arc<Operators>) {
     let Ok(address) = listener.local_addr() else { return };
+    let signed = Arc::new(Semaphore::new(SIGNED_MAX));
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -89,18 +94,28 @@ pub async fn serve_tcp(router: Router, listener: TcpListener, operators: Arc<Ope
         if stream.set_nodelay(true).is_err() {
             continue;
         }
-        let (router, operators) = (router.clone(), Arc::clone(&operators));
+        let (router, operators, signed) = (router.clone(), Arc::clone(&operators), Arc::clone(&signed));
         let allowed = [address.to_string(), format!("localhost:{}", address.port())];
         tokio::spawn(serve(stream, move |request| {
             let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+            let mut place = None;
+            let has_token = request.headers().contains_key(header::AUTHORIZATION);
             let caller = if !allowed.iter().any(|known| known == host) {
                 Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", "the Host is not this API's address"))
             } else if let Some(operator) = operators.of(request.headers()) {
                 Ok(Caller::of(operator))
+            } else if !has_token && hooks::is_signed(request.method(), request.uri().path()) {
+                place = Arc::clone(&signed).try_acquire_owned().ok();
+                let busy = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "too many answers at once");
+                place.as_ref().map(|_| Caller::Anybody).ok_or_else(busy)
             } else {
                 Err(Problem::new(StatusCode::UNAUTHORIZED, "unidentified", "send an operator's token as Bearer"))
             };
-            dispatch(router.clone(), caller, request)
+            let answer = dispatch(router.clone(), caller, request);
+            async move {
+                let _place = place;
+                answer.await
+            }
         }));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use approval::{Desk, WaitingRoom};
+use approval::{Courier, Desk, Inbox, Keys, Letter, Used, WaitingRoom, Webhook};
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
@@ -301,4 +301,94 @@ async fn other_users_begin_sessions_for_themselves_where_the_configuration_says_
     // A stop holds for them, whether operators have tokens or not.
     assert_eq!(world.post(&Caller::SameUser(0), "/v1/stop", r#"{"agent":"bot"}"#).await, StatusCode::OK);
     assert_eq!(world.post(&eve, "/v1/sessions", r#"{"agent":"bot"}"#).await, StatusCode::FORBIDDEN);
+}
+
+struct Nowhere;
+
+impl Courier for Nowhere {
+    fn carry(&self, _: Letter) -> approval::channel::Wait<'_, Result<u16, String>> {
+        Box::pin(async { Ok(204) })
+    }
+}
+
+fn keys(letter: &str) -> Arc<Keys> {
+    let mut keys = Keys::default();
+    let secret = secret::Secret::new(format!("whsec_{}", letter.repeat(32)).into_bytes());
+    keys.add(&secret).expect("a key");
+    Arc::new(keys)
+}
+
+impl World {
+    /// An answer as it comes over TCP without a token, with these fields more.
+    async fn signed(&self, path: &str, fields: &[(&'static str, &str)], body: &str) -> StatusCode {
+        let mut request = Request::new(Body::from(body.to_owned()));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = path.parse().expect("a path");
+        for (name, value) in fields {
+            request.headers_mut().append(*name, HeaderValue::from_str(value).expect("a value"));
+        }
+        request.extensions_mut().insert(Caller::Anybody);
+        let mut router = crate::router(self.api.clone()).into_service::<Body>();
+        let Ok(response) = tower_service::Service::call(&mut router, request).await;
+        response.status()
+    }
+}
+
+#[tokio::test]
+async fn a_signed_answer_counts_once_and_opens_nothing_else() {
+    let world = World::with(vec![operator("ada", &["approver"])]).await;
+    let (clock, random) = (Arc::clone(&world.api.clock), Arc::new(Fixed));
+    let inbox = Inbox::new("ops", keys("A"), Arc::new(Used::default()), Arc::clone(&clock));
+    let webhook = Webhook::new(("ops", keys("A")), Arc::new(Nowhere), inbox, clock, random);
+    world.api.room.set_channels(vec![Arc::new(Desk), Arc::new(webhook)]);
+    let now = world.api.clock.now().0.unsigned_abs() / 1_000_000;
+    let path = "/v1/channels/ops/answers";
+    let ids: Vec<String> = {
+        let mut ids = Vec::new();
+        for number in 0..3 {
+            ids.push(world.question(100 + number, if number == 2 { &["ada"] } else { &[] }).await);
+        }
+        ids.iter().map(|path| path.rsplit('/').next().expect("an id").to_owned()).collect()
+    };
+    let body = |at: usize, by: &str| format!(r#"{{"id":"{}","by":"{by}","decision":"approve"}}"#, ids[at]);
+    let send = async |path: &str, key: &str, id: &str, body: &str| {
+        let signature = keys(key).sign(id, now, body.as_bytes()).expect("a signature");
+        let (seconds, signature) = (now.to_string(), signature.as_str());
+        let fields = [("webhook-id", id), ("webhook-timestamp", &*seconds), ("webhook-signature", signature)];
+        world.signed(path, &fields, body).await
+    };
+    let yes = body(0, "joan");
+    assert_eq!(send(path, "B", "msg_1", &yes).await, StatusCode::UNAUTHORIZED, "another's secret");
+    assert_eq!(send("/v1/channels/sec/answers", "A", "msg_1", &yes).await, StatusCode::UNAUTHORIZED, "no such channel");
+    assert_eq!(world.signed(path, &[], &yes).await, StatusCode::UNAUTHORIZED, "nothing signed");
+    assert_eq!(world.signed(path, &[("authorization", "Bearer ada")], &yes).await, StatusCode::UNAUTHORIZED);
+    let signature = keys("A").sign("msg_1", now, yes.as_bytes()).expect("a signature");
+    let seconds = now.to_string();
+    let twice = [
+        ("webhook-id", "msg_1"),
+        ("webhook-id", "msg_1"),
+        ("webhook-timestamp", &seconds),
+        ("webhook-signature", &signature),
+    ];
+    assert_eq!(world.signed(path, &twice, &yes).await, StatusCode::UNAUTHORIZED, "a field twice");
+    assert_eq!(send(path, "A", "msg_1", "{}").await, StatusCode::BAD_REQUEST);
+    assert_eq!(send(path, "A", "msg_1", &" ".repeat(20_000)).await, StatusCode::BAD_REQUEST);
+    assert_eq!(send(path, "A", "msg_1", &yes).await, StatusCode::NO_CONTENT);
+    assert_eq!(send(path, "A", "msg_1", &body(1, "joan")).await, StatusCode::CONFLICT, "the same id");
+    assert_eq!(send(path, "A", "msg_2", &yes).await, StatusCode::CONFLICT, "settled");
+    assert_eq!(send(path, "A", "msg_3", &body(2, "ada")).await, StatusCode::FORBIDDEN, "the rule names an operator");
+    // Without a token nothing else is there.
+    for (method, path) in [
+        (Method::GET, "/v1/approvals"),
+        (Method::GET, "/v1/health"),
+        (Method::GET, "/v1/channels/ops/answers"),
+        (Method::POST, "/v1/channels//answers"),
+        (Method::POST, "/v1/channels/ops/answers/x"),
+        (Method::POST, "/v1/stop"),
+        (Method::POST, "/v1/sessions"),
+    ] {
+        assert_eq!(world.ask(&Caller::Anybody, method, path, &yes).await, StatusCode::FORBIDDEN, "{path}");
+    }
+    // Users of the machine who may begin sessions may not bring answers.
+    assert_eq!(world.post(&local(1001, "eve"), path, &yes).await, StatusCode::FORBIDDEN);
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use model::{AgentName, ApprovalId, Digest, SessionId, Tenant, Timestamp};
 use policy::ApprovalNeed;
+use store::ApprovalState;
 
 /// Octets of a body that are kept for people to look at, as long as a question is open; its digest speaks for the rest.
 pub const PREVIEW_BYTES_MAX: usize = 1024 * 1024;
@@ -71,6 +72,17 @@ pub enum Reply {
     For(u64),
     /// No, with a reason for the agent (may be empty).
     Deny(String),
+}
+
+/// What became of a question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// Approved (or used by now), denied or expired; open where the rows cannot be reached.
+    pub state: ApprovalState,
+    /// Who answered.
+    pub by: Vec<String>,
+    /// Why not, if they said.
+    pub reason: String,
 }
 
 /// Why there is no grant.

@@ -78,12 +78,22 @@ pub fn visible(text: &str) -> String {
 }
 
 /// The text with everything but printable ASCII written by number: for URLs, hosts, types.
-fn strict(text: &str) -> String {
+pub(crate) fn strict(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for letter in text.chars() {
         if matches!(letter, ' '..='~') { out.push(letter) } else { escape(letter, &mut out) }
     }
     out
+}
+
+/// A text that an agent chose, as long as a list may hold; lists must stay readable whatever is asked.
+pub(crate) fn short(mut text: String, max: usize) -> String {
+    if text.len() > max {
+        let more = text.len() - text.floor_char_boundary(max);
+        text.truncate(text.len() - more);
+        let _ = write!(text, ".. ({more} octets more)");
+    }
+    text
 }
 
 /// Columns of a character that [`visible`] lets pass.

@@ -9,7 +9,6 @@
 //! with the identical request and finds the answer. Until its time is over a question is kept by a task of its own.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -20,15 +19,17 @@ use model::bounds::{
 };
 use model::time::{Clock, Random};
 use model::{ApprovalId, Digest, SessionId, Tenant, Timestamp};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use policy::Grant;
 use store::{Answer, Answered, ApprovalRow, ApprovalState, Asked, Scope, Store, StoreError, Verdict};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::ask::{Ask, NotApproved, Question, Reply};
+use crate::ask::{Ask, NotApproved, Question, Reply, Settled};
 use crate::channel::Channel;
 use crate::error::ApprovalError;
+use crate::inbox::Inbox;
+use crate::render::short;
 
 /// After a no the same question of the session is refused with the same words for this long, whatever its octets, without
 /// asking again (fatigue): an agent that changes one octet would otherwise ask until somebody gives in.
@@ -49,6 +50,8 @@ struct Waiting {
     expires: Timestamp,
     /// Whether it is settled, as far as this process heard; the row says how.
     settled: watch::Sender<bool>,
+    /// Who may have shown it.
+    channels: Vec<Arc<dyn Channel>>,
 }
 
 #[derive(Default)]
@@ -65,7 +68,7 @@ struct Inner {
     store: Store,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
-    channels: Vec<Arc<dyn Channel>>,
+    channels: RwLock<Vec<Arc<dyn Channel>>>,
     state: Mutex<State>,
     /// Putting a question is rare; one at a time, so that identical ones meet.
     putting: tokio::sync::Mutex<()>,
@@ -107,16 +110,6 @@ enum Sat {
     Settled(Result<Grant, NotApproved>),
 }
 
-/// A text that an agent chose, as long as a list may hold; lists must stay readable whatever is asked.
-fn short(mut text: String, max: usize) -> String {
-    if text.len() > max {
-        let more = text.len() - text.floor_char_boundary(max);
-        text.truncate(text.len() - more);
-        let _ = write!(text, ".. ({more} octets more)");
-    }
-    text
-}
-
 fn same(ask: &Ask) -> Same {
     (ask.session, ask.need.key.clone(), ask.head, ask.body)
 }
@@ -140,7 +133,19 @@ impl WaitingRoom {
     #[must_use]
     pub fn new(store: Store, clock: Arc<dyn Clock>, random: Arc<dyn Random>, channels: Vec<Arc<dyn Channel>>) -> Self {
         let (state, putting, watched) = (Mutex::default(), tokio::sync::Mutex::new(()), AtomicI64::new(i64::MIN));
+        let channels = RwLock::new(channels);
         Self { inner: Arc::new(Inner { store, clock, random, channels, state, putting, watched }) }
+    }
+
+    /// Other channels from now on; those that showed an open question hear of its end.
+    pub fn set_channels(&self, channels: Vec<Arc<dyn Channel>>) {
+        *self.inner.channels.write() = channels;
+    }
+
+    /// Where signed answers of the channel of this name come in.
+    #[must_use]
+    pub fn inbox(&self, channel: &str) -> Option<Arc<Inbox>> {
+        self.inner.channels.read().iter().find(|known| known.name() == channel)?.inbox()
     }
 
     /// Puts a question and waits, as long as the client may be held. Dropping the future leaves the question open for the
@@ -210,6 +215,11 @@ impl WaitingRoom {
 }
 
 impl Inner {
+    /// Those of now: a question is shown by, and taken from, the same ones.
+    fn channels(&self) -> Vec<Arc<dyn Channel>> {
+        self.channels.read().clone()
+    }
+
     /// What needs no new question: a yes that still holds, or a no that was just given.
     async fn known(&self, ask: &Ask) -> Result<Option<Result<Grant, NotApproved>>, NotApproved> {
         let now = self.clock.now();
@@ -246,7 +256,9 @@ impl Inner {
             let lasts = row.settled.is_some_and(|settled| now < settled.plus_secs(APPROVAL_KEPT_SECONDS));
             match row.state {
                 // Another process put it, or this one before it was started anew.
-                ApprovalState::Open if now < row.expires => return Ok(Sat::Waits(self.keep(ask, row.id, row.expires))),
+                ApprovalState::Open if now < row.expires => {
+                    return Ok(Sat::Waits(self.keep(ask, row.id, row.expires, self.channels())));
+                }
                 ApprovalState::Approved if lasts => {
                     if let Some(grant) = self.grant(ask, &row).await? {
                         return Ok(Sat::Settled(Ok(grant)));
@@ -258,7 +270,7 @@ impl Inner {
             }
         }
         let is_watched = now.0 < self.watched.load(Ordering::Relaxed);
-        if !is_watched && !self.channels.iter().any(|channel| channel.can_answer(ask)) {
+        if !is_watched && !self.channels().iter().any(|channel| channel.can_answer(ask)) {
             return Err(no_channel(ask));
         }
         let row = self.row(ask, now, now.plus_secs(ask.need.timeout_seconds));
@@ -266,8 +278,9 @@ impl Inner {
         if asked.map_err(|error| unavailable(&error))? == Asked::TooMany {
             return Err(NotApproved::TooMany);
         }
-        let seat = self.keep(ask, row.id, row.expires);
-        for channel in &self.channels {
+        let channels = self.channels();
+        let seat = self.keep(ask, row.id, row.expires, channels.clone());
+        for channel in &channels {
             let question = Question { id: row.id, ask: Arc::clone(ask), expires: row.expires };
             channel.notify(question, Answerer { inner: Arc::clone(self), tenant: ask.tenant.clone(), id: row.id });
         }
@@ -283,8 +296,14 @@ impl Inner {
     }
 
     /// Keeps a question until it is settled or its time is over, whether anybody waits or not.
-    fn keep(self: &Arc<Self>, ask: &Arc<Ask>, id: ApprovalId, expires: Timestamp) -> Seat {
-        let waiting = Waiting { ask: Arc::clone(ask), expires, settled: watch::Sender::new(false) };
+    fn keep(
+        self: &Arc<Self>,
+        ask: &Arc<Ask>,
+        id: ApprovalId,
+        expires: Timestamp,
+        channels: Vec<Arc<dyn Channel>>,
+    ) -> Seat {
+        let waiting = Waiting { ask: Arc::clone(ask), expires, settled: watch::Sender::new(false), channels };
         let seat = Seat { inner: Arc::clone(self), id, settled: waiting.settled.subscribe() };
         let mut heard = waiting.settled.subscribe();
         let mut state = self.state.lock();
@@ -309,7 +328,8 @@ impl Inner {
                     break;
                 }
             }
-            inner.clear(id);
+            let settled = inner.settled(&tenant, id).await;
+            inner.clear(id, &settled);
         });
         seat
     }
@@ -318,6 +338,20 @@ impl Inner {
     async fn is_settled(&self, tenant: &Tenant, id: ApprovalId) -> bool {
         let row = self.store.approvals().get(tenant, id).await;
         row.is_ok_and(|row| row.is_none_or(|row| row.state != ApprovalState::Open))
+    }
+
+    /// What became of a question, for channels.
+    async fn settled(&self, tenant: &Tenant, id: ApprovalId) -> Settled {
+        let rows = self.store.approvals();
+        let row = rows.get(tenant, id).await.ok().flatten();
+        let state = row.map_or(ApprovalState::Open, |row| row.state);
+        if state == ApprovalState::Denied {
+            let no = rows.denial(tenant, id).await.ok().flatten();
+            let (by, reason) = no.map_or_else(Default::default, |no| (vec![no.by], no.reason));
+            return Settled { state, by, reason };
+        }
+        let by = rows.approvers(tenant, id).await.unwrap_or_default();
+        Settled { state, by, reason: String::new() }
     }
 
     fn row(&self, ask: &Ask, now: Timestamp, expires: Timestamp) -> ApprovalRow {
@@ -382,7 +416,7 @@ impl Inner {
     }
 
     /// A question is over: nobody joins it any more, channels take it away, who waits is woken.
-    fn clear(&self, id: ApprovalId) {
+    fn clear(&self, id: ApprovalId, settled: &Settled) {
         let mut state = self.state.lock();
         let Some(waiting) = state.open.remove(&id) else { return };
         let same = same(&waiting.ask);
@@ -391,8 +425,8 @@ impl Inner {
         }
         drop(state);
         waiting.settled.send_replace(true);
-        for channel in &self.channels {
-            channel.withdraw(id);
+        for channel in &waiting.channels {
+            channel.withdraw(id, settled);
         }
     }
 

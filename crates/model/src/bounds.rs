@@ -19,8 +19,14 @@ pub const HOST_BYTES_MAX: usize = 253;
 pub const BODY_FACT_BYTES_DEFAULT: usize = 1024 * 1024;
 /// No service may ask for more of a body in memory than this.
 pub const BODY_FACT_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// A body bound to an approval is held whole up to this size.
+/// A body bound to an approval is held in memory up to this size; a larger one lies in a file, sealed.
 pub const APPROVAL_BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// A larger body than this no person is asked about: four times what a release's asset mostly has, and minutes of uploading.
+pub const SPOOL_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Octets of such files of one process at once; the disk holds records too.
+pub const SPOOLED_BYTES_MAX: usize = 1024 * 1024 * 1024;
+/// The same for one session: two of the largest.
+pub const SPOOLED_PER_SESSION_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// Octets of request bodies that one process holds in memory for rules and people at once.
 pub const BODIES_HELD_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// The same for one session: eight bodies of the largest kind.

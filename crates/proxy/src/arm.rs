@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::accepted::Trip;
 use crate::answer::tools::Shown;
-use crate::body::Unsent;
+use crate::body::{Spool, Unsent};
 use crate::capture::{Road, Wanted};
 use crate::classify::{Classified, JudgedBody, Who};
 use crate::exchange::Refused;
@@ -30,7 +30,7 @@ pub(crate) struct Ready {
 /// What leaves, with the needles to look for in its answer, and all that its journey needs.
 pub(crate) struct Parcel {
     pub(crate) armed: Armed,
-    pub(crate) stream: Option<Unsent>,
+    pub(crate) passing: Option<Passing>,
     pub(crate) judged: Judged,
     /// Its name and the mark of its value: connections are kept by both.
     pub(crate) credential: Option<(CredentialName, u64)>,
@@ -40,6 +40,20 @@ pub(crate) struct Parcel {
     pub(crate) gate: Option<Box<Gate>>,
     pub(crate) who: Who,
     pub(crate) trip: Trip,
+}
+
+/// A body that is not in memory.
+pub(crate) enum Passing {
+    /// It passes as it comes.
+    Stream(Box<Unsent>),
+    /// It was judged and lies in a file.
+    Spool(Box<Spool>),
+}
+
+impl Passing {
+    fn stream(unsent: Unsent) -> Self {
+        Self::Stream(Box::new(unsent))
+    }
 }
 
 /// What was judged, for redeeming the permit and for bounding the answer.
@@ -67,16 +81,20 @@ pub(crate) fn arm(worker: &Arc<Worker>, resolved: Resolved) -> Result<Road, Box<
         made: made(&snapshot, &classification),
         shown: shown(&snapshot, &classification, &who.live.session.agent),
     };
-    let (stream, whole) = match body {
+    let (passing, whole) = match body {
         JudgedBody::Empty => (None, None),
-        JudgedBody::Streamed => (trip.unread.take().map(Unsent::all), None),
+        JudgedBody::Streamed => (trip.unread.take().map(Unsent::all).map(Passing::stream), None),
         JudgedBody::Front(front) => {
             let held = trip.held.take();
-            (trip.unread.take().map(|rest| Unsent { front, held, rest }), None)
+            (trip.unread.take().map(|rest| Passing::stream(Unsent { front, held, rest })), None)
         }
         JudgedBody::Whole(bytes, digest) => {
             trip.recorder.body(Some(digest), bytes.len() as u64);
             (None, Some(bytes))
+        }
+        JudgedBody::Spooled(spool) => {
+            trip.recorder.body(Some(spool.digest()), spool.bytes());
+            (Some(Passing::Spool(spool)), None)
         }
     };
     let named = credential.as_ref().map(|(_, credential)| (credential.name().clone(), credential.material().mark()));
@@ -92,7 +110,7 @@ pub(crate) fn arm(worker: &Arc<Worker>, resolved: Resolved) -> Result<Road, Box<
             if let Some(path) = armed.redacted_target() {
                 trip.recorder.redacted_path(&path);
             }
-            let parcel = Parcel { armed, stream, judged, credential: named, cut, snapshot, upgrade, gate, who, trip };
+            let parcel = Parcel { armed, passing, judged, credential: named, cut, snapshot, upgrade, gate, who, trip };
             Ok(Road::of(Ready { permit: permitted.permit, parcel }, wanted))
         }
         Err(error) => Err(trip.refuse(cannot(&error))),

@@ -15,7 +15,7 @@ use model::{Classification, Code, CredentialName, Digest, Refusal, SchemeSpec, b
 use policy::Subject;
 
 use crate::accepted::{Accepted, Trip};
-use crate::body::{Held, Read, finish, read_to};
+use crate::body::{Held, Read, Spool, finish, read_to};
 use crate::exchange::Refused;
 use crate::gateway::{Snapshot, Worker};
 use crate::identify::{self, Identified};
@@ -27,7 +27,7 @@ use crate::tunnel::Link;
 const SEARCHED_FIRST_BYTES_MAX: u64 = 256 * 1024;
 
 /// How long a body may take that is read before it is decided about.
-const GATHER_TIME_MAX: Duration = Duration::from_secs(bounds::BODY_HELD_SECONDS_MAX);
+pub(crate) const GATHER_TIME_MAX: Duration = Duration::from_secs(bounds::BODY_HELD_SECONDS_MAX);
 
 /// A request that is understood.
 pub(crate) struct Classified {
@@ -61,6 +61,8 @@ pub(crate) enum JudgedBody {
     Front(Bytes),
     /// It was read whole; its digest is what permits are bound to.
     Whole(Bytes, Digest),
+    /// The same, in a file.
+    Spooled(Box<Spool>),
 }
 
 impl JudgedBody {
@@ -76,6 +78,16 @@ impl JudgedBody {
         match self {
             Self::Empty | Self::Streamed | Self::Front(_) => None,
             Self::Whole(_, digest) => Some(*digest),
+            Self::Spooled(spool) => Some(spool.digest()),
+        }
+    }
+
+    /// How long it is, where it was judged.
+    pub(crate) fn length(&self) -> u64 {
+        match self {
+            Self::Empty | Self::Streamed | Self::Front(_) => 0,
+            Self::Whole(bytes, _) => bytes.len() as u64,
+            Self::Spooled(spool) => spool.bytes(),
         }
     }
 
@@ -83,7 +95,7 @@ impl JudgedBody {
     pub(crate) fn bytes(&self) -> Option<&Bytes> {
         match self {
             Self::Whole(bytes, _) => Some(bytes),
-            Self::Empty | Self::Streamed | Self::Front(_) => None,
+            Self::Empty | Self::Streamed | Self::Front(_) | Self::Spooled(_) => None,
         }
     }
 
@@ -98,24 +110,14 @@ impl JudgedBody {
             Self::Empty => BodyView::Empty,
             Self::Streamed => BodyView::NotRead,
             Self::Front(front) => BodyView::TooLarge(front),
+            // It is put there after everything was read of it that counts.
+            Self::Spooled(_) => BodyView::TooLarge(&[]),
             Self::Whole(bytes, _) => rewrite::view(bytes, fact_bound),
         }
     }
 
-    /// Reads it whole if it is not yet.
-    pub(crate) async fn gather(self, trip: &mut Trip, live: &LiveSession, bound: usize) -> Result<Self, Refusal> {
-        match self.read_to(trip, live, bound).await? {
-            // One that was read for its facts may be whole and longer.
-            body if matches!(&body, Self::Front(_)) || body.bytes().is_some_and(|bytes| bytes.len() > bound) => {
-                Err(Refusal::new(Code::TooLarge, "The request's body is larger than a rule may judge")
-                    .hint(format!("bodies that rules or people look at may have {bound} octets")))
-            }
-            whole => Ok(whole),
-        }
-    }
-
     /// Reads on until it is whole, or until more than `bound` octets have come.
-    async fn read_to(self, trip: &mut Trip, live: &LiveSession, bound: usize) -> Result<Self, Refusal> {
+    pub(crate) async fn read_to(self, trip: &mut Trip, live: &LiveSession, bound: usize) -> Result<Self, Refusal> {
         let front = match self {
             Self::Streamed => Bytes::new(),
             Self::Front(front) => front,
@@ -200,13 +202,13 @@ async fn judge(
         return Ok((first, body));
     }
     let bound = rewrite::read_bound(&first);
-    if first.reads_front {
+    let too_long = matches!(request.length(), Length::Known(length) if length > bound as u64);
+    if first.reads_front || !too_long {
         body = body.read_to(trip, live, bound).await?;
-    } else if matches!(request.length(), Length::Known(length) if length > bound as u64) {
+    }
+    if body.passes() && !first.reads_front {
         // It can pass only where nothing depends on it: its facts are unknown, and what needs them denies.
         return Ok((snapshot.catalog.classify(request, BodyView::TooLarge(&[]))?, body));
-    } else {
-        body = body.gather(trip, live, bound).await?;
     }
     Ok((snapshot.catalog.classify(request, body.view(rewrite::fact_bound(&first)))?, body))
 }

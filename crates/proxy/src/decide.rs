@@ -5,13 +5,17 @@ use std::sync::Arc;
 use approval::{Ask, NotApproved, PREVIEW_BYTES_MAX};
 use bytes::Bytes;
 use http::HeaderMap;
+use model::canonical::Length;
 use model::event::ApprovalRecord;
-use model::{Code, Refusal, bounds};
+use model::{Code, Refusal, Sighting, bounds};
 use policy::limit::{Over, Reached, Reservation};
 use policy::{ApprovalNeed, Binding, Conditions, Decision, Grant, Permit, Question};
+use tokio::time::timeout;
 
-use crate::classify::{Classified, JudgedBody, leaked};
+use crate::body::{Search, Spool, Stopped, spool, too_large};
+use crate::classify::{Classified, GATHER_TIME_MAX, JudgedBody, leaked};
 use crate::exchange::Refused;
+use crate::forward::search;
 use crate::gateway::Worker;
 use crate::identify;
 
@@ -131,24 +135,76 @@ fn counters_away(error: &store::StoreError) -> Refusal {
         .retry_after(1)
 }
 
-/// Puts the question, bound to the whole body.
-async fn ask(worker: &Arc<Worker>, classified: &mut Classified, need: ApprovalNeed) -> Result<Grant, Refusal> {
+/// Reads the whole body: in memory where it is short, else into a file. Streams are searched while they pass; what is read whole for
+/// a person has to be searched before he sees it.
+async fn gather(worker: &Arc<Worker>, classified: &mut Classified) -> Result<(), Refusal> {
+    if !classified.body.passes() {
+        return Ok(());
+    }
+    let bound = classified.classification.bounds.body_bytes.unwrap_or(u64::MAX).min(bounds::SPOOL_BYTES_MAX as u64);
+    let length = classified.request.length();
+    let in_memory = match length {
+        Length::Known(length) if length > bound => return Err(too_large(bound)),
+        Length::Known(length) if length > bounds::APPROVAL_BODY_BYTES_MAX as u64 => 0,
+        _ => bounds::APPROVAL_BODY_BYTES_MAX,
+    };
     let body = std::mem::replace(&mut classified.body, JudgedBody::Empty);
-    let unread = body.passes();
     let live = &classified.who.live;
-    classified.body = body.gather(&mut classified.trip, live, bounds::APPROVAL_BODY_BYTES_MAX).await?;
-    // Streams are searched while they pass; what is read whole for a person has to be searched before he sees it.
-    let bytes = classified.body.bytes().filter(|_| unread).map(|bytes| &**bytes);
-    if let (Some(known), Some(bytes)) = (live.known(), bytes)
-        && let Some(name) = known.find(&classified.request, Some(bytes))
-    {
+    let (leak, seen) = match body.read_to(&mut classified.trip, live, in_memory).await? {
+        JudgedBody::Front(front) => {
+            let search = search(worker, &classified.snapshot, &classified.who, true);
+            let stopped = match spooled(worker, classified, (front, search), bound).await {
+                Ok((spool, seen)) => {
+                    classified.body = JudgedBody::Spooled(Box::new(spool));
+                    Ok((None, seen))
+                }
+                Err(Stopped::Leaked(name)) => Ok((Some(name), Vec::new())),
+                Err(Stopped::Refused(refusal)) => Err(refusal),
+            };
+            stopped?
+        }
+        body => {
+            let bytes = body.bytes().map(|bytes| &**bytes).unwrap_or_default();
+            let leak = live.known().and_then(|known| known.find(&classified.request, Some(bytes)));
+            let seen = worker.gateway.index.sight_stream(&live.holdings().placeholders).push(bytes);
+            classified.body = body;
+            (leak, seen)
+        }
+    };
+    if let Some(name) = leak {
         classified.trip.recorder.mask();
         return Err(leaked(&name));
     }
-    let seen = bytes.map(|bytes| worker.gateway.index.sight_stream(&live.holdings().placeholders).push(bytes));
-    if let Some(refusal) = classified.trip.recorder.sighted(seen.unwrap_or_default()) {
-        return Err(refusal);
+    classified.trip.recorder.sighted(seen).map_or(Ok(()), Err)
+}
+
+/// Reads what is left of a body into a file, within the time in which a body must have come.
+async fn spooled(
+    worker: &Worker,
+    classified: &mut Classified,
+    (front, search): (Bytes, Search),
+    bound: u64,
+) -> Result<(Spool, Vec<Sighting>), Stopped> {
+    let (gateway, live) = (&worker.gateway, &classified.who.live);
+    let trip = &mut classified.trip;
+    let malformed = |text: &str| Stopped::Refused(Refusal::new(Code::Malformed, text));
+    let Some(incoming) = &mut trip.unread else { return Err(malformed("The request's body was read before")) };
+    let sealing = gateway.spools.open(&*gateway.random).map_err(|error| Stopped::cannot(&error))?;
+    let room = gateway.spools.room(&live.spooled);
+    let spooling = timeout(GATHER_TIME_MAX, spool((front, incoming), sealing, room, search, bound));
+    let spooled = tokio::select! {
+        spooled = spooling => spooled.unwrap_or_else(|_| Err(malformed("The request's body did not come in time"))),
+        () = live.cancelled().cancelled() => Err(Stopped::Refused(identify::ended())),
+    };
+    if let Some(held) = &mut trip.held {
+        held.give_back();
     }
+    spooled
+}
+
+/// Puts the question, bound to the whole body.
+async fn ask(worker: &Arc<Worker>, classified: &mut Classified, need: ApprovalNeed) -> Result<Grant, Refusal> {
+    gather(worker, classified).await?;
     let rule = need.rule.clone();
     let question = question(classified, need);
     let ended = classified.who.live.cancelled().clone();
@@ -211,8 +267,8 @@ fn question(classified: &Classified, need: ApprovalNeed) -> Ask {
         content_type: content_type.map(str::to_owned),
         head: classified.head,
         body: classified.body.digest(),
-        preview: classified.body.bytes().map(preview).unwrap_or_default(),
-        bytes: classified.body.bytes().map_or(0, Bytes::len),
+        preview: preview(&classified.body),
+        bytes: usize::try_from(classified.body.length()).unwrap_or(usize::MAX),
         task: classified.subject.task.clone(),
         patience_seconds: patience(request.headers()),
     }
@@ -220,8 +276,14 @@ fn question(classified: &Classified, need: ApprovalNeed) -> Ask {
 
 /// What is kept of a body for people. A copy where that is a part: a question outlives its exchange, and with it the memory that
 /// the session is charged for.
-fn preview(body: &Bytes) -> Bytes {
-    body.get(..PREVIEW_BYTES_MAX).map_or_else(|| body.clone(), Bytes::copy_from_slice)
+fn preview(body: &JudgedBody) -> Bytes {
+    match body {
+        JudgedBody::Spooled(spool) => spool.preview().clone(),
+        JudgedBody::Whole(bytes, _) => {
+            bytes.get(..PREVIEW_BYTES_MAX).map_or_else(|| bytes.clone(), Bytes::copy_from_slice)
+        }
+        JudgedBody::Empty | JudgedBody::Streamed | JudgedBody::Front(_) => Bytes::new(),
+    }
 }
 
 fn not_approved(not: NotApproved) -> Refusal {

@@ -17,8 +17,8 @@ use smallvec::SmallVec;
 use tokio_util::sync::CancellationToken;
 
 use crate::accepted::Trip;
-use crate::arm::{Judged, Parcel, Ready};
-use crate::body::{BodyFate, OutBody, Search, Unsent};
+use crate::arm::{Judged, Parcel, Passing, Ready};
+use crate::body::{BodyFate, OutBody, Search};
 use crate::classify::{Who, leaked};
 use crate::exchange::Refused;
 use crate::gate::Gate;
@@ -69,17 +69,17 @@ pub(crate) async fn depart(worker: &Arc<Worker>, ready: Ready) -> Result<Departi
 
 /// Writes the attempt and sends.
 pub(crate) async fn forward(worker: &Arc<Worker>, ready: Ready) -> Result<Answered, Box<Refused>> {
-    let Parcel { armed, stream, judged, credential, cut, snapshot, upgrade, gate, who, mut trip } =
+    let Parcel { armed, passing, judged, credential, cut, snapshot, upgrade, gate, who, mut trip } =
         depart(worker, ready).await?.parcel();
-    let fate = stream.as_ref().map(|_| Arc::new(BodyFate::default()));
+    let fate = passing.as_ref().map(|_| Arc::new(BodyFate::default()));
     let key = PoolKey {
         agent: who.live.session.agent.clone(),
         credential: credential.clone(),
         origin: armed.origin().clone(),
     };
     let origin = armed.origin().clone();
-    let search = search(worker, &snapshot, &who, stream.is_some());
-    let (request, needles) = request_of(armed, &who, (stream, &judged, fate.as_ref(), search), upgrade.is_some());
+    let search = search(worker, &snapshot, &who, matches!(passing, Some(Passing::Stream(_))));
+    let (request, needles) = request_of(armed, &who, (passing, &judged, fate.as_ref(), search), upgrade.is_some());
     let send = pin!(worker.pool.send(&snapshot.dialer, key, request, upgrade.is_some()));
     match send_within(send, &who, cut.as_ref(), &judged).await {
         Ok(response) => {
@@ -102,10 +102,10 @@ pub(crate) async fn forward(worker: &Arc<Worker>, ready: Ready) -> Result<Answer
     }
 }
 
-type Passing<'a> = (Option<Unsent>, &'a Judged, Option<&'a Arc<BodyFate>>, Search);
+type Sending<'a> = (Option<Passing>, &'a Judged, Option<&'a Arc<BodyFate>>, Search);
 
 /// What a body that streams is searched for; nothing where there is none.
-fn search(worker: &Worker, snapshot: &Snapshot, who: &Who, streams: bool) -> Search {
+pub(crate) fn search(worker: &Worker, snapshot: &Snapshot, who: &Who, streams: bool) -> Search {
     if !streams {
         return Search::default();
     }
@@ -120,13 +120,14 @@ fn search(worker: &Worker, snapshot: &Snapshot, who: &Who, streams: bool) -> Sea
 fn request_of(
     armed: Armed,
     who: &Who,
-    passing: Passing<'_>,
+    sending: Sending<'_>,
     upgrade: bool,
 ) -> (Request<OutBody>, Option<Arc<Needles>>) {
     let ArmedParts { method, target, mut headers, body, needles, .. } = armed.into_parts();
-    let body = match passing {
-        (Some(stream), judged, Some(fate), search) => {
-            OutBody::stream(stream, judged.bounds.body_bytes.unwrap_or(u64::MAX), search, Arc::clone(fate))
+    let body = match sending {
+        (Some(Passing::Spool(spool)), _, Some(fate), _) => OutBody::spooled(*spool, Arc::clone(fate)),
+        (Some(Passing::Stream(stream)), judged, Some(fate), search) => {
+            OutBody::stream(*stream, judged.bounds.body_bytes.unwrap_or(u64::MAX), search, Arc::clone(fate))
         }
         _ => OutBody::whole(body),
     };

@@ -14,7 +14,7 @@ use policy::Rules;
 use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
 
-use crate::body::{Budget, OutBody};
+use crate::body::{Budget, OutBody, Spools};
 use crate::guesses::Guesses;
 use crate::net::dial::Dialer;
 use crate::net::leaf::Authority;
@@ -85,6 +85,8 @@ pub struct Gateway {
     pub turns: Turns,
     /// Memory for bodies that are judged.
     pub bodies: Budget,
+    /// Where large ones wait for people.
+    pub spools: Spools,
     /// Open client connections.
     pub connections: AtomicUsize,
     /// Refusals that are counted and not on record yet.

@@ -1,7 +1,7 @@
 //! The data plane: where every exchange is accepted, identified, classified, decided, resolved, armed, recorded,
 //! forwarded and scrubbed, in that order and no other, because each stage takes what the one before gives.
 //!
-//! It must never know SQL, read the environment or files, open a secret itself, or let an exchange end unrecorded.
+//! It must never know SQL, read the environment or open files (a nameless one for large bodies is handed in), open a secret itself, or let an exchange end unrecorded.
 //! Start reading at [`exchange`], then follow the modules in the order of travel.
 
 pub mod net;
@@ -41,7 +41,7 @@ mod join;
 mod respond;
 mod websocket;
 
-pub use body::Budget;
+pub use body::{Budget, Spools};
 pub use gateway::{Gateway, Worker};
 pub use guesses::Guesses;
 pub use record::counted::Counted;

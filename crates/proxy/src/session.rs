@@ -110,6 +110,8 @@ pub struct LiveSession {
     pub(crate) alarms: Alarms,
     /// Its share of the memory for bodies that are judged.
     pub(crate) bodies: Budget,
+    /// Its share of the files in which large ones wait for people.
+    pub(crate) spooled: Budget,
     ended: AtomicBool,
     open: AtomicUsize,
     cancel: CancellationToken,
@@ -137,6 +139,7 @@ impl LiveSession {
             tally: Tally::default(),
             alarms: Alarms::default(),
             bodies: Budget::of(bounds::BODIES_HELD_PER_SESSION_BYTES_MAX),
+            spooled: Budget::of(bounds::SPOOLED_PER_SESSION_BYTES_MAX),
             ended: AtomicBool::new(false),
             open: AtomicUsize::new(0),
             cancel: CancellationToken::new(),

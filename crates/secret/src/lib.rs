@@ -2,8 +2,8 @@
 //! in variable time or serialise.
 //!
 //! This crate must never grow a `Debug`, `Display`, `Clone` or `Serialize` on [`Secret`] or [`Credential`]. It does no
-//! I/O. [`Secret::expose`] is banned by clippy outside `inject/scheme`, `inject/scrub`, `vault/seal`, `vault/backend`
-//! and `vault/kind`. Start reading at [`Secret`], then [`Credential`].
+//! I/O. [`Secret::expose`] is banned by clippy outside `inject/scheme`, `inject/scrub`, `vault/seal`, `vault/backend`,
+//! `vault/kind` and `approval/signing`. Start reading at [`Secret`], then [`Credential`].
 //!
 //! ```compile_fail
 //! let secret = secret::Secret::new(b"x".to_vec());

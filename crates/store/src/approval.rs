@@ -1,6 +1,7 @@
 //! Approvals: questions to people, answered by compare-and-set, so that two approvers, or an answer and the time-out,
 //! never both win; an approval given once is used once.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -274,8 +275,9 @@ impl Approvals<'_> {
         row.map(|row| read(&row)).transpose()
     }
 
-    /// Answers. Only whom the question names may say yes, whichever road the answer took. One no settles the question; a yes does when enough different people said it, with the narrowest scope
-    /// and the earliest end that any of them gave.
+    /// Answers. Only whom the question names may say yes, whichever road the answer took. One no settles the question; a yes
+    /// does when enough different people said it, with the narrowest scope and the earliest end that any of them gave. All
+    /// who answer through one webhook (`CHANNEL:PERSON`) are one, but for those whom the question names.
     pub async fn answer(
         &self,
         tenant: &Tenant,
@@ -298,7 +300,7 @@ impl Approvals<'_> {
             return Ok(Answered::Late(ApprovalState::Expired));
         }
         let may: Vec<String> = row.json(6)?;
-        if answer.verdict == Verdict::Approve && !may.is_empty() && !may.contains(&answer.approver) {
+        if answer.verdict == Verdict::Approve && !is_named(&answer.approver, &may) {
             return Ok(Answered::NotAllowed);
         }
         let sql = "INSERT INTO answers (tenant, approval, approver, verdict, at, until, reason)
@@ -406,6 +408,23 @@ impl Approvals<'_> {
     }
 }
 
+/// Whether a rule that names these people, or all where it names none, takes this one's yes. Who answers through a webhook is
+/// `CHANNEL:PERSON`, and may be named so or by the channel.
+fn is_named(approver: &str, named: &[String]) -> bool {
+    let channel = approver.split_once(':').map(|(channel, _)| channel);
+    named.is_empty() || named.iter().any(|name| name == approver || Some(name.as_str()) == channel)
+}
+
+/// As whose a yes counts where several must agree. The holder of a channel's secret may claim any name, so all of them are one
+/// voice, the channel's. Where the rule names people at it and not the channel, whoever wrote it trusts it to tell them apart.
+fn voice<'a>(approver: &'a str, named: &[String]) -> &'a str {
+    let has = |wanted: &str| named.iter().any(|name| name == wanted);
+    match approver.split_once(':') {
+        Some((channel, _)) if has(channel) || !has(approver) => channel,
+        _ => approver,
+    }
+}
+
 /// Counts a yes; `row` is state, expires, wanted, session, key, scope, approvers.
 async fn agree(
     tx: &mut Tx,
@@ -422,13 +441,16 @@ async fn agree(
     };
     let sql = "UPDATE approvals SET scope = $3 WHERE tenant = $1 AND id = $2";
     tx.exec(sql, vals![tenant, id, narrow.as_str()]).await?;
-    let sql = "SELECT COUNT(*), COALESCE(MIN(until), 0) FROM answers
-        WHERE tenant = $1 AND approval = $2 AND verdict = 'approve'";
-    let (have, until) = match tx.row(sql, vals![tenant, id]).await? {
-        Some(sum) => (sum.count(0)?, sum.time(1)?),
-        None => (0, Timestamp(0)),
-    };
-    let wanted = row.count(2)?;
+    let (sql, named): (_, Vec<String>) = (
+        "SELECT approver, until FROM answers WHERE tenant = $1 AND approval = $2 AND verdict = 'approve'",
+        row.json(6)?,
+    );
+    let (mut voices, mut until) = (HashSet::new(), answer.until);
+    for said in &tx.rows(sql, vals![tenant, id]).await? {
+        voices.insert(voice(said.text(0)?, &named).to_owned());
+        until = until.min(said.time(1)?);
+    }
+    let (have, wanted) = (voices.len() as u64, row.count(2)?);
     if have < wanted {
         return Ok(Answered::Counted { have: have as u32, wanted: wanted as u32 });
     }

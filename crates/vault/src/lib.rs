@@ -28,6 +28,7 @@ mod keyring;
 mod keys;
 mod kind;
 mod manage;
+mod own;
 mod program;
 mod put_back;
 mod reference;

@@ -85,6 +85,8 @@ pub struct Gateway {
     pub process: Running,
     /// Where agents connect.
     pub proxy: SocketAddr,
+    /// Where operators and webhooks ask: `http://..`.
+    pub api: String,
 }
 
 impl House {
@@ -178,7 +180,7 @@ impl House {
         });
         assert_eq!(ready["ready"], true, "{ready}");
         let proxy = ready["proxy"].as_str().unwrap().trim_start_matches("http://").trim_end_matches('/').parse();
-        Gateway { process, proxy: proxy.unwrap() }
+        Gateway { process, proxy: proxy.unwrap(), api: ready["api"].as_str().unwrap().to_owned() }
     }
 
     /// `valetkey session start --agent AGENT --json` at the running gateway.

@@ -31,7 +31,7 @@ const MAY: &[(&str, &[&str])] = &[
     ("solver", &["policy"]),
     ("store", &["model", "policy"]),
     ("vault", &["model", "secret", "policy", "store"]),
-    ("approval", &["model", "policy", "store"]),
+    ("approval", &["model", "secret", "policy", "store"]),
     ("audit", &["model", "store"]),
     ("monitor", &["model", "store", "audit"]),
     ("proxy", &["model", "secret", "policy", "catalog", "inject", "approval", "audit", "monitor", "store", "vault"]),
@@ -39,7 +39,7 @@ const MAY: &[(&str, &[&str])] = &[
     ("sandbox", &["model"]),
     ("testkit", &["model"]),
     ("e2e", &["model", "testkit"]),
-    ("fuzz", &["model", "secret", "policy", "catalog", "inject", "scan", "vault", "audit", "proxy"]),
+    ("fuzz", &["model", "secret", "policy", "catalog", "inject", "scan", "approval", "vault", "audit", "proxy"]),
     ("xtask", &[]),
 ];
 

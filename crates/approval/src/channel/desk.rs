@@ -4,7 +4,7 @@
 use model::ApprovalId;
 
 use super::Channel;
-use crate::ask::{Ask, Question};
+use crate::ask::{Ask, Question, Settled};
 use crate::room::Answerer;
 
 pub(super) const NAME: &str = "desk";
@@ -14,7 +14,7 @@ pub(super) const NAME: &str = "desk";
 pub struct Desk;
 
 impl Channel for Desk {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         NAME
     }
 
@@ -24,5 +24,5 @@ impl Channel for Desk {
 
     fn notify(&self, _: Question, _: Answerer) {}
 
-    fn withdraw(&self, _: ApprovalId) {}
+    fn withdraw(&self, _: ApprovalId, _: &Settled) {}
 }

@@ -7,7 +7,7 @@ use model::ApprovalId;
 use parking_lot::Mutex;
 
 use super::Channel;
-use crate::ask::{Ask, Question, Reply};
+use crate::ask::{Ask, Question, Reply, Settled};
 use crate::room::Answerer;
 
 pub(super) const NAME: &str = "scripted";
@@ -34,7 +34,7 @@ impl Scripted {
 }
 
 impl Channel for Scripted {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         NAME
     }
 
@@ -52,5 +52,5 @@ impl Channel for Scripted {
         });
     }
 
-    fn withdraw(&self, _: ApprovalId) {}
+    fn withdraw(&self, _: ApprovalId, _: &Settled) {}
 }

@@ -10,7 +10,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::{Channel, Wait};
-use crate::ask::{Ask, Question};
+use crate::ask::{Ask, Question, Settled};
 use crate::prompt::{Action, Key, Prompt};
 use crate::room::Answerer;
 
@@ -53,7 +53,7 @@ impl TerminalChannel {
 }
 
 impl Channel for TerminalChannel {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         NAME
     }
 
@@ -79,7 +79,7 @@ impl Channel for TerminalChannel {
         register.insert(id, task.abort_handle());
     }
 
-    fn withdraw(&self, id: ApprovalId) {
+    fn withdraw(&self, id: ApprovalId, _: &Settled) {
         if let Some(task) = self.shown.lock().remove(&id) {
             task.abort();
         }

@@ -1,6 +1,8 @@
 //! The waiting room with a real store: who gets a grant, how often, and who does not.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking")]
 
+mod webhooks;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;

@@ -5,7 +5,7 @@ use model::{AgentName, CredentialName, Digest, UserName};
 
 use super::at::At;
 use super::schema::{Agent, Channel, CredentialEntry, Document, Permission};
-use super::{Diagnostic, Source, nearest};
+use super::{Diagnostic, Source, nearest, webhook};
 use crate::{alert, profile};
 
 /// Back ends that this version reads.
@@ -17,17 +17,17 @@ const KINDS: [&str; 3] = ["token", "basic", "oauth2"];
 /// Kinds of a later version.
 const KINDS_LATER: [&str; 7] = ["github-app", "aws", "gcp", "azure", "mtls", "database", "ssh"];
 
-struct Checker<'a> {
-    source: &'a Source<'a>,
-    found: Vec<Diagnostic>,
+pub(super) struct Checker<'a> {
+    pub(super) source: &'a Source<'a>,
+    pub(super) found: Vec<Diagnostic>,
 }
 
 impl Checker<'_> {
-    fn say(&mut self, at: &At<String>, message: impl Into<String>) {
+    pub(super) fn say(&mut self, at: &At<String>, message: impl Into<String>) {
         self.found.push(self.source.problem(&at.with(at.value.as_str()), message));
     }
 
-    fn unknown<'w>(&mut self, at: &At<String>, what: &str, words: impl IntoIterator<Item = &'w str>) {
+    pub(super) fn unknown<'w>(&mut self, at: &At<String>, what: &str, words: impl IntoIterator<Item = &'w str>) {
         let mut problem = self.source.problem(&at.with(at.value.as_str()), format!("unknown {what} `{}`", at.value));
         problem.nearest = nearest(&at.value, words);
         self.found.push(problem);
@@ -65,6 +65,7 @@ pub(super) fn check(document: &Document, source: &Source<'_>) -> Vec<Diagnostic>
         }
     }
     upstreams(document, &mut checker);
+    webhook::check(document, &mut checker);
     alert::check(document, &mut |at, message, near| {
         let mut problem = source.problem(&at.with(at.value.as_str()), message);
         problem.nearest = near;
@@ -85,7 +86,7 @@ fn top(document: &Document, checker: &mut Checker<'_>) {
 }
 
 /// What may be said of a text that stands where a reference belongs: it may be the secret itself.
-fn pasted(text: &str) -> String {
+pub(super) fn pasted(text: &str) -> String {
     if text.len() <= 8 { text.to_owned() } else { text.chars().take(4).chain("...".chars()).collect() }
 }
 
@@ -176,19 +177,26 @@ fn permission(permission: &Permission, document: &Document, checker: &mut Checke
             checker.say(&count.with("0".into()), "at least one approver is needed; for none write `approval: none`");
         }
         let named = &approvers.value.of;
-        let people = if named.is_empty() { document.operators.iter().count() } else { named.iter().count() };
-        let are_known = !named.is_empty() || !document.operators.is_empty();
+        let all = || document.operators.iter().count() + webhook::names(document).count();
+        let people = if named.is_empty() { all() } else { named.iter().count() };
+        let are_known = !named.is_empty() || all() > 0;
         if are_known && u64::from(count.value) > people as u64 {
-            let whose = if named.is_empty() { "operators are configured" } else { "are named in `of`" };
+            let whose = if named.is_empty() { "are operators or webhooks here" } else { "are named in `of`" };
             checker.say(
                 &count.with(count.value.to_string()),
                 format!("more people must agree than the {people} who {whose}"),
             );
         }
     }
-    let known = || document.operators.iter().map(|operator| operator.value.name.value.as_str());
-    for name in approvers.value.of.iter().filter(|_| !document.operators.is_empty()) {
-        if !known().any(|operator| operator == name.value) {
+    let operators = || document.operators.iter().map(|operator| operator.value.name.value.as_str());
+    let known = || operators().chain(webhook::names(document));
+    for name in &approvers.value.of {
+        // People at a webhook are known to its receiver alone.
+        let (whose, must) = match name.value.split_once(':') {
+            Some((channel, _)) => (channel, webhook::names(document).next().is_some()),
+            None => (name.value.as_str(), !document.operators.is_empty()),
+        };
+        if must && !known().any(|known| known == whose) {
             checker.unknown(name, "operator", known());
         }
     }
@@ -214,12 +222,9 @@ fn later(document: &Document, checker: &mut Checker<'_>) {
         checker.later(first, "redact");
     }
     for (_, channel) in &document.channels {
-        let Channel { terminal: _, slack, webhook, email } = channel;
+        let Channel { terminal: _, slack, webhook: _, email } = channel;
         if let Some(at) = slack {
             checker.later(at, "slack");
-        }
-        if let Some(at) = webhook {
-            checker.later(at, "webhook");
         }
         if let Some(at) = email {
             checker.later(at, "email");

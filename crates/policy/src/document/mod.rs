@@ -7,6 +7,7 @@ mod diagnostic;
 mod foreign;
 mod schema;
 pub(crate) mod value;
+mod webhook;
 
 use std::sync::Arc;
 
@@ -19,9 +20,10 @@ pub(crate) use diagnostic::nearest;
 pub use diagnostic::{Diagnostic, Note};
 pub use schema::{
     Agent, Alert, Approvers, Audit, Budget, Channel, Conditions, CredentialEntry, Document, Egress, Fallback, Inject,
-    Mode, Money, Operator, Permission, Redact, Rotate, Slack, Sync, Upstream,
+    Mode, Money, Operator, Permission, Redact, Rotate, Slack, Sync, Upstream, Webhook,
 };
 pub use value::{Approval, Rate, Span};
+pub use webhook::Receiver;
 
 impl Document {
     /// Reads one file: YAML 1.2, hence JSON too, in our own form or one of the three foreign ones.

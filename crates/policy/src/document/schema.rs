@@ -35,7 +35,7 @@ pub struct Document {
     pub redact: Many<Redact>,
     /// What to watch for. This version has tripwires.
     pub alerts: Many<Alert>,
-    /// How people are told and answer, by name. This version has `terminal`.
+    /// How people are told and answer, by name. This version has `terminal` and `webhook`.
     pub channels: Table<Channel>,
     /// The people who run this.
     pub operators: Many<Operator>,
@@ -216,7 +216,7 @@ pub struct Conditions {
 pub struct Approvers {
     /// How many different people must agree.
     pub count: Option<At<u32>>,
-    /// Names of operators; any approver where nothing is written.
+    /// Names of operators, of webhooks (`ops`), of people at one (`ops:ada`); any approver where nothing is written.
     pub of: Words,
 }
 
@@ -277,8 +277,8 @@ pub struct Channel {
     pub terminal: Option<At<serde_json::Value>>,
     /// Slack, by Socket Mode. Not in this version.
     pub slack: Option<At<Slack>>,
-    /// A webhook. Not in this version.
-    pub webhook: Option<At<serde_json::Value>>,
+    /// A receiver of your own, told by signed messages, which answers by signed ones.
+    pub webhook: Option<At<Webhook>>,
     /// E-mail. Not in this version.
     pub email: Option<At<serde_json::Value>>,
 }
@@ -293,6 +293,17 @@ pub struct Slack {
     pub bot_token: At<String>,
     /// The channel.
     pub channel: At<String>,
+}
+
+/// A receiver of signed messages (Standard Webhooks) that may answer by signed ones.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Webhook {
+    /// Where it is: `https://HOST/PATH`. A host that is no public one is named under `upstreams:` too.
+    pub url: At<String>,
+    /// Where its secrets (`whsec_..`) live: `env:NAME`, `file:PATH`, `exec:COMMAND`, or several. The first signs; answers may be
+    /// signed with any of them.
+    pub secret: Words,
 }
 
 /// A person who runs this.

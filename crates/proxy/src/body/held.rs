@@ -34,6 +34,12 @@ impl Held {
         Self { budgets, taken: Vec::new(), pieces: 0 }
     }
 
+    /// Gives everything back.
+    pub(crate) fn give_back(&mut self) {
+        self.taken.clear();
+        self.pieces = 0;
+    }
+
     /// Makes room for a body that has grown to `bytes`, or refuses: waiting would let one session stall the others.
     pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
         let wanted = bytes.div_ceil(PIECE);

@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 
 use super::held::Held;
 use super::idle::Idle;
+use super::spool::{Back, Spool};
 use crate::net::frame::trailer_allowed;
 
 /// Silence after which a request's body is given up (row J126).
@@ -77,11 +78,14 @@ pub enum OutError {
     /// A trailer that may not come late.
     #[error("request trailer: {0}")]
     Trailer(Malformed),
+    /// What was kept of it for a person cannot be read back, or was changed where it lay.
+    #[error("request body cannot be read back: {0}")]
+    Spool(String),
 }
 
 impl OutError {
     /// What the client is told, where it can still hear.
-    fn refusal(&self) -> Refusal {
+    pub(super) fn refusal(&self) -> Refusal {
         match self {
             Self::Client(error) => {
                 Refusal::new(Code::Malformed, "The request's body ended early").internal(error.to_string())
@@ -90,6 +94,9 @@ impl OutError {
             Self::TooLarge => Refusal::new(Code::TooLarge, "The request's body is longer than this service allows"),
             Self::Secret => Refusal::new(Code::SecretInRequest, "The request's body holds the value of a credential"),
             Self::Tripwire => Refusal::new(Code::SessionEnded, "A tripwire has ended this session"),
+            Self::Spool(why) => {
+                Refusal::new(Code::Unavailable, "The request's body cannot be read back").internal(why.clone())
+            }
             Self::Trailer(why) => Refusal::new(Code::Malformed, format!("The request is ambiguous: {why}")),
         }
     }
@@ -98,6 +105,7 @@ impl OutError {
 enum Source {
     Whole(Option<Bytes>),
     Stream(Box<Stream>),
+    Spool(Box<Back>, Arc<BodyFate>),
 }
 
 struct Stream {
@@ -166,6 +174,11 @@ impl OutBody {
         Self(Mutex::new(Source::Whole(bytes.filter(|bytes| !bytes.is_empty()))))
     }
 
+    /// A body that lies in a file, already judged.
+    pub(crate) fn spooled(spool: Spool, fate: Arc<BodyFate>) -> Self {
+        Self(Mutex::new(Source::Spool(Box::new(Back::new(spool)), fate)))
+    }
+
     /// A body that is passed on as it comes, bounded, hashed and searched.
     pub(crate) fn stream(unsent: Unsent, bound: u64, search: Search, fate: Arc<BodyFate>) -> Self {
         let context = digest::Context::new(&digest::SHA256);
@@ -189,6 +202,15 @@ impl Body for OutBody {
                 }
                 polled
             }
+            Source::Spool(back, fate) => {
+                let polled = std::task::ready!(back.poll(cx));
+                match &polled {
+                    Some(Err(error)) => _ = fate.broken.set(error.refusal()),
+                    Some(Ok(_)) if back.left() == 0 => _ = fate.sent.set(back.digest()),
+                    Some(Ok(_)) | None => {}
+                }
+                Poll::Ready(polled.map(|piece| piece.map(Frame::data)))
+            }
         }
     }
 
@@ -196,6 +218,7 @@ impl Body for OutBody {
         match &*self.0.lock() {
             Source::Whole(bytes) => bytes.is_none(),
             Source::Stream(stream) => stream.ended,
+            Source::Spool(back, _) => back.left() == 0,
         }
     }
 
@@ -203,6 +226,7 @@ impl Body for OutBody {
         match &*self.0.lock() {
             Source::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Source::Stream(stream) => stream.unsent.size_hint(),
+            Source::Spool(back, _) => SizeHint::with_exact(back.left()),
         }
     }
 }
@@ -314,7 +338,7 @@ pub(crate) fn finish(context: digest::Context) -> Digest {
 }
 
 /// Trailers that would change authentication, framing or routing are refused (row C41).
-fn check_trailers(trailers: &http::HeaderMap) -> Result<(), Malformed> {
+pub(super) fn check_trailers(trailers: &http::HeaderMap) -> Result<(), Malformed> {
     // The guard asks the same of HTTP/1; here HTTP/2 comes by too.
     let bad = trailers.keys().any(|name| !trailer_allowed(name.as_str()) || model::canonical::is_hop_by_hop(name));
     if bad { Err(Malformed::Trailer) } else { Ok(()) }
@@ -355,7 +379,7 @@ pub(crate) async fn read_to(body: &mut Incoming, front: Bytes, bound: usize, hel
     Ok(Read::Front(all.whole()))
 }
 
-async fn next_frame(body: &mut Incoming) -> Result<Option<Frame<Bytes>>, Refusal> {
+pub(super) async fn next_frame(body: &mut Incoming) -> Result<Option<Frame<Bytes>>, Refusal> {
     match tokio::time::timeout(IDLE, body.frame()).await {
         Ok(None) => Ok(None),
         Ok(Some(Ok(frame))) => Ok(Some(frame)),

@@ -56,6 +56,35 @@ on_both!(asked_answered_used_once, async |world: World| {
     assert_eq!((row.state, row.scope, row.settled), (ApprovalState::Used, Some(Scope::Once), Some(at(5))));
 });
 
+on_both!(a_webhook_is_one_voice_unless_the_rule_names_its_people, async |world: World| {
+    type Said = (&'static str, Option<u32>);
+    let (rows, home) = (world.store.approvals(), Tenant::local());
+    // Whom the rule names, how many it wants; who says yes; how many voices that makes, none for a yes that does not count.
+    let table: &[(&[&str], u32, &[Said])] = &[
+        (&[], 2, &[("ops:ada", Some(1)), ("ops:grace", Some(1)), ("sec:ada", Some(2))]),
+        (&[], 2, &[("ops:ada", Some(1)), ("ada", Some(2))]),
+        (&["ops:ada", "ops:grace"], 2, &[("ops:eve", None), ("ops:ada", Some(1)), ("ops:grace", Some(2))]),
+        (&["ops", "ops:ada", "ada"], 2, &[("ops:ada", Some(1)), ("ops:eve", Some(1)), ("ada", Some(2))]),
+        (&["ops"], 1, &[("sec:ada", None), ("opsy:ada", None), ("ops:ada", Some(1))]),
+        (&["ada"], 1, &[("ops:ada", None), ("ada", Some(1))]),
+        (&["ops:ada"], 1, &[("ops", None), ("ada", None), ("ops:ada:x", None), ("ops:ada", Some(1))]),
+    ];
+    for (named, wanted, said) in table {
+        let mut asked = question(&world, *wanted);
+        asked.approvers = named.iter().map(|name| (*name).to_owned()).collect();
+        rows.insert(&asked, 100).await.expect("insert");
+        for (who, voices) in *said {
+            let yes = answer(who, Verdict::Approve, Scope::Once);
+            let expected = match voices {
+                None => Answered::NotAllowed,
+                Some(have) if have >= wanted => Answered::Settled(ApprovalState::Approved),
+                Some(have) => Answered::Counted { have: *have, wanted: *wanted },
+            };
+            assert_eq!(rows.answer(&home, asked.id, &yes, at(3)).await.expect("answer"), expected, "{named:?} {who}");
+        }
+    }
+});
+
 on_both!(late_answers_change_nothing, async |world: World| {
     let (rows, home) = (world.store.approvals(), Tenant::local());
     let (one, two) = (question(&world, 1), question(&world, 1));

@@ -88,6 +88,13 @@ impl Ambient {
         Self { extra: Arc::new(extra), withheld: Arc::new(withheld), ..self.clone() }
     }
 
+    /// The same without these variables for the agent.
+    #[must_use]
+    pub fn withholding(&self, more: impl Iterator<Item = OsString>) -> Self {
+        let withheld = self.withheld.iter().cloned().chain(more).collect();
+        Self { withheld: Arc::new(withheld), ..self.clone() }
+    }
+
     /// A variable that is set, not empty, and text.
     pub fn var(&self, name: &str) -> Option<String> {
         self.var_os(name)?.to_str().map(str::to_owned)

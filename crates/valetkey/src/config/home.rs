@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::fs::{self, DirBuilder, File};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -111,6 +111,22 @@ impl Home {
     /// Removes the control socket.
     pub fn forget_socket(&self) {
         let _ = fs::remove_file(self.socket());
+    }
+
+    /// A file without a name for the user alone, to be read and written: gone when it is closed, or with this process.
+    ///
+    /// # Errors
+    /// The home cannot be written.
+    pub fn nameless(&self, random: &dyn Random) -> std::io::Result<File> {
+        let mut noise = [0u8; 8];
+        random.fill(&mut noise);
+        let path = self.path.join(format!("spool-{:016x}", u64::from_be_bytes(noise)));
+        let mut options = File::options();
+        options.read(true).write(true).create_new(true).mode(0o600);
+        let file = options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed()).open(&path)?;
+        // Before anything is in it.
+        fs::remove_file(&path)?;
+        Ok(file)
     }
 
     /// The folder of files that live as long as a session.

@@ -249,10 +249,12 @@ impl Sources {
     }
 }
 
-/// Where its credentials come from. One that is malformed leads nowhere, and is refused when the vault is told of it.
+/// Where its credentials and the secrets of its webhooks come from. One that is malformed leads nowhere, and is refused when the vault
+/// is told of it.
 fn references(document: &Document) -> impl Iterator<Item = Reference> {
     let from = document.credentials.iter().filter_map(|(_, credential)| credential.from.as_ref());
-    from.filter_map(|from| Reference::parse(&from.value).ok())
+    let webhooks = document.channels.iter().filter_map(|(_, channel)| channel.webhook.as_ref());
+    from.chain(webhooks.flat_map(|webhook| &webhook.value.secret)).filter_map(|from| Reference::parse(&from.value).ok())
 }
 
 /// A file's name for messages, and its text; `mend` says what to do where it does not exist.

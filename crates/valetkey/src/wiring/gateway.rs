@@ -93,6 +93,7 @@ pub fn start(opened: &Arc<Opened>, plan: Plan, log: Log, options: Options) -> an
         in_use: InUse::default(),
         turns: Turns::default(),
         bodies: proxy::Budget::of(bounds::BODIES_HELD_BYTES_MAX),
+        spools: spools(opened),
         connections: AtomicUsize::new(0),
         counted: Counted::default(),
         guesses: Guesses::default(),
@@ -103,6 +104,12 @@ pub fn start(opened: &Arc<Opened>, plan: Plan, log: Log, options: Options) -> an
         threads.push(worker(number, &gateway, (listener.try_clone()?, options.doors.try_clone()?))?);
     }
     Ok(Serving { gateway, maker, address, trust, own, threads })
+}
+
+/// Large bodies that wait for people lie in the home.
+fn spools(opened: &Opened) -> proxy::Spools {
+    let (home, random) = (opened.home.clone(), Arc::clone(&opened.random));
+    proxy::Spools::new(Box::new(move || home.nameless(&*random)))
 }
 
 struct Source(Arc<Maker>);

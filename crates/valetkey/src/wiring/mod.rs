@@ -3,8 +3,10 @@
 //! Start reading at [`run`] for one agent, [`serve`] for many.
 
 mod captured;
+mod channels;
 mod client;
 mod clock;
+mod courier;
 mod credential_test;
 mod demo;
 mod doctor;

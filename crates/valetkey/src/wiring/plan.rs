@@ -7,7 +7,7 @@ use catalog::Catalog;
 use model::canonical::{Host, parse_authority};
 use model::{AgentName, CredentialName, Digest, ServiceName};
 use policy::Rules;
-use policy::document::{Document, Inject, Note, Sync};
+use policy::document::{Document, Inject, Note, Receiver, Sync};
 use proxy::gateway::Snapshot;
 use proxy::net::address::Own;
 use proxy::net::dial::{Dialer, Upstream};
@@ -20,6 +20,7 @@ use std::path::Path;
 
 use vault::Reference;
 
+use super::channels::Hook;
 use crate::config::{Faults, Sources};
 
 /// A credential as the configuration or the discovery names it.
@@ -73,6 +74,8 @@ pub struct Plan {
     pub sync: SyncPolicy,
     /// Operators with a token of their own.
     pub operators: Vec<api::Operator>,
+    /// Webhooks that are told of questions and answer them.
+    pub hooks: Vec<Hook>,
     /// The corporate proxy.
     pub way_out: Option<WayOut>,
     /// What the reader of the configuration should know.
@@ -127,6 +130,7 @@ impl Plan {
             guarded,
             sync: sync_of(&document),
             operators: operators(&document)?,
+            hooks: hooks(&document, sources.folder())?,
             catalog,
             way_out: None,
             notes: notes.iter().map(ToString::to_string).collect(),
@@ -258,6 +262,21 @@ fn sync_of(document: &Document) -> SyncPolicy {
         Some(Sync::Always) => SyncPolicy::Always,
         Some(Sync::Never) => SyncPolicy::Never,
     }
+}
+
+fn hooks(document: &Document, folder: &Path) -> anyhow::Result<Vec<Hook>> {
+    let mut all = Vec::new();
+    for (name, channel) in &document.channels {
+        let Some(webhook) = &channel.webhook else { continue };
+        let within = || format!("webhook `{}`", name.value);
+        let secrets = webhook.value.secret.iter().map(|from| Reference::parse(&from.value)?.beside(folder));
+        all.push(Hook {
+            name: name.value.clone(),
+            receiver: Receiver::parse(&webhook.value.url.value).map_err(anyhow::Error::msg).with_context(within)?,
+            secrets: secrets.collect::<Result<_, _>>().with_context(within)?,
+        });
+    }
+    Ok(all)
 }
 
 fn operators(document: &Document) -> anyhow::Result<Vec<api::Operator>> {

@@ -14,6 +14,7 @@ use model::{AgentName, UserName};
 use proxy::net::leaf::{Authority, AuthorityName};
 use sandbox::{Launch, Surroundings, Terminal};
 use tokio::net::UnixListener;
+use vault::Scheme;
 
 use super::captured;
 use super::environment::{self, Trust};
@@ -69,7 +70,9 @@ pub async fn run(ambient: &Ambient, wanted: Run) -> anyhow::Result<u8> {
     let receipt = receipt_file(ambient, wanted.receipt.as_deref())?;
     let folders = work_folders(ambient);
     let (mut plan, sources, discovery) = plan_for(ambient, wanted, &folders)?;
-    let ambient = discovery.ambient.clone();
+    // This terminal answers. What signs for others is none of the agent's business.
+    let signing = plan.hooks.iter().flat_map(|hook| &hook.secrets).filter(|from| from.scheme() == Scheme::Env);
+    let ambient = discovery.ambient.withholding(signing.map(|from| from.rest().into()));
     let terminal = Terminal::of_process();
     let raised = walls::raise(&ambient, (wanted.isolate, &wanted.reach), (terminal.is_some(), ports(&plan)))?;
     if raised.is_none() {
@@ -128,7 +131,7 @@ pub async fn run(ambient: &Ambient, wanted: Run) -> anyhow::Result<u8> {
     }
     let writable = inside.iter().flat_map(|inside| &inside.surroundings.writable);
     if let Some(sources) = sources.filter(|sources| !is_written(&ambient, writable, sources)) {
-        tokio::spawn(serve::reload(sources, Arc::clone(&control)));
+        tokio::spawn(serve::reload(sources, Arc::clone(&control), None));
     }
     let around = (inside, terminal, serving.address, &*trust, &screen);
     let code = supervise(&ambient, wanted, &begun, around).await;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use api::{Api, LocalUser, Operators, Plane, StartSession, StartedSession};
-use approval::{Channel, Desk, WaitingRoom};
+use approval::WaitingRoom;
 use model::AgentName;
 use model::event::Kind;
 use parking_lot::Mutex;
@@ -17,6 +17,7 @@ use proxy::net::tls;
 use serde_json::json;
 use tokio::net::{TcpListener, UnixListener};
 
+use super::channels::{Channels, Hook};
 use super::environment::{self, Trust};
 use super::gateway::{self, Options, Serving};
 use super::open::{self, Opened};
@@ -72,10 +73,14 @@ pub async fn serve(ambient: &Ambient, wanted: Serve) -> anyhow::Result<()> {
         Some(door) => Trust::write_for_all(door.folder(), ambient, &authority, now)?,
         None => Trust::write(&opened.home, ambient, &authority, now)?,
     });
-    // An operator's own token answers, by whichever door; the home's socket alone is no channel: the agent may be its peer.
-    let answerable = operators.0.iter().any(api::Operator::may_approve);
-    let channels: Vec<Arc<dyn Channel>> = if answerable { vec![Arc::new(Desk)] } else { Vec::new() };
-    let room = WaitingRoom::new(opened.store.clone(), opened.clock.clone(), opened.random.clone(), channels);
+    let channels = Channels::new(&opened, operators.0.iter().any(api::Operator::may_approve));
+    let (store, clock, random) = (opened.store.clone(), opened.clock.clone(), opened.random.clone());
+    let room = WaitingRoom::new(store, clock, random, channels.of(&plan.hooks).await?);
+    if !plan.hooks.is_empty() && wanted.api.is_none() {
+        note(
+            "webhooks can be told and nobody can answer through them without an address of the API: serve with --api ADDRESS",
+        );
+    }
     let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let identify_by_header = wanted.identify_by_header;
     if !wanted.listen.ip().is_loopback() {
@@ -90,12 +95,13 @@ pub async fn serve(ambient: &Ambient, wanted: Serve) -> anyhow::Result<()> {
     let log = opened.log()?;
     let lane = log.lane()?;
     let serving = gateway::start(&opened, plan, log, options)?;
+    channels.serve(&serving.gateway);
     watch::refresh(&opened, &serving.gateway).await?;
     let control = Control::new(ambient, &opened, &serving, trust, lane);
     let shown = doors(&opened, &control, operators, wanted.api, others).await?;
     tokio::spawn(watch::watch(Arc::clone(&opened), Arc::clone(&serving.gateway)));
     tokio::spawn(watch::checkpoints(Arc::clone(&serving.gateway)));
-    tokio::spawn(reload(sources, Arc::clone(&control)));
+    tokio::spawn(reload(sources, Arc::clone(&control), Some(channels)));
     let proxy = format!("http://{}", serving.address);
     if wanted.identify_by_header {
         warn("--dev-identify-by-header: anybody who can reach this address is whichever agent he says he is");
@@ -155,7 +161,7 @@ async fn doors(
 }
 
 /// Takes a changed configuration in whole, or keeps the old one and says why.
-pub async fn reload(sources: Sources, control: Arc<Control>) {
+pub async fn reload(sources: Sources, control: Arc<Control>, channels: Option<Channels>) {
     let mut changes = watch_files(&sources);
     while let Some(changed) = changes.recv().await {
         let planned = changed.and_then(|sources| {
@@ -165,7 +171,11 @@ pub async fn reload(sources: Sources, control: Arc<Control>) {
         match planned {
             Ok(mut plan) => {
                 plan.way_out = way_out(&control.ambient).unwrap_or_default();
-                if let Err(error) = control.opened.declare(&plan.credentials).await {
+                let ready = async {
+                    control.opened.declare(&plan.credentials).await?;
+                    control.take_channels(channels.as_ref(), &plan.hooks).await
+                };
+                if let Err(error) = ready.await {
                     warn(&format!("the changed configuration is not taken in: {error:#}"));
                     continue;
                 }
@@ -224,6 +234,14 @@ impl Control {
             clock: Arc::clone(&self.opened.clock),
             operators: Arc::clone(operators),
         }
+    }
+
+    /// Other channels from now on, where they may change at all: those of `run` do not.
+    async fn take_channels(&self, channels: Option<&Channels>, hooks: &[Hook]) -> anyhow::Result<()> {
+        if let Some(channels) = channels {
+            self.gateway.room.set_channels(channels.of(hooks).await?);
+        }
+        Ok(())
     }
 
     /// Records the end of a session.

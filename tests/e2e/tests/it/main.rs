@@ -35,3 +35,4 @@ mod tripwires;
 mod tunnels;
 mod vendors;
 mod walls;
+mod webhooks;
