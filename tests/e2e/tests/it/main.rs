@@ -7,6 +7,7 @@ mod bare;
 mod clients;
 mod clock;
 mod coding;
+mod conformance;
 mod coverage;
 mod doctor;
 mod doors;
