@@ -8,6 +8,9 @@ use model::Resource;
 const ALIKE_MIN: usize = 3;
 /// Resources of one kind and owner that are listed one by one.
 const LISTED_MAX: usize = 20;
+/// Letters and digits from which on what follows `cus_` is an identifier that a machine made. Those are things (a customer, a charge, a
+/// pull request by its node), and tomorrow's have others; a name or a channel (`C024BE91L`) is a place, and stays what it is.
+const MADE_CHARS_MIN: usize = 10;
 
 /// Patterns that cover all of these, and those among them that cover more.
 pub(super) fn generalise(seen: &BTreeSet<String>) -> (Vec<String>, Vec<String>) {
@@ -16,7 +19,16 @@ pub(super) fn generalise(seen: &BTreeSet<String>) -> (Vec<String>, Vec<String>) 
     // Branches and tags by where they are and how their names begin.
     let mut named: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
     let mut plain: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut made: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for text in seen {
+        made.entry(made_after(text).unwrap_or_default()).or_default().insert(text);
+    }
+    made.retain(|begins, all| !begins.is_empty() && all.len() >= ALIKE_MIN);
+    for begins in made.keys() {
+        wider.insert(format!("{begins}*"));
+        patterns.insert(format!("{begins}*"));
+    }
+    for text in seen.iter().filter(|text| made_after(text).is_none_or(|begins| !made.contains_key(begins))) {
         let resource = Resource::new(text);
         let head = resource.tail().and_then(|tail| tail.split_once('/')).map(|(head, _)| head.to_owned());
         match (resource.tail(), head) {
@@ -50,6 +62,15 @@ pub(super) fn generalise(seen: &BTreeSet<String>) -> (Vec<String>, Vec<String>) 
         }
     }
     (patterns.into_iter().collect(), wider.into_iter().collect())
+}
+
+/// What stands before an identifier that a machine made, up to and with the `_`: `customer:cus_` of `customer:cus_NffrFeUfNV2Hib`.
+fn made_after(text: &str) -> Option<&str> {
+    let (begins, made) = text.split_at_checked(text.find('_')? + 1)?;
+    let is_made = made.len() >= MADE_CHARS_MIN
+        && made.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        && made.bytes().any(|byte| byte.is_ascii_digit());
+    (is_made && begins.contains(':') && !begins.contains('/')).then_some(begins)
 }
 
 /// The pattern that covers everything of this kind and owner: `repo:o/*`, `branch:o/r@*`, `user:*`.
@@ -97,6 +118,19 @@ mod tests {
             (many(21, &|at| format!("repo:o{at:02}/r")), many(21, &|at| format!("repo:o{at:02}/r")), 0),
             (many(21, &|at| format!("user:{at}")), text(&["user:*"]), 1),
             (many(21, &|at| format!("package:p@{at}")), text(&["package:p@*"]), 1),
+            (many(3, &|at| format!("customer:cus_NffrFeUfNV{at}")), text(&["customer:cus_*"]), 1),
+            (
+                many(2, &|at| format!("customer:cus_NffrFeUfNV{at}")),
+                many(2, &|at| format!("customer:cus_NffrFeUfNV{at}")),
+                0,
+            ),
+            (many(3, &|at| format!("user:ada_{at}")), many(3, &|at| format!("user:ada_{at}")), 0),
+            (many(3, &|at| format!("repo:o/a_long_enough{at}")), many(3, &|at| format!("repo:o/a_long_enough{at}")), 0),
+            (
+                text(&["node:I_kwDOabcdef1", "node:PR_kwDOabcde1", "node:PR_kwDOabcde2", "node:PR_kwDOabcde3"]),
+                text(&["node:I_kwDOabcdef1", "node:PR_*"]),
+                1,
+            ),
         ] {
             let (patterns, generalised) = generalise(&seen.into_iter().collect());
             assert_eq!((patterns, generalised.len()), (expected, wider));
