@@ -1,7 +1,10 @@
 //! Doubles of GitHub (REST, GraphQL, git), Stripe and Slack behind one gateway, as much of them as the vendors' own clients need, and
 //! those clients.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use e2e::house::tool;
@@ -47,8 +50,8 @@ impl Town {
         ];
         let entries: String = HOSTS.iter().map(|host| upstream.entry(host)).collect();
         let config = format!(
-            "version: 1\negress: closed\n{before}credentials:\n  hub: {{ service: github, from: env:GITHUB_TOKEN }}\n  \
-             hub-git: {{ service: github, from: env:GITHUB_TOKEN, inject: always }}\n  pay: {{ service: stripe, from: env:STRIPE_API_KEY }}\n  \
+            "version: 1\negress: closed\n{before}credentials:\n  hub: {{ service: github, from: env:GITHUB_TOKEN, inject: always }}\n  \
+             pay: {{ service: stripe, from: env:STRIPE_API_KEY }}\n  \
              chat: {{ service: slack, from: env:SLACK_BOT_TOKEN }}\nagents:\n{agents}upstreams:\n{entries}"
         );
         let values: Vec<String> = secrets.iter().map(Canary::value).collect();
@@ -100,6 +103,12 @@ impl Town {
         [node().as_path(), &script, &file].iter().map(|path| path.display().to_string()).collect()
     }
 
+    /// Puts that operator's token into the file `token`.
+    pub fn give_token(&self) {
+        std::fs::write(self.house.path("token"), "ada\n").unwrap();
+        std::fs::set_permissions(self.house.path("token"), Permissions::from_mode(0o600)).unwrap();
+    }
+
     /// How many requests arrived in whose target or body this stands.
     pub fn arrived(&self, text: &str) -> usize {
         let all = self.upstream.journal().all();
@@ -112,6 +121,13 @@ impl Town {
             secret.assert_absent(what, text.as_bytes());
         }
     }
+}
+
+/// An operator of the name and token `ada`, whose yes counts.
+pub fn operators() -> String {
+    let mut hash = Command::new("sh");
+    let hash = finish(hash.args(["-c", "printf ada | sha256sum"]), PATIENCE);
+    format!("operators:\n  - {{ name: ada, token_hash: {}, roles: [approver] }}\n", &hash.stdout[..64])
 }
 
 /// Debian's Node honours no proxy in `fetch`.
@@ -162,8 +178,11 @@ fn rest(method: &str, path: &str) -> Option<Answer> {
 fn graphql(body: &str) -> Answer {
     let body: Value = serde_json::from_str(body).unwrap_or_default();
     let query = body["query"].as_str().unwrap_or_default();
+    // Each thing has an identifier of its own, as GitHub's have.
+    let number = ["number", "pr_number"].iter().find_map(|name| body["variables"][name].as_u64()).unwrap_or(7);
+    let id = |kind: &str| format!("{kind}_kwDOA1b2c3{number:04}");
     let pull = json!({
-        "id": "PR_1", "number": 7, "state": "OPEN", "title": "it", "url": "https://github.com/acme/widget/pull/7", "isDraft": false,
+        "id": id("PR"), "number": 7, "state": "OPEN", "title": "it", "url": "https://github.com/acme/widget/pull/7", "isDraft": false,
         "headRefName": "agent/one", "baseRefName": "main", "headRefOid": "0123456789012345678901234567890123456789",
         "mergeStateStatus": "CLEAN", "mergeable": "MERGEABLE", "isCrossRepository": false, "headRepositoryOwner": { "login": "acme" },
         "headRepository": { "id": "R_1", "name": "widget" }, "maintainerCanModify": false, "viewerMergeHeadlineText": "it", "viewerMergeBodyText": "",
@@ -172,7 +191,7 @@ fn graphql(body: &str) -> Answer {
         "id": "R_1", "name": "widget", "nameWithOwner": "acme/widget", "owner": { "login": "acme" }, "hasIssuesEnabled": true,
         "isPrivate": false, "description": "", "viewerPermission": "ADMIN", "defaultBranchRef": { "name": "main" }, "parent": null,
         "url": "https://github.com/acme/widget", "isArchived": false, "mergeCommitAllowed": true, "rebaseMergeAllowed": true,
-        "squashMergeAllowed": true, "issue": { "id": "I_1", "number": 7, "title": "it", "state": "OPEN", "url": "https://github.com/acme/widget/issues/7" },
+        "squashMergeAllowed": true, "issue": { "id": id("I"), "number": 7, "title": "it", "state": "OPEN", "url": "https://github.com/acme/widget/issues/7" },
         "pullRequest": pull, "pullRequests": { "totalCount": 1, "nodes": [pull], "pageInfo": { "hasNextPage": false, "endCursor": "" } },
         "issues": { "totalCount": 0, "nodes": [], "pageInfo": { "hasNextPage": false, "endCursor": "" } },
         "issueTemplates": [], "pullRequestTemplates": [], "object": null,

@@ -9,6 +9,7 @@ mod clock;
 mod coding;
 mod conformance;
 mod coverage;
+mod day;
 mod doctor;
 mod doors;
 mod doubles;

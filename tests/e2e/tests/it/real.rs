@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::doubles::{PATIENCE, Town};
+use crate::doubles::{PATIENCE, Town, operators};
 
 const AGENTS: &str = r#"  mender:
     permissions:
@@ -30,9 +30,6 @@ const AGENTS: &str = r#"  mender:
     permissions:
       - { service: slack, credential: chat, actions: [chat.postMessage], resources: ["channel:C1"], conditions: { approval: none } }
 "#;
-const OPERATORS: &str = "operators:
-  - { name: ada, token_hash: HASH, roles: [approver] }
-";
 const MERGE: &str = "mutation($id: ID!) { mergePullRequest(input: { pullRequestId: $id }) { clientMutationId } }";
 const CREATE: &str = "mutation($id: ID!) { createIssue(input: { repositoryId: $id, title: \"it\" }) { issue { id } } }";
 
@@ -114,13 +111,8 @@ fn octokit_is_told_the_same_by_rest_and_by_graphql() {
 /// Whichever road a guarded action takes, a person is asked in a sentence, and one yes is one merge.
 #[test]
 fn merges_are_asked_by_every_road() {
-    let hash = testkit::process::finish(
-        std::process::Command::new("sh").args(["-c", "printf ada | sha256sum"]),
-        Duration::from_secs(10),
-    );
-    let town = Town::new(861, &OPERATORS.replace("HASH", &hash.stdout[..64]), AGENTS);
-    std::fs::write(town.house.path("token"), "ada\n").unwrap();
-    std::fs::set_permissions(town.house.path("token"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let town = Town::new(861, &operators(), AGENTS);
+    town.give_token();
     let (_gateway, session) = (town.house.serve(), town.house.session("asker"));
     let words = town.sdks_words("calls", &[("graphql", MERGE, json!({ "id": "PR_1" }))]).join(" ");
     for (script, sentence, verdict) in [
