@@ -15,17 +15,22 @@ use testkit::process::{Finished, Running, finish};
 use testkit::{Answer, Canary, Upstream};
 
 const PATIENCE: Duration = Duration::from_mins(1);
-const TOKEN: &str = "the operator's own";
+pub const TOKEN: &str = "the operator's own";
 const URL: &str = "https://api.github.com/repos/acme/widget/issues/7/comments";
 
-struct Office {
-    upstream: Upstream,
-    house: House,
+pub struct Office {
+    pub upstream: Upstream,
+    pub house: House,
     token: Canary,
 }
 
 impl Office {
     fn open() -> Self {
+        Self::with("")
+    }
+
+    /// With these permissions of the agent more.
+    pub fn with(more: &str) -> Self {
         let upstream = Upstream::builder().handler(|_| Some(Answer::json(&json!({"id": 1})))).start();
         let token = Canary::new(901, "ghp_", 36);
         let mut hash = Command::new("sh");
@@ -35,7 +40,7 @@ impl Office {
              - {{ name: ada, token_hash: {}, roles: [approver] }}\nagents:\n  tester:\n    permissions:\n      \
              - {{ service: github, credential: token, actions: [read], resources: [\"*\"] }}\n      \
              - {{ service: github, credential: token, actions: [issues/create-comment], resources: [\"repo:acme/*\"], \
-             conditions: {{ approval: required }} }}\nupstreams:\n{}",
+             conditions: {{ approval: required }} }}\n{more}upstreams:\n{}",
             &hash.stdout[..64],
             upstream.entry("api.github.com")
         );
@@ -50,17 +55,17 @@ impl Office {
     }
 
     /// A person at another terminal.
-    fn types(&self, words: &[&str]) -> Finished {
+    pub fn types(&self, words: &[&str]) -> Finished {
         self.house.valetkey(words)
     }
 
-    fn listed(&self) -> Vec<Value> {
+    pub fn listed(&self) -> Vec<Value> {
         let list = self.types(&["approvals", "list", "--json"]).expect_success("list");
         serde_json::from_str::<Value>(&list.stdout).unwrap().as_array().unwrap().clone()
     }
 
     /// The only question that is open.
-    fn question(&self) -> Value {
+    pub fn question(&self) -> Value {
         for _ in 0..200 {
             let mut open = self.listed();
             assert!(open.len() < 2, "{open:?}");
@@ -88,7 +93,7 @@ impl Office {
         (done.code().unwrap(), status.parse().unwrap_or(0), serde_json::from_str(body).unwrap_or_default())
     }
 
-    fn sent(&self) -> Vec<String> {
+    pub fn sent(&self) -> Vec<String> {
         let all = self.upstream.journal().all();
         all.iter().map(|seen| String::from_utf8_lossy(&seen.body).into_owned()).collect()
     }
@@ -221,7 +226,7 @@ fn who_watches_can_be_asked() {
 }
 
 /// A request and its answer, or none where the connection broke.
-fn talk(to: SocketAddr, head: &str, body: &str) -> Option<Got> {
+pub fn talk(to: SocketAddr, head: &str, body: &str) -> Option<Got> {
     let mut wire = Wire::open(to).ok()?;
     let length = body.len();
     let request =

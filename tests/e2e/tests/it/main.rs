@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of a test fail with it")]
 
 mod approvals;
+mod asked;
 mod attacks;
 mod bare;
 mod clients;
@@ -30,6 +31,7 @@ mod real;
 mod reliability;
 mod rows;
 mod scan;
+mod semantics;
 mod setting;
 mod sharing;
 mod talk;
