@@ -320,6 +320,19 @@ impl Killed<'_> {
         })
     }
 
+    /// How long it takes from the yes to the answer where nothing is killed.
+    fn undisturbed(&self, gateway: &Gateway) -> Duration {
+        let (proxy, api) = (gateway.proxy, gateway.api);
+        thread::scope(|scope| {
+            let client = scope.spawn(|| self.client(proxy));
+            let id = Self::question(api, || client.is_finished()).unwrap();
+            let start = Instant::now();
+            assert_eq!(Self::answer(api, &id, "approve"), Some(204));
+            assert_eq!(client.join().unwrap().map(|got| got.status), Some(200));
+            start.elapsed()
+        })
+    }
+
     /// The identical request at the next gateway. A question that is still open is answered yes, a new one no.
     fn repeat(&self, gateway: &Gateway, first: &str) -> Repeated {
         let (proxy, api) = (gateway.proxy, gateway.api);
@@ -350,11 +363,19 @@ fn killed_between_the_yes_and_its_use_it_is_done_once_or_not_at_all() {
     let office = Office::open();
     let mut gateway = office.house.serve();
     let session = office.house.session("tester");
+    // As slow as this machine is now; the first question of a gateway, like all that follow.
+    let takes = (ROUNDS..ROUNDS + 3).map(|round| {
+        gateway.process.kill();
+        gateway = office.house.serve();
+        Killed { office: &office, session: &session, round }.undisturbed(&gateway)
+    });
+    let spread = takes.max().unwrap().mul_f64(1.5);
     let (mut before, mut after, mut never, mut unwritten) = (0, 0, 0, 0);
     for round in 0..ROUNDS {
         let killed = Killed { office: &office, session: &session, round };
         // Denser where the yes is written than where the request is on its way.
-        let (first, acknowledged) = killed.kill(&mut gateway, Duration::from_micros(round.pow(2) as u64 * 6));
+        let share = (round as f64 / ROUNDS as f64).powi(2);
+        let (first, acknowledged) = killed.kill(&mut gateway, spread.mul_f64(share));
         gateway = office.house.serve();
         let was = killed.done();
         let repeated = killed.repeat(&gateway, &first);
