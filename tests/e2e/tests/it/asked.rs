@@ -201,7 +201,7 @@ fn an_agent_cannot_approve_itself() {
     let (token, placeholder) = (&session.token, &session.env["GITHUB_TOKEN"]);
     let yes = "-X POST -H 'Content-Type: application/json' -d '{\"decision\":\"approve\"}'";
     let config = std::fs::read_to_string(desk.office.house.config()).unwrap();
-    let hash = config.split_once("token_hash: ").unwrap().1.split(',').next().unwrap();
+    let known = config.split_once("token_hash: ").unwrap().1.split(',').next().unwrap();
     let curl = |more: &str| format!("curl -s -o /dev/null --fail {yes} {more}");
     let program = binary().display();
     std::fs::write(desk.office.house.path("stolen"), token).unwrap();
@@ -215,8 +215,8 @@ fn an_agent_cannot_approve_itself() {
         )),
         curl(&format!("-H 'Authorization: Bearer {token}' http://{api}/v1/approvals/{id}")),
         curl(&format!("-H 'Authorization: Bearer {placeholder}' http://{api}/v1/approvals/{id}")),
-        curl(&format!("-H 'Authorization: Bearer {hash}' http://{api}/v1/approvals/{id}")),
-        curl(&format!("-H 'Cookie: session={token}; __Host-valetkey={hash}' http://{api}/v1/approvals/{id}")),
+        curl(&format!("-H 'Authorization: Bearer {known}' http://{api}/v1/approvals/{id}")),
+        curl(&format!("-H 'Cookie: session={token}; __Host-valetkey={known}' http://{api}/v1/approvals/{id}")),
         curl(&format!("-x http://{proxy} -U tester:{token} http://{api}/v1/approvals/{id}")),
         curl(&format!("-H 'X-Valetkey-Session: {token}' http://{proxy}/v1/approvals/{id}")),
         curl(&format!(
@@ -230,9 +230,20 @@ fn an_agent_cannot_approve_itself() {
         assert_ne!(done.code(), Some(0), "{way}: {}", done.stdout);
         assert_eq!(desk.open().len(), 1, "{way} answered it");
     }
+    // And one that takes a file: operators of a configuration that was changed count when the gateway is started anew, not before.
+    let eve = hash(b"eve", &desk);
+    let more = format!("operators:\n  - {{ name: eve, token_hash: {eve}, roles: [approver] }}\n");
+    std::fs::write(desk.office.house.config(), config.replace("operators:\n", &more)).unwrap();
+    let start = Instant::now();
+    while !std::fs::read_to_string(desk.office.house.path("serve.log")).unwrap().contains("in force") {
+        assert!(start.elapsed() < PATIENCE, "the changed configuration is not taken in");
+        thread::sleep(Duration::from_millis(20));
+    }
+    let head = format!("POST /v1/approvals/{id} HTTP/1.1\r\nAuthorization: Bearer eve");
+    assert_eq!(talk(api, &head, "{\"decision\":\"approve\"}").unwrap().status, 401);
     assert_eq!(desk.office.sent(), [] as [String; 0]);
     assert_eq!(desk.says(id, "approve"), 204);
-    println!("{} ways, none is a yes", ways.len());
+    println!("{} ways, none is a yes", ways.len() + 1);
 }
 
 /// Rows H101 to H103, as far as the API goes: a page elsewhere gets in neither by its origin nor by a name that was bound anew, and no

@@ -10,6 +10,7 @@ use e2e::House;
 use e2e::house::{root, tool};
 use serde_json::Value;
 use testkit::Canary;
+use testkit::client::Wire;
 use testkit::process::{Finished, Running, finish};
 use testkit::upstream::Upstream;
 
@@ -122,6 +123,11 @@ fn what_a_server_passes_directly_it_passes_through_us() {
     let (gateway, session) = (scene.house.serve(), scene.house.session("runner"));
     let url = format!("http://{}/proxy/everything/mcp", gateway.proxy);
     let reverse = scene.says(&url, "reverse", &format!("x-valetkey-session: {}", session.token));
+    // What a page could send there by a name that was bound anew to the loopback: it has no token.
+    let mut wire = Wire::open(gateway.proxy).unwrap();
+    let page = "POST /proxy/everything/mcp HTTP/1.1\r\nHost: evil.example\r\nOrigin: http://evil.example\r\nContent-Length: 0\r\n\r\n";
+    wire.send(page.as_bytes()).unwrap();
+    assert_eq!(wire.answer("POST").unwrap().status, 401);
     for (leg, said) in [("forward", said), ("reverse", reverse)] {
         let through = checks(&scene.house.path(leg));
         let differing = direct.iter().filter(|(key, status)| through.get(*key) != Some(*status));
