@@ -166,6 +166,9 @@ fn rest(method: &str, path: &str) -> Option<Answer> {
     });
     let lists = method == "GET" && ["issues", "pulls", "comments", "branches"].iter().any(|end| path.ends_with(end));
     match method {
+        "GET" if path.ends_with("/public-key") => {
+            Some(Answer::json(&json!({ "key_id": "1", "key": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=" })))
+        }
         "GET" if lists => Some(Answer::json(&json!([whole]))),
         "GET" | "PUT" | "PATCH" => Some(Answer::json(&whole)),
         "POST" => Some(Answer::json(&whole).with_status(201)),

@@ -83,6 +83,48 @@ fn gh_does_what_it_may_and_says_what_it_may_not() {
     town.house.assert_audit();
 }
 
+/// What gh can write, by whichever of its roads: denied by the same names as by REST, and nothing of it arrives.
+#[test]
+fn what_gh_writes_is_denied_by_its_action() {
+    let town = Town::new(891, "", AGENTS);
+    std::fs::write(town.house.path("key.pub"), "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIElu\n").unwrap();
+    let commands = [
+        ("gh gist create --public key.pub", "gists/create"),
+        ("gh secret set S -R acme/widget -b x", "actions/create-or-update-repo-secret"),
+        ("gh repo edit acme/widget --visibility public", "repos/update"),
+        ("gh repo rename other -R acme/widget --yes", "repos/update"),
+        ("gh repo fork acme/widget --clone=false", "repos/create-fork"),
+        ("gh repo deploy-key add key.pub -R acme/widget", "repos/create-deploy-key"),
+        ("gh pr review 7 -R acme/widget --approve", "pulls/create-review"),
+        ("gh pr close 7 -R acme/widget", "pulls/update"),
+        ("gh issue close 7 -R acme/widget", "issues/update"),
+        ("gh issue edit 7 -R acme/widget -t other", "issues/update"),
+        ("gh issue comment 7 -R acme/widget -b hello", "issues/create-comment"),
+        ("gh issue delete 7 -R acme/widget --confirm", "issues/delete"),
+        ("gh issue transfer 7 acme/other -R acme/widget", "issues/transfer"),
+        ("gh workflow run x.yml -R acme/widget --ref main", "actions/create-workflow-dispatch"),
+        ("gh release create v1 -R acme/widget -n notes", "repos/create-release"),
+        ("gh label create bug -R acme/widget", "issues/create-label"),
+        ("gh ssh-key add key.pub", "users/create-public-ssh-key-for-authenticated-user"),
+        ("gh api -X DELETE repos/acme/widget/git/refs/heads/main", "git/delete-ref"),
+    ];
+    // One session for all: each begins anew with what gh says of it.
+    let script: String = commands.iter().map(|(command, _)| format!("echo '--' >&2; {command} >/dev/null\n")).collect();
+    let done = town.script("mender", &script);
+    let told: Vec<&str> = done.stderr.split("--\n").skip(1).collect();
+    assert_eq!(told.len(), commands.len(), "{}", done.stderr);
+    for ((command, action), told) in commands.iter().zip(told) {
+        assert!(told.contains(&format!("Action {action} is denied")) && told.contains("403"), "{command}: {told}");
+    }
+    let all = town.upstream.journal().all();
+    assert!(all.len() >= 8, "gh reads before it writes: {all:?}");
+    for seen in all {
+        let is_query = seen.path() == "/graphql" && !String::from_utf8_lossy(&seen.body).contains("mutation");
+        assert!(seen.method == "GET" || is_query, "{} {}", seen.method, seen.target);
+    }
+    town.house.assert_audit();
+}
+
 #[test]
 fn octokit_is_told_the_same_by_rest_and_by_graphql() {
     let town = Town::new(851, "", AGENTS);
