@@ -28,7 +28,7 @@ const AGENTS: &str = r#"  mender:
       - { service: stripe, credential: pay, actions: [refunds/create], resources: ["*"], conditions: { max: { body.amount: 300 } } }
   herald:
     permissions:
-      - { service: slack, credential: chat, actions: [chat.postMessage], resources: ["channel:C1"], conditions: { approval: none } }
+      - { service: slack, credential: chat, actions: [chat.postMessage], resources: ["channel:C1"], conditions: { approval: none, when: '!(context.facts has "body.username")' } }
 "#;
 const MERGE: &str = "mutation($id: ID!) { mergePullRequest(input: { pullRequestId: $id }) { clientMutationId } }";
 const CREATE: &str = "mutation($id: ID!) { createIssue(input: { repositoryId: $id, title: \"it\" }) { issue { id } } }";
@@ -109,8 +109,9 @@ fn what_gh_writes_is_denied_by_its_action() {
         ("gh api -X DELETE repos/acme/widget/git/refs/heads/main", "git/delete-ref"),
     ];
     // One session for all: each begins anew with what gh says of it.
-    let script: String = commands.iter().map(|(command, _)| format!("echo '--' >&2; {command} >/dev/null\n")).collect();
-    let done = town.script("mender", &script);
+    let script: Vec<String> =
+        commands.iter().map(|(command, _)| format!("echo '--' >&2; {command} >/dev/null")).collect();
+    let done = town.script("mender", &script.join("\n"));
     let told: Vec<&str> = done.stderr.split("--\n").skip(1).collect();
     assert_eq!(told.len(), commands.len(), "{}", done.stderr);
     for ((command, action), told) in commands.iter().zip(told) {
@@ -232,6 +233,7 @@ fn slack_talks_where_it_may() {
         &[
             ("slack", "chat.postMessage", json!({ "channel": "C1", "text": "hello" })),
             ("slack", "chat.postMessage", json!({ "channel": "C2", "text": "hello" })),
+            ("slack", "chat.postMessage", json!({ "channel": "C1", "text": "hello", "username": "admin" })),
             (
                 "slack",
                 "admin.users.invite",
@@ -241,7 +243,9 @@ fn slack_talks_where_it_may() {
         ],
     );
     assert_eq!(said[0]["ok"], true, "{}", said[0]);
-    for (one, action) in said[1..].iter().zip(["chat.postMessage", "admin.users.invite", "chat.update"]) {
+    for (one, action) in
+        said[1..].iter().zip(["chat.postMessage", "chat.postMessage", "admin.users.invite", "chat.update"])
+    {
         assert_eq!((error(one).0, &one["code"]), (403, &json!("slack_webapi_http_error")), "{one}");
         let body = &one["body"];
         assert!(body["error"].as_str().unwrap().contains(&format!("Action {action} ")), "{one}");
