@@ -212,7 +212,7 @@ fn permissions(seen: BTreeMap<(Kind<'_>, String), Seen>, by_id: bool) -> Vec<Sug
         let (places, wider) = match (by_id, seen.anywhere) {
             (true, true) => (vec!["*".to_owned()], vec!["*".to_owned()]),
             (true, false) => resources::generalise(&seen.places),
-            (false, _) => (seen.places.into_iter().collect(), Vec::new()),
+            (false, _) => resources::endpoints(&seen.places),
         };
         let together = all.entry((kind, places)).or_default();
         together.words.push(word);

@@ -73,6 +73,39 @@ fn made_after(text: &str) -> Option<&str> {
     (is_made && begins.contains(':') && !begins.contains('/')).then_some(begins)
 }
 
+/// Prefixes of paths that cover all of these, and those among them that cover more. Paths that no action is known for have identifiers in
+/// them, too: three or more that are alike up to one are covered by what stands before it.
+pub(super) fn endpoints(seen: &BTreeSet<String>) -> (Vec<String>, Vec<String>) {
+    let mut before: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (begins, id) in seen.iter().filter_map(|path| before_id(path)) {
+        before.entry(begins).or_default().insert(id);
+    }
+    before.retain(|_, ids| ids.len() >= ALIKE_MIN);
+    let is_covered = |path: &String| before_id(path).is_some_and(|(begins, _)| before.contains_key(begins));
+    let wider: BTreeSet<String> = before.keys().map(|begins| (*begins).to_owned()).collect();
+    let all: BTreeSet<String> = seen.iter().filter(|path| !is_covered(path)).chain(&wider).cloned().collect();
+    (all.into_iter().collect(), wider.into_iter().collect())
+}
+
+/// What stands before the first segment that is an identifier, and that segment; never the root alone.
+fn before_id(path: &str) -> Option<(&str, &str)> {
+    let mut at = 0;
+    for segment in path.split('/') {
+        if at > 1 && is_id(segment) {
+            return Some((path.get(..at - 1)?, segment));
+        }
+        at += segment.len() + 1;
+    }
+    None
+}
+
+/// A number, or something long that has one in it. Not `v1`, and no name of a file.
+fn is_id(segment: &str) -> bool {
+    let digits = segment.bytes().filter(u8::is_ascii_digit).count();
+    let plain = segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    digits > 0 && plain && (digits == segment.len() || segment.len() >= MADE_CHARS_MIN)
+}
+
 /// The pattern that covers everything of this kind and owner: `repo:o/*`, `branch:o/r@*`, `user:*`.
 fn owner(resource: &Resource) -> String {
     let segments: Vec<&str> = resource.segments().collect();
@@ -96,6 +129,32 @@ fn common(tails: &BTreeSet<String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_are_alike_up_to_an_identifier() {
+        for (seen, expected, wider) in [
+            (&["/items/1", "/items/2", "/items/34"][..], &["/items"][..], 1),
+            (&["/items/1", "/items/2"], &["/items/1", "/items/2"], 0),
+            (&["/items/1", "/items/1/a", "/items/1/b"], &["/items/1", "/items/1/a", "/items/1/b"], 0),
+            (&["/v1/items/1/notes", "/v1/items/2/notes", "/v1/items/3"], &["/v1/items"], 1),
+            (&["/v1/a", "/v2/a", "/v3/a"], &["/v1/a", "/v2/a", "/v3/a"], 0),
+            (&["/1", "/2", "/3"], &["/1", "/2", "/3"], 0),
+            (&["/a", "/b", "/c"], &["/a", "/b", "/c"], 0),
+            (
+                &["/f/2024-01.pdf", "/f/2024-02.pdf", "/f/2024-03.pdf"],
+                &["/f/2024-01.pdf", "/f/2024-02.pdf", "/f/2024-03.pdf"],
+                0,
+            ),
+            (&["/p/0b9e31d4-ae01", "/p/1b9e31d4-ae01", "/p/2b9e31d4-ae01", "/q/1"], &["/p", "/q/1"], 1),
+        ] {
+            let seen: BTreeSet<String> = seen.iter().map(|path| (*path).to_owned()).collect();
+            let (all, generalised) = endpoints(&seen);
+            assert_eq!(
+                (all.iter().map(String::as_str).collect::<Vec<_>>(), generalised.len()),
+                (expected.to_vec(), wider)
+            );
+        }
+    }
 
     #[test]
     fn few_are_listed_many_of_a_kind_are_a_pattern() {

@@ -68,6 +68,8 @@ impl Day {
             day.lines.push(format!("gh api 'repos/acme/widget/issues?state=open&page={}'", seeded.below(9)));
             day.lines.push(curl(&format!("repos/acme/widget/contents/src/{word}.rs")));
             day.lines.push(curl(&format!("repos/acme/widget/commits?sha={word}")));
+            // What no action is known for.
+            day.lines.push(curl(&format!("experiments/{number}")));
             day.lines.push(format!("push agent/{word} '{word} changes'"));
         }
         day.lines.push("gh issue list -R acme/widget".to_owned());
@@ -287,8 +289,10 @@ fn a_policy_of_one_day_lets_the_next_one_through_and_little_else() {
     assert!(judged > 150 && count * 100 <= judged, "{count} of {judged} would be denied: {denied:#?}\n{agents}");
     let (all, asked, refused) = lived(&second, agents);
     assert!(all > 150 && refused.len() * 100 <= all, "{} of {all} were refused: {refused:#?}\n{agents}", refused.len());
-    // Every permission names its actions: what was reachable in one way or another before is gone but for these.
-    assert!(permissions.iter().all(|one| one["methods"].as_array().unwrap().is_empty()), "{agents}");
+    // Permissions name their actions, but for the one path that no action is known for: what was reachable before is gone but for these.
+    let raw: Vec<&Value> = permissions.iter().filter(|one| one["actions"] == json!([])).collect();
+    assert_eq!(raw.len(), 1, "{agents}");
+    assert_eq!((&raw[0]["methods"], &raw[0]["endpoints"]), (&json!(["GET"]), &json!(["/experiments"])));
     let (before, after) = reachable(&town, permissions);
     assert!(after * 10 <= before, "{after} of {before} actions are left");
     println!(
