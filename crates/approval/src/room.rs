@@ -312,7 +312,7 @@ impl Inner {
         drop(state);
         let left = expires.0.saturating_sub(self.clock.now().0).max(0).cast_unsigned();
         let until = Instant::now() + Duration::from_micros(left);
-        let (inner, tenant) = (Arc::clone(self), ask.tenant.clone());
+        let (inner, ask, tenant) = (Arc::clone(self), Arc::clone(ask), ask.tenant.clone());
         tokio::spawn(async move {
             loop {
                 let is_over = tokio::select! {
@@ -328,6 +328,7 @@ impl Inner {
                     break;
                 }
             }
+            inner.heed(&ask, id).await;
             let settled = inner.settled(&tenant, id).await;
             inner.clear(id, &settled);
         });
@@ -389,7 +390,7 @@ impl Inner {
         let answer = Answer { approver: by.to_owned(), verdict, scope, until, reason };
         let answered = rows.answer(tenant, id, &answer, now).await?;
         match answered {
-            Answered::Settled(_) => self.tell(id),
+            Answered::Settled(state) => self.tell(id, (state == ApprovalState::Denied).then_some(&answer)),
             Answered::Late(state) => return Err(ApprovalError::Late { id, state: state.to_string() }),
             Answered::Unknown => return Err(ApprovalError::Unknown(id)),
             Answered::NotAllowed => {
@@ -401,10 +402,25 @@ impl Inner {
         Ok(answered)
     }
 
-    /// Wakes who waits in this process.
-    fn tell(&self, id: ApprovalId) {
-        if let Some(waiting) = self.state.lock().open.get(&id) {
-            waiting.settled.send_replace(true);
+    /// Wakes who waits in this process. A no holds for all of its kind whether anybody waits for it or not: an agent that does not wait
+    /// would otherwise ask again with one octet changed.
+    fn tell(&self, id: ApprovalId, no: Option<&Answer>) {
+        let waiting =
+            self.state.lock().open.get(&id).map(|waiting| (Arc::clone(&waiting.ask), waiting.settled.clone()));
+        let Some((ask, settled)) = waiting else { return };
+        if let Some(no) = no {
+            self.remember_no(&ask, &no.approver, &no.reason);
+        }
+        settled.send_replace(true);
+    }
+
+    /// The same for a no that another process took.
+    async fn heed(&self, ask: &Ask, id: ApprovalId) {
+        let row = self.store.approvals().get(&ask.tenant, id).await;
+        if row.is_ok_and(|row| row.is_some_and(|row| row.state == ApprovalState::Denied))
+            && let Ok(NotApproved::Denied { by, reason }) = self.denial(ask, id).await
+        {
+            self.remember_no(ask, &by, &reason);
         }
     }
 

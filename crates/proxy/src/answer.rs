@@ -88,7 +88,7 @@ fn guide(headers: &mut HeaderMap, host: &str, upstream: AnswerBody) -> Response<
     *response.status_mut() = StatusCode::UNAUTHORIZED;
     let challenges: Vec<HeaderValue> = headers.get_all(header::WWW_AUTHENTICATE).iter().cloned().collect();
     let out = response.headers_mut();
-    out.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    out.insert(header::CONTENT_TYPE, respond::PROBLEM);
     for challenge in challenges {
         out.append(header::WWW_AUTHENTICATE, challenge);
     }

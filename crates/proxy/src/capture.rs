@@ -102,7 +102,7 @@ pub(crate) async fn travel(worker: &Arc<Worker>, held: HandsOut) -> Result<Respo
     tokio::spawn(rest).await.unwrap_or_else(|error| {
         // The process is ending; the recorder has written that the exchange was abandoned.
         let refusal = Refusal::new(Code::Unavailable, "The gateway is stopping").internal(error.to_string());
-        Ok(respond::refuse(&refusal, Side::Origin))
+        Ok(respond::refuse(&refusal, Side::Origin, respond::PROBLEM))
     })
 }
 

@@ -36,6 +36,7 @@ pub(crate) struct Refused {
 
 /// The road. Never fails: what goes wrong becomes an answer and a record.
 pub(crate) async fn exchange(worker: Arc<Worker>, link: Arc<Link>, request: Request<Incoming>) -> Response<AnswerBody> {
+    let kind = respond::kind_for(request.headers());
     match travel(&worker, &link, request).await {
         Ok(response) => response,
         Err(refused) => {
@@ -43,7 +44,7 @@ pub(crate) async fn exchange(worker: Arc<Worker>, link: Arc<Link>, request: Requ
             if let Some(body) = unread {
                 run_out(body).await;
             }
-            let response = respond::refuse(&refusal, side);
+            let response = respond::refuse(&refusal, side, kind);
             recorder.refused(&refusal, response.status().as_u16());
             response
         }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
-use http::{HeaderName, Response, StatusCode};
+use http::{HeaderMap, HeaderName, Response, StatusCode};
 use model::{Code, Refusal};
 use serde::Serialize;
 
@@ -10,8 +10,12 @@ use crate::body::AnswerBody;
 
 /// LLM SDKs obey it: no retry where a retry is useless.
 const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+/// The type of our documents.
+pub(crate) const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// What the agent is told; docs/guide explains each code.
+/// What the agent is told; docs/guide explains each code. The sentence stands where clients look for it: `message` those of GitHub
+/// and most others, `error_description` those of Stripe and OAuth, where `error` is a text.
 #[derive(Serialize)]
 struct Problem<'a> {
     #[serde(rename = "type")]
@@ -20,6 +24,8 @@ struct Problem<'a> {
     status: u16,
     detail: &'a str,
     error: &'a str,
+    message: &'a str,
+    error_description: &'a str,
     code: Code,
     #[serde(skip_serializing_if = "Option::is_none")]
     rule: Option<&'a str>,
@@ -56,6 +62,8 @@ pub(crate) fn document(refusal: &Refusal, status: StatusCode) -> Bytes {
         status: status.as_u16(),
         detail: &refusal.public,
         error: &refusal.public,
+        message: &refusal.public,
+        error_description: &refusal.public,
         code: refusal.code,
         rule: refusal.rule.as_deref(),
         hint: refusal.hint.as_deref(),
@@ -65,13 +73,20 @@ pub(crate) fn document(refusal: &Refusal, status: StatusCode) -> Bytes {
     serde_json::to_vec(&problem).map_or_else(|_| Bytes::from_static(b"{}"), Bytes::from)
 }
 
-/// The whole answer.
-pub(crate) fn refuse(refusal: &Refusal, side: Side) -> Response<AnswerBody> {
+/// The type that a document has for a client: plain JSON for one that asks for JSON of some kind and not for problem documents, since
+/// SDKs (Octokit) read no other and tell their users of an unknown error.
+pub(crate) fn kind_for(headers: &HeaderMap) -> HeaderValue {
+    let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if accepts.contains("json") && !accepts.contains("problem+json") { JSON } else { PROBLEM }
+}
+
+/// The whole answer, whose document is of this type.
+pub(crate) fn refuse(refusal: &Refusal, side: Side, kind: HeaderValue) -> Response<AnswerBody> {
     let status = status(refusal, side);
     let mut response = Response::new(AnswerBody::whole(document(refusal, status)));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(header::CONTENT_TYPE, kind);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if !refusal.code.retryable() {
         headers.insert(X_SHOULD_RETRY, HeaderValue::from_static("false"));

@@ -85,8 +85,8 @@ pub struct Gateway {
     pub process: Running,
     /// Where agents connect.
     pub proxy: SocketAddr,
-    /// Where operators and webhooks ask: `http://..`.
-    pub api: String,
+    /// Where operators do.
+    pub api: SocketAddr,
 }
 
 impl House {
@@ -179,8 +179,10 @@ impl House {
             )
         });
         assert_eq!(ready["ready"], true, "{ready}");
-        let proxy = ready["proxy"].as_str().unwrap().trim_start_matches("http://").trim_end_matches('/').parse();
-        Gateway { process, proxy: proxy.unwrap(), api: ready["api"].as_str().unwrap().to_owned() }
+        let address = |name: &str| {
+            ready[name].as_str().unwrap().trim_start_matches("http://").trim_end_matches('/').parse().unwrap()
+        };
+        Gateway { process, proxy: address("proxy"), api: address("api") }
     }
 
     /// `valetkey session start --agent AGENT --json` at the running gateway.

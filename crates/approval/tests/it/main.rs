@@ -225,6 +225,22 @@ async fn pending_is_told_and_the_same_question_goes_on() {
     assert_eq!(room.ask(hasty()).await, Err(no));
 }
 
+/// Whoever does not wait asks again with one octet changed: a no holds for that too, and no longer for his asking.
+#[tokio::test]
+async fn a_no_that_nobody_waits_for_holds_for_its_kind() {
+    let house = House::new();
+    let room = house.room(1, vec![Arc::new(Desk)]).await;
+    let hasty = |octets| Ask { patience_seconds: Some(0), ..ask(octets) };
+    let Err(NotApproved::Pending { id }) = room.ask(hasty(1)).await else { panic!("not pending") };
+    room.answer(&Tenant::local(), id, "ada", Reply::Deny("no".into())).await.unwrap();
+    let no = NotApproved::Denied { by: "ada".into(), reason: "no".into() };
+    assert_eq!(room.ask(hasty(2)).await, Err(no.clone()));
+    house.clock.0.fetch_add(29_000_000, Ordering::Relaxed);
+    assert_eq!(room.ask(hasty(3)).await, Err(no));
+    house.clock.0.fetch_add(2_000_000, Ordering::Relaxed);
+    assert!(matches!(room.ask(hasty(4)).await, Err(NotApproved::Pending { .. })));
+}
+
 #[tokio::test]
 async fn a_kept_answer_has_an_end() {
     let house = House::new();

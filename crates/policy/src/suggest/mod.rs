@@ -212,7 +212,7 @@ fn permissions(seen: BTreeMap<(Kind<'_>, String), Seen>, by_id: bool) -> Vec<Sug
         let (places, wider) = match (by_id, seen.anywhere) {
             (true, true) => (vec!["*".to_owned()], vec!["*".to_owned()]),
             (true, false) => resources::generalise(&seen.places),
-            (false, _) => (seen.places.into_iter().collect(), Vec::new()),
+            (false, _) => resources::endpoints(&seen.places),
         };
         let together = all.entry((kind, places)).or_default();
         together.words.push(word);
@@ -260,8 +260,9 @@ pub fn peak(mut times: Vec<Timestamp>) -> u64 {
     most as u64
 }
 
-/// The next of 1, 2, 5, 10, 20, 50 ..: people say limits so.
+/// Half as many more, for no day is like the other, and then the next of 1, 2, 5, 10, 20, 50 ..: people say limits so.
 fn rounded(peak: u64) -> u64 {
+    let peak = peak.saturating_add(peak.div_ceil(2));
     let mut step = 1u64;
     loop {
         for times in [1, 2, 5] {
@@ -296,7 +297,7 @@ mod tests {
         {
             assert_eq!(peak(at(seconds)), expected, "{seconds:?}");
         }
-        for (peak, expected) in [(0, 1), (1, 1), (3, 5), (11, 20), (50, 50), (51, 100), (u64::MAX, u64::MAX)] {
+        for (peak, expected) in [(0, 1), (1, 2), (3, 5), (5, 10), (11, 20), (33, 50), (50, 100), (u64::MAX, u64::MAX)] {
             assert_eq!(rounded(peak), expected, "{peak}");
         }
     }

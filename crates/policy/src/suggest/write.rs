@@ -60,7 +60,7 @@ impl Suggested {
             let _ = writeln!(text, "{pad}# was denied; leave it out unless it is meant");
         }
         if self.limit.is_some() {
-            let _ = writeln!(text, "{pad}# at most {} in an hour on record, rounded up", self.peak);
+            let _ = writeln!(text, "{pad}# at most {} in an hour on record; half as many more, rounded up", self.peak);
         }
         if !self.generalised.is_empty() {
             let _ = writeln!(text, "{pad}# wider than what is on record: {}", list(&self.generalised, quoted));

@@ -58,8 +58,8 @@ fn what_was_done_is_said_in_few_words() {
         (
             vec![("github", "repos/add-collaborator", "repo:o/r"), ("github", "gists/create", "user:@me")],
             vec![
-                r#"{service: github, credential: token, actions: [gists/create], resources: ["user:@me"], conditions: { limit: 1/hour, approval: required }}"#,
-                r#"{service: github, credential: token, actions: [repos/add-collaborator], resources: ["repo:o/r"], conditions: { limit: 1/hour, approval: required }}"#,
+                r#"{service: github, credential: token, actions: [gists/create], resources: ["user:@me"], conditions: { limit: 2/hour, approval: required }}"#,
+                r#"{service: github, credential: token, actions: [repos/add-collaborator], resources: ["repo:o/r"], conditions: { limit: 2/hour, approval: required }}"#,
             ],
         ),
         (
@@ -105,10 +105,10 @@ fn what_asked_asks_and_what_was_denied_is_marked() {
     assert_eq!(
         flows(&suggestion),
         [
-            r#"{service: github, credential: token, actions: [pulls/create], resources: ["repo:o/x"], conditions: { limit: 1/hour }}"#,
-            r#"{service: github, credential: token, actions: [pulls/create], resources: ["repo:o/r"], conditions: { limit: 1/hour, approval: required }}"#,
-            r#"{service: github, credential: token, actions: [pulls/merge], resources: ["repo:o/r"], conditions: { limit: 1/hour }}"#,
-            r#"{service: github, credential: token, actions: [repos/delete], resources: ["repo:o/r"], conditions: { limit: 1/hour }}"#,
+            r#"{service: github, credential: token, actions: [pulls/create], resources: ["repo:o/x"], conditions: { limit: 2/hour }}"#,
+            r#"{service: github, credential: token, actions: [pulls/create], resources: ["repo:o/r"], conditions: { limit: 2/hour, approval: required }}"#,
+            r#"{service: github, credential: token, actions: [pulls/merge], resources: ["repo:o/r"], conditions: { limit: 2/hour }}"#,
+            r#"{service: github, credential: token, actions: [repos/delete], resources: ["repo:o/r"], conditions: { limit: 2/hour }}"#,
         ],
         "what passed once is covered by what passed"
     );

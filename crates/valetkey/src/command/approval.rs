@@ -144,9 +144,9 @@ fn text<'a>(row: &'a Value, name: &str) -> &'a str {
     row.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// A text that an agent may have chosen.
+/// A text that an agent may have chosen, with letters that pass for others by number, as on the terminal of `run`.
 fn shown(row: &Value, name: &str) -> String {
-    output::safe(text(row, name))
+    approval::render::visible(text(row, name))
 }
 
 async fn list(gateway: &Gateway, is_json: bool) -> anyhow::Result<bool> {

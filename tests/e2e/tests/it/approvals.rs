@@ -1,30 +1,38 @@
 //! People answer from another terminal: what agents ask waits for them, whether the client stays or comes back.
 
 use std::fs::Permissions;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 use std::thread::ScopedJoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use e2e::House;
 use e2e::house::{Gateway, Session, binary};
 use serde_json::{Value, json};
+use testkit::client::{Answer as Got, Wire};
 use testkit::process::{Finished, Running, finish};
 use testkit::{Answer, Canary, Upstream};
 
 const PATIENCE: Duration = Duration::from_mins(1);
-const TOKEN: &str = "the operator's own";
+pub const TOKEN: &str = "the operator's own";
 const URL: &str = "https://api.github.com/repos/acme/widget/issues/7/comments";
 
-struct Office {
-    upstream: Upstream,
-    house: House,
+pub struct Office {
+    pub upstream: Upstream,
+    pub house: House,
     token: Canary,
 }
 
 impl Office {
     fn open() -> Self {
+        Self::with("")
+    }
+
+    /// With these permissions of the agent more.
+    pub fn with(more: &str) -> Self {
         let upstream = Upstream::builder().handler(|_| Some(Answer::json(&json!({"id": 1})))).start();
         let token = Canary::new(901, "ghp_", 36);
         let mut hash = Command::new("sh");
@@ -36,7 +44,7 @@ impl Office {
              - {{ service: github, credential: token, actions: [issues/create-comment], resources: [\"repo:acme/*\"], \
              conditions: {{ approval: required }} }}\n      \
              - {{ service: github, credential: token, actions: [repos/upload-release-asset], resources: [\"repo:acme/*\"], \
-             conditions: {{ approval: required }} }}\nupstreams:\n{}{}",
+             conditions: {{ approval: required }} }}\n{more}upstreams:\n{}{}",
             &hash.stdout[..64],
             upstream.entry("api.github.com"),
             upstream.entry("uploads.github.com")
@@ -52,17 +60,17 @@ impl Office {
     }
 
     /// A person at another terminal.
-    fn types(&self, words: &[&str]) -> Finished {
+    pub fn types(&self, words: &[&str]) -> Finished {
         self.house.valetkey(words)
     }
 
-    fn listed(&self) -> Vec<Value> {
+    pub fn listed(&self) -> Vec<Value> {
         let list = self.types(&["approvals", "list", "--json"]).expect_success("list");
         serde_json::from_str::<Value>(&list.stdout).unwrap().as_array().unwrap().clone()
     }
 
     /// The only question that is open.
-    fn question(&self) -> Value {
+    pub fn question(&self) -> Value {
         for _ in 0..200 {
             let mut open = self.listed();
             assert!(open.len() < 2, "{open:?}");
@@ -90,7 +98,7 @@ impl Office {
         (done.code().unwrap(), status.parse().unwrap_or(0), serde_json::from_str(body).unwrap_or_default())
     }
 
-    fn sent(&self) -> Vec<String> {
+    pub fn sent(&self) -> Vec<String> {
         let all = self.upstream.journal().all();
         all.iter().map(|seen| String::from_utf8_lossy(&seen.body).into_owned()).collect()
     }
@@ -366,5 +374,177 @@ fn a_large_body_that_is_denied_or_holds_a_secret_leaves_nothing() {
     let (_, said) = office.uploads(at, &asset, &[]);
     assert_eq!(said["code"].as_str(), Some("too_large"), "{said}");
     assert_eq!((office.listed().len(), office.sent().len()), (0, 0));
+    office.house.assert_audit();
+}
+
+/// A request and its answer, or none where the connection broke.
+pub fn talk(to: SocketAddr, head: &str, body: &str) -> Option<Got> {
+    let mut wire = Wire::open(to).ok()?;
+    let length = body.len();
+    let request =
+        format!("{head}\r\nHost: {to}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}");
+    wire.send(request.as_bytes()).ok()?;
+    wire.answer("POST").ok()
+}
+
+/// One approval, its gateway killed while it is used.
+struct Killed<'a> {
+    office: &'a Office,
+    session: &'a Session,
+    round: usize,
+}
+
+/// What came of a request that was repeated after the gateway was started anew.
+#[derive(Debug, PartialEq, Eq)]
+enum Repeated {
+    /// The yes was there and was used.
+    Used,
+    /// The same question was still open: the yes had not been written.
+    StillOpen(String),
+    /// The yes is used up; a person was asked anew.
+    AskedAnew(String),
+}
+
+impl Killed<'_> {
+    fn comment(&self) -> String {
+        json!({ "body": format!("the comment of round {}", self.round) }).to_string()
+    }
+
+    /// On the reverse leg, without a certificate that would change with the gateway: the same octets each time. Each round has a
+    /// repository of its own, so that a no in one is not remembered in the next.
+    fn client(&self, to: SocketAddr) -> Option<Got> {
+        let (token, placeholder) = (&self.session.token, &self.session.env["GITHUB_TOKEN"]);
+        let head = format!(
+            "POST /proxy/github/repos/acme/widget-{}/issues/7/comments HTTP/1.1\r\nX-Valetkey-Session: {token}\r\n\
+             Authorization: Bearer {placeholder}",
+            self.round
+        );
+        talk(to, &head, &self.comment())
+    }
+
+    /// The one open question, once it is there.
+    fn question(to: SocketAddr, gone: impl Fn() -> bool) -> Option<String> {
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE && !gone() {
+            let list = talk(to, &format!("GET /v1/approvals HTTP/1.1\r\nAuthorization: Bearer {TOKEN}"), "");
+            let list = list.unwrap().json();
+            let open = list.as_array().unwrap();
+            assert!(open.len() < 2, "{list}");
+            if let Some(one) = open.first() {
+                return Some(one["id"].as_str().unwrap().to_owned());
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        None
+    }
+
+    fn answer(to: SocketAddr, id: &str, decision: &str) -> Option<u16> {
+        let head = format!("POST /v1/approvals/{id} HTTP/1.1\r\nAuthorization: Bearer {TOKEN}");
+        talk(to, &head, &json!({ "decision": decision }).to_string()).map(|got| got.status)
+    }
+
+    /// How often it was done.
+    fn done(&self) -> usize {
+        let comment = self.comment();
+        self.office.sent().iter().filter(|sent| **sent == comment).count()
+    }
+
+    /// Asks, says yes, and kills the gateway this long after; the question, and whether the yes was acknowledged.
+    fn kill(&self, gateway: &mut Gateway, after: Duration) -> (String, bool) {
+        let (proxy, api) = (gateway.proxy, gateway.api);
+        thread::scope(|scope| {
+            let client = scope.spawn(|| self.client(proxy));
+            let id = Self::question(api, || client.is_finished());
+            let Some(id) = id else {
+                let said = client.join().unwrap().map(|got| got.text());
+                panic!("round {}: nobody was asked: {said:?}", self.round)
+            };
+            let yes = scope.spawn({
+                let id = id.clone();
+                move || Self::answer(api, &id, "approve")
+            });
+            thread::sleep(after);
+            gateway.process.kill();
+            let acknowledged = yes.join().unwrap();
+            assert!(acknowledged.is_none_or(|status| status == 204), "{acknowledged:?}");
+            let _ = client.join().unwrap();
+            (id, acknowledged.is_some())
+        })
+    }
+
+    /// How long it takes from the yes to the answer where nothing is killed.
+    fn undisturbed(&self, gateway: &Gateway) -> Duration {
+        let (proxy, api) = (gateway.proxy, gateway.api);
+        thread::scope(|scope| {
+            let client = scope.spawn(|| self.client(proxy));
+            let id = Self::question(api, || client.is_finished()).unwrap();
+            let start = Instant::now();
+            assert_eq!(Self::answer(api, &id, "approve"), Some(204));
+            assert_eq!(client.join().unwrap().map(|got| got.status), Some(200));
+            start.elapsed()
+        })
+    }
+
+    /// The identical request at the next gateway. A question that is still open is answered yes, a new one no.
+    fn repeat(&self, gateway: &Gateway, first: &str) -> Repeated {
+        let (proxy, api) = (gateway.proxy, gateway.api);
+        thread::scope(|scope| {
+            let client = scope.spawn(|| self.client(proxy).unwrap());
+            let asked = Self::question(api, || client.is_finished());
+            let (decision, status) =
+                if asked.as_deref().is_some_and(|id| id != first) { ("deny", 403) } else { ("approve", 200) };
+            if let Some(id) = &asked {
+                let _ = Self::answer(api, id, decision);
+            }
+            let got = client.join().unwrap();
+            assert_eq!(got.status, status, "round {}: {}", self.round, got.text());
+            match asked {
+                None => Repeated::Used,
+                Some(id) if id == first => Repeated::StillOpen(id),
+                Some(id) => Repeated::AskedAnew(id),
+            }
+        })
+    }
+}
+
+/// Row H97. The gateway is killed at moments spread over the time that an approval takes from the yes to the upstream; whatever was on
+/// its way then, the identical request at the next gateway never does it a second time, and a yes that was acknowledged is not lost.
+#[test]
+fn killed_between_the_yes_and_its_use_it_is_done_once_or_not_at_all() {
+    const ROUNDS: usize = 96;
+    let office = Office::open();
+    let mut gateway = office.house.serve();
+    let session = office.house.session("tester");
+    // As slow as this machine is now; the first question of a gateway, like all that follow.
+    let takes = (ROUNDS..ROUNDS + 3).map(|round| {
+        gateway.process.kill();
+        gateway = office.house.serve();
+        Killed { office: &office, session: &session, round }.undisturbed(&gateway)
+    });
+    let spread = takes.max().unwrap().mul_f64(1.5);
+    let (mut before, mut after, mut never, mut unwritten) = (0, 0, 0, 0);
+    for round in 0..ROUNDS {
+        let killed = Killed { office: &office, session: &session, round };
+        // Denser where the yes is written than where the request is on its way.
+        let share = (round as f64 / ROUNDS as f64).powi(2);
+        let (first, acknowledged) = killed.kill(&mut gateway, spread.mul_f64(share));
+        gateway = office.house.serve();
+        let was = killed.done();
+        let repeated = killed.repeat(&gateway, &first);
+        let is = killed.done();
+        match (&repeated, was, is) {
+            (Repeated::AskedAnew(_), 1, 1) => before += 1,
+            (Repeated::AskedAnew(_), 0, 0) => never += 1,
+            (Repeated::Used, 0, 1) => after += 1,
+            (Repeated::StillOpen(_), 0, 1) if !acknowledged => unwritten += 1,
+            _ => panic!(
+                "round {round}: {repeated:?}, done {was} times before and {is} after, acknowledged: {acknowledged}"
+            ),
+        }
+    }
+    println!(
+        "{ROUNDS} kills: {before} done before, {after} by the repeated request, {never} never, {unwritten} yes not written"
+    );
+    assert!(before >= 5 && after >= 5, "{before} before, {after} after, {never} never, {unwritten} not written");
     office.house.assert_audit();
 }

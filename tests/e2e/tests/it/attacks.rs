@@ -267,6 +267,11 @@ fn corpus_f_network() {
 }
 
 #[test]
+fn corpus_g_tunnels_inside() {
+    replay("G.jsonl");
+}
+
+#[test]
 fn corpus_j_limits() {
     replay("J.jsonl");
 }

@@ -1,5 +1,5 @@
-//! Whether every row of the attack catalogue that speaks of requests (groups A to F) or of what they do to the gateway (most
-//! of group J) is held by something: a row of the corpus that is played, or a test that exists. A row without either fails here; so does a name that is gone.
+//! Whether every row of the attack catalogue that speaks of requests (groups A to G), of questions to people (group H, but for what only
+//! a dashboard could do) or of what requests do to the gateway (most of group J) is held by something: a row of the corpus that is played, or a test that exists. A row without either fails here; so does a name that is gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
@@ -8,15 +8,20 @@ use e2e::corpus::rows;
 use e2e::house::root;
 
 /// Groups of the catalogue with their rows.
-const GROUPS: [(char, &[RangeInclusive<u32>]); 7] = [
+const GROUPS: [(char, &[RangeInclusive<u32>]); 9] = [
     ('A', &[1..=15]),
     ('B', &[16..=33]),
     ('C', &[34..=45]),
     ('D', &[46..=55]),
     ('E', &[56..=67]),
     ('F', &[68..=83]),
+    ('G', &[84..=95]),
+    ('H', &[96..=105]),
     ('J', &[116..=134, 138..=142]),
 ];
+
+/// Groups that no row of the corpus can tell: it takes a person.
+const WITHOUT_CORPUS: [char; 1] = ['H'];
 
 /// Rows that tests hold, alone or beside the corpus: the row, the file, the test in it.
 const TESTS: &[(u32, &str, &str)] = &[
@@ -66,6 +71,42 @@ const TESTS: &[(u32, &str, &str)] = &[
     (81, "crates/proxy/src/net/leaf_tests.rs", "strangers_and_names_outside_the_constraint_do_not_verify"),
     (81, "tests/e2e/tests/it/tunnels.rs", "the_authority_is_of_one_process_and_leaves_no_key"),
     (82, "tests/e2e/tests/it/tunnels.rs", "a_hidden_name_is_never_followed"),
+    (84, "crates/catalog/tests/it/graphql.rs", "the_corpus_holds"),
+    (84, "tests/e2e/tests/it/doors.rs", "denying_an_operation_closes_every_road_to_it"),
+    (84, "tests/e2e/tests/it/real.rs", "octokit_is_told_the_same_by_rest_and_by_graphql"),
+    (85, "tests/e2e/tests/it/git.rs", "git_push_to_its_own_branches_and_nothing_else"),
+    (85, "tests/e2e/tests/it/git.rs", "tags_other_refs_and_what_git_sends_at_once"),
+    (85, "tests/e2e/tests/it/git.rs", "what_drops_commits_and_refs_needs_its_own_word"),
+    (86, "crates/catalog/tests/it/main.rs", "every_case_of_every_service_holds"),
+    (86, "tests/e2e/tests/it/semantics.rs", "what_hands_authority_or_data_away_is_covered_by_no_star_and_asks"),
+    (87, "crates/catalog/tests/it/rpc.rs", "a_call_is_never_less_than_its_tool"),
+    (87, "tests/e2e/tests/it/mcp.rs", "a_tool_that_no_file_knows_is_admitted_by_its_name"),
+    (87, "tests/e2e/tests/it/mcp.rs", "tools_are_judged_by_name_and_arguments"),
+    (88, "crates/catalog/tests/it/requests.rs", "a_websocket_on_an_unknown_path_is_a_write"),
+    (88, "crates/proxy/src/websocket/tests.rs", "a_refusal_ends_both_directions_though_nothing_passes"),
+    (90, "tests/e2e/tests/it/semantics.rs", "grpc_methods_are_judged_one_by_one"),
+    (91, "tests/e2e/tests/it/semantics.rs", "what_hands_authority_or_data_away_is_covered_by_no_star_and_asks"),
+    (92, "tests/e2e/tests/it/doors.rs", "denying_an_operation_closes_every_road_to_it"),
+    (92, "tests/e2e/tests/it/semantics.rs", "what_hands_authority_or_data_away_is_covered_by_no_star_and_asks"),
+    (93, "tests/e2e/tests/it/asked.rs", "the_sentence_names_the_destination"),
+    (93, "tests/e2e/tests/it/semantics.rs", "what_hands_authority_or_data_away_is_covered_by_no_star_and_asks"),
+    (94, "tests/e2e/tests/it/semantics.rs", "what_hands_authority_or_data_away_is_covered_by_no_star_and_asks"),
+    (95, "tests/e2e/tests/it/semantics.rs", "redirects_of_what_was_renamed_are_judged_again"),
+    (96, "tests/e2e/tests/it/approvals.rs", "a_client_that_stays_gets_the_answer"),
+    (96, "tests/e2e/tests/it/asked.rs", "what_is_shown_is_what_was_read_to_its_end_and_what_leaves"),
+    (97, "crates/approval/tests/it/main.rs", "ten_thousand_requests_use_no_yes_twice_and_none_for_another"),
+    (97, "tests/e2e/tests/it/approvals.rs", "killed_between_the_yes_and_its_use_it_is_done_once_or_not_at_all"),
+    (98, "crates/approval/tests/it/main.rs", "a_no_that_nobody_waits_for_holds_for_its_kind"),
+    (98, "crates/approval/tests/it/main.rs", "an_agent_has_few_open_questions"),
+    (98, "tests/e2e/tests/it/asked.rs", "a_thousand_requests_are_five_questions"),
+    (99, "crates/approval/src/render.rs", "hostile_texts"),
+    (99, "tests/e2e/tests/it/asked.rs", "thirty_texts_that_deceive_are_shown_by_number"),
+    (100, "tests/e2e/tests/it/asked.rs", "an_agent_cannot_approve_itself"),
+    (101, "tests/e2e/tests/it/asked.rs", "no_page_asks_the_api"),
+    (102, "tests/e2e/tests/it/asked.rs", "no_page_asks_the_api"),
+    (103, "tests/e2e/tests/it/asked.rs", "no_page_asks_the_api"),
+    (104, "tests/e2e/tests/it/asked.rs", "what_is_shown_is_what_was_read_to_its_end_and_what_leaves"),
+    (105, "tests/e2e/tests/it/asked.rs", "answers_race_and_the_world_changes"),
     (116, "crates/inject/tests/it/tripwires.rs", "guesses_take_the_same_time"),
     (116, "tests/e2e/tests/it/hardening.rs", "tokens_that_are_none_are_told_the_same"),
     (117, "tests/e2e/tests/it/hardening.rs", "a_token_is_in_no_argument_and_no_log"),
@@ -129,7 +170,8 @@ fn every_row_is_held() {
     let mut held: BTreeMap<u32, BTreeSet<String>> = BTreeMap::new();
     let mut wrong = Vec::new();
     for (group, ranges) in &GROUPS {
-        for row in rows(&format!("{group}.jsonl")).into_iter().filter(|row| row.skip.is_none()) {
+        let corpus = if WITHOUT_CORPUS.contains(group) { Vec::new() } else { rows(&format!("{group}.jsonl")) };
+        for row in corpus.into_iter().filter(|row| row.skip.is_none()) {
             assert!(ranges.iter().any(|range| range.contains(&row.row)), "{}", row.name);
             held.entry(row.row).or_default().insert(row.name);
         }

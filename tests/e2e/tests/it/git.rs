@@ -218,3 +218,63 @@ fn large_pushes_pass_while_they_come() {
     assert!(bodies.iter().any(|length| *length > 20_000_000), "{bodies:?}");
     scene.house.assert_audit();
 }
+
+#[test]
+fn tags_other_refs_and_what_git_sends_at_once() {
+    let tags = PUSH.replace("branch:acme/widget@agent/*", "tag:acme/widget@v*");
+    let fetch = PUSH.replace("git/push", "git/fetch").replace("branch:acme/widget@agent/*", "repo:acme/widget");
+    let scene = Scene::new(824, &[PUSH, &tags, &fetch]);
+    let main = scene.tip("refs/heads/main");
+    let said = scene.script(
+        "work",
+        "git switch -q -c agent/one
+         commit one; git tag v1; git tag -a -m two v2; git tag w1
+         try light origin v1
+         try annotated origin v2
+         try foreign origin w1
+         commit two; git tag -f v1 >/dev/null; try moved -f origin v1
+         try gone origin --delete v1
+         try follow --follow-tags origin agent/one
+         git notes add -m note; try notes origin refs/notes/commits
+         try review origin HEAD:refs/for/main
+         git switch -q main; commit three; try all --all origin
+         try mirror --mirror origin
+         git switch -q agent/one; git commit -q --amend -m again
+         try lease --force-with-lease origin agent/one
+         git reset -q --hard ORIG_HEAD 2>/dev/null || git reset -q --hard origin/agent/one
+         git merge -q -m merged --no-edit -s ours main; try merge origin agent/one",
+    );
+    let want = [
+        "light yes",
+        "annotated yes",
+        "foreign no",
+        "moved no",
+        "gone no",
+        "follow yes",
+        "notes no",
+        "review no",
+        "all no",
+        "mirror no",
+        "lease no",
+        "merge yes",
+    ];
+    assert_eq!(said, want, "{}", scene.log("work", "merge"));
+    assert_eq!(scene.pushes(), 4, "what is denied does not reach the server");
+    assert_eq!(scene.tip("refs/heads/main"), main);
+    assert!(scene.has_head_of("refs/heads/agent/one", "work"));
+    assert!(scene.tip("refs/tags/v1").is_some() && scene.tip("refs/tags/v2^{commit}") == scene.tip("refs/tags/v1"));
+    for name in ["refs/tags/w1", "refs/notes/commits", "refs/for/main"] {
+        assert_eq!(scene.tip(name), None, "{name}");
+    }
+    // A clone that has not seen the branch's tip sends nothing; one that has merged it does.
+    scene.clone_to("late", &["-b", "agent/one"]);
+    assert_eq!(scene.script("work", "commit four; try again origin agent/one"), ["again yes"]);
+    let said = scene.script(
+        "late",
+        "echo more > other; git add other; git commit -q -m five; try behind origin agent/one
+         git pull -q --no-rebase --no-edit origin agent/one; try merged origin agent/one",
+    );
+    assert_eq!(said, ["behind no", "merged yes"], "{}", scene.log("late", "merged"));
+    assert!(scene.has_head_of("refs/heads/agent/one", "late"));
+    scene.house.assert_audit();
+}

@@ -2,14 +2,18 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of a test fail with it")]
 
 mod approvals;
+mod asked;
 mod attacks;
 mod bare;
 mod clients;
 mod clock;
 mod coding;
+mod conformance;
 mod coverage;
+mod day;
 mod doctor;
 mod doors;
+mod doubles;
 mod faults;
 mod floods;
 mod git;
@@ -24,9 +28,11 @@ mod packaging;
 mod placeholders;
 mod policies;
 mod prove;
+mod real;
 mod reliability;
 mod rows;
 mod scan;
+mod semantics;
 mod setting;
 mod sharing;
 mod talk;

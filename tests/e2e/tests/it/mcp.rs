@@ -19,7 +19,7 @@ struct Scene {
 }
 
 /// Node resolves packages beside the script; the scripts are copied beside the packages.
-fn beside(folder: &str, script: &str, name: &str) -> PathBuf {
+pub fn beside(folder: &str, script: &str, name: &str) -> PathBuf {
     let copy = tool("node").join(name);
     std::fs::copy(root().join("tests/e2e").join(folder).join(script), &copy).unwrap();
     copy

@@ -104,7 +104,7 @@ fn the_least_policy_for_what_was_done_is_suggested() {
         "# 1 left out: denied; --denied covers them too\n",
         "#   tester may no longer: ",
         "        endpoints: [\"/a\", \"/b\"]\n",
-        "        # at most 3 in an hour on record, rounded up\n",
+        "        # at most 3 in an hour on record; half as many more, rounded up\n",
         "        credential: echo-token\n",
         "        conditions: { limit: 5/hour }",
     ] {

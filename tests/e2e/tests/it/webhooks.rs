@@ -101,7 +101,7 @@ impl Office {
     fn answers_with(&self, gateway: &Gateway, with: &str, body: &Value, more: &[&str]) -> String {
         let mut command = self.house.clean(&tool("venv/bin/python"));
         command.arg(root().join("tests/e2e/clients/hook_answer.py"));
-        command.args([format!("{}/v1/channels/ops/answers", gateway.api), body.to_string()]).args(more);
+        command.args([format!("http://{}/v1/channels/ops/answers", gateway.api), body.to_string()]).args(more);
         let value = match with {
             "OPS_WEBHOOK_SECRET" => return finish(&mut command, PATIENCE).expect_success("an answer").stdout,
             other => other.to_owned(),
@@ -157,7 +157,7 @@ fn people_at_a_receiver_answer() {
             let said = office.answers_with(&gateway, with, &yes, &more);
             assert!(said.starts_with("401 ") && said.contains(says), "{said}");
         }
-        let url = format!("{}/v1/channels/ops/answers", gateway.api);
+        let url = format!("http://{}/v1/channels/ops/answers", gateway.api);
         for token in [None, Some(&session.token), Some(&session.env["GITHUB_TOKEN"])] {
             let mut command = office.curl(&session);
             if let Some(token) = token {
