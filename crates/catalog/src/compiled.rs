@@ -82,6 +82,10 @@ pub struct Compiled {
     pub files: Vec<FileHint>,
     pub shapes: Vec<ShapeMap>,
     pub check: Option<Box<str>>,
+    /// The header field of the answer to `check` that lists a token's scopes.
+    pub scopes_header: Option<Box<str>>,
+    /// The vendor's scope to the actions that it lets a token do.
+    pub token_scopes: BTreeMap<String, Vec<String>>,
     pub bounds: ServiceBounds,
     pub parents: BTreeMap<String, String>,
     pub kinds: Vec<String>,

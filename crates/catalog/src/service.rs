@@ -97,6 +97,17 @@ impl Service {
         self.tables.check.as_deref()?.split_once(' ')
     }
 
+    /// The header field of the answer to [`Self::check`] that lists what a token may do, in small letters.
+    pub fn scopes_header(&self) -> Option<&str> {
+        self.tables.scopes_header.as_deref()
+    }
+
+    /// The actions that one of the vendor's scopes lets a token do; none where that is not known.
+    pub fn token_scope(&self, scope: &str) -> Option<&[String]> {
+        let known = self.tables.token_scopes.get(scope).or_else(|| self.tables.scopes.get(scope));
+        known.map(Vec::as_slice)
+    }
+
     /// What it bounds differently from the house.
     pub const fn bounds(&self) -> ServiceBounds {
         self.tables.bounds

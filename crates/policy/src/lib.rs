@@ -25,4 +25,4 @@ pub use alert::{Alerts, Response};
 pub use decision::{ApprovalNeed, Conditions, Decision, Grant, Question, Subject, Unsatisfied};
 pub use document::{Diagnostic, Document, Note};
 pub use permit::{Bearer, Binding, Permit, Redeemed, StalePermit, Upkeep};
-pub use rules::{Explained, Rules};
+pub use rules::{Explained, Granted, Rules};

@@ -15,7 +15,7 @@ use model::{ActionId, ServiceName};
 
 use crate::compiled::{Compiled, Node, Test};
 use crate::error::{CatalogError, nearest};
-use crate::file::ServiceFile;
+use crate::file::{OneOrMany, ServiceFile};
 
 /// Effects and classes come from several places; this is what they add up to, before the tables are made.
 pub(crate) use actions::Draft;
@@ -41,7 +41,9 @@ pub fn compile(written: &ServiceFile) -> Result<Compiled, CatalogError> {
         .map_err(|wrong| fail(&wrong.text, wrong.message))?;
     let ids: BTreeSet<&str> = drafts.iter().map(|draft| draft.id.as_str()).collect();
     let aliases = words(&written.aliases, &ids).map_err(|wrong| fail(&wrong.text, wrong.message))?;
-    let scopes = scopes(written, &drafts).map_err(|wrong| fail(&wrong.text, wrong.message))?;
+    let of_tokens = written.token_scopes.as_ref().map_or_else(Default::default, |told| told.scopes.clone());
+    let of_tokens = scopes(&of_tokens, &drafts).map_err(|wrong| fail(&wrong.text, wrong.message))?;
+    let scopes = scopes(&written.scopes, &drafts).map_err(|wrong| fail(&wrong.text, wrong.message))?;
     let mut kinds: BTreeSet<String> = tables.kinds();
     kinds.extend(graphql::kinds(written));
     kinds.extend(rpc::kinds(written));
@@ -58,6 +60,8 @@ pub fn compile(written: &ServiceFile) -> Result<Compiled, CatalogError> {
         files: written.files.clone(),
         shapes: written.shapes.iter().map(|shape| shape.0.clone()).collect(),
         check: written.check.as_deref().map(Into::into),
+        scopes_header: written.token_scopes.as_ref().map(|told| told.header.to_ascii_lowercase().into()),
+        token_scopes: of_tokens,
         bounds: written.bounds,
         parents: written.parents.clone(),
         kinds: kinds.into_iter().collect(),
@@ -129,9 +133,9 @@ fn words(
     written.iter().map(|(word, globs)| Ok((word.clone(), expand(&globs.0, ids)?))).collect()
 }
 
-fn scopes(written: &ServiceFile, drafts: &[Draft]) -> Result<BTreeMap<String, Vec<String>>, Wrong> {
+fn scopes(written: &BTreeMap<String, OneOrMany>, drafts: &[Draft]) -> Result<BTreeMap<String, Vec<String>>, Wrong> {
     let mut out = BTreeMap::new();
-    for (scope, selectors) in &written.scopes {
+    for (scope, selectors) in written {
         let mut covered = Vec::new();
         for selector in &selectors.0 {
             let (class, glob) = match selector.split_once(' ') {

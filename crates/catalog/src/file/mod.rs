@@ -50,6 +50,9 @@ pub struct ServiceFile {
     /// A harmless request that tells whether a credential works: `GET /user`.
     #[serde(default)]
     pub check: Option<String>,
+    /// What the answer to `check` tells of what the credential may do.
+    #[serde(default)]
+    pub token_scopes: Option<TokenScopes>,
     /// What it bounds differently from the house.
     #[serde(default)]
     pub bounds: ServiceBounds,
@@ -182,6 +185,18 @@ pub struct FileHint {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(from = "Word<ShapeMap>")]
 pub struct Shape(pub ShapeMap);
+
+/// Where a service says what a token may do, for `review`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenScopes {
+    /// The header field that lists them, with commas: `X-OAuth-Scopes`.
+    pub header: String,
+    /// What each of the vendor's scopes lets a token do: globs over action ids, each perhaps after a class. One that is not here is looked up
+    /// among the file's own `scopes`.
+    #[serde(default)]
+    pub scopes: BTreeMap<String, OneOrMany>,
+}
 
 /// The structure that clients check, so that a placeholder can have it too.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -35,7 +35,8 @@ impl Item {
         self.call().is_some_and(|call| is_guarded(&call))
     }
 
-    fn call(&self) -> Option<Call> {
+    /// One call of it, where class and effects alone matter.
+    pub(crate) fn call(&self) -> Option<Call> {
         let action = ActionId::new(&self.id).ok()?;
         let (class, effects, resource) = (self.class, self.effects, Resource::new("resource:/"));
         Some(Call { action, class, effects, resource, facts: Facts::default() })

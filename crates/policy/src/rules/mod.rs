@@ -3,6 +3,7 @@
 mod credential;
 mod decide;
 mod explain;
+mod granted;
 mod host;
 pub(crate) mod index;
 pub(crate) mod judge;
@@ -17,6 +18,7 @@ use model::{AgentName, CredentialName, Rank, ServiceName};
 
 pub(crate) use decide::strictest;
 pub use explain::Explained;
+pub use granted::Granted;
 
 use crate::alert::Alerts;
 use crate::compile::actions::{Named, Raw};

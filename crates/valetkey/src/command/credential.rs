@@ -11,6 +11,7 @@ use super::local::Local;
 use super::{hidden, usage};
 use crate::config::{Ambient, without_line_end};
 use crate::output;
+use crate::wiring::Tested;
 
 /// What can be done with credentials.
 #[derive(Debug, Subcommand)]
@@ -104,12 +105,19 @@ pub struct TestArgs {
 
 impl TestArgs {
     async fn run(self, ambient: &Ambient) -> anyhow::Result<bool> {
-        let failure = crate::wiring::credential_test(ambient, &self.name, self.config.as_deref()).await?;
+        let Tested { failure, scopes } =
+            crate::wiring::credential_test(ambient, &self.name, self.config.as_deref()).await?;
         if self.json {
-            output::json(&json!({ "credential": self.name, "ok": failure.is_none(), "failure": failure }))?;
+            output::json(
+                &json!({ "credential": self.name, "ok": failure.is_none(), "failure": failure, "scopes": scopes }),
+            )?;
         } else {
             match &failure {
-                None => output::line(&format!("{} works: its service takes it", self.name)),
+                None => {
+                    let told = scopes.filter(|scopes| !scopes.is_empty());
+                    let told = told.map(|scopes| format!("; it may: {}", scopes.join(", "))).unwrap_or_default();
+                    output::line(&output::safe(&format!("{} works: its service takes it{told}", self.name)));
+                }
                 Some(failure) => output::line(&output::safe(&format!("{}: {failure}", self.name))),
             }
         }

@@ -20,9 +20,6 @@ pub enum Later {
     /// Run-time access (not in this version)
     #[command(hide = true)]
     Grant(Anything),
-    /// Unused permissions and the least policy (not in this version)
-    #[command(hide = true)]
-    Review(Anything),
     /// Alerts (not in this version)
     #[command(hide = true)]
     Alert(Anything),
@@ -39,7 +36,6 @@ impl Later {
         let (name, instead) = match self {
             Self::Apply(_) => ("apply", "`valetkey serve --config FILE` takes changes of its file in while it runs"),
             Self::Grant(_) => ("grant", "write a permission with `expires` into the configuration"),
-            Self::Review(_) => ("review", "`valetkey audit search --json` shows what was used"),
             Self::Alert(_) => ("alert", "`valetkey audit search --decision deny` shows what was refused"),
             Self::Incident(_) => {
                 ("incident", "`valetkey stop` ends what is under way, `valetkey audit export` keeps the evidence")

@@ -18,6 +18,7 @@ mod import;
 mod later;
 mod local;
 mod policy;
+mod review;
 mod run;
 mod scan;
 mod serve;
@@ -96,6 +97,8 @@ enum Command {
     /// The record of everything
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// What is granted against what is used: permissions, credentials, a checklist
+    Review(review::Args),
     /// Find exposed secrets: files, history, logs, transcripts
     Scan(scan::Args),
     /// Move exposed secrets into the vault and leave references
@@ -147,6 +150,7 @@ impl Cli {
             Command::Policy(args) => args.run(ambient).await,
             Command::Service(args) => args.run(ambient),
             Command::Audit(args) => args.run(ambient).await,
+            Command::Review(args) => args.run(ambient).await,
             Command::Scan(args) => args.run(ambient).await,
             Command::Import(args) => args.run(ambient).await,
             Command::Whose(args) => args.run(ambient).await,

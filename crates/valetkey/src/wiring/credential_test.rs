@@ -24,10 +24,26 @@ use super::sessions::Wanted;
 use crate::command::usage;
 use crate::config::{Ambient, Sources};
 
+/// Scopes of a token that are looked at, and characters of each.
+const SCOPES_MAX: usize = 200;
+const SCOPE_CHARS_MAX: usize = 100;
+
+/// Status, fields and the front of the body.
+type Answered = (u16, http::HeaderMap, String);
+
 /// The agent that asks; it may do nothing but that.
 const AGENT: &str = "credential-test";
 
-/// Tests a credential; what its service says where it does not take it.
+/// What a credential's service says of it.
+#[derive(Debug)]
+pub struct Tested {
+    /// Why it does not take it; none where it does.
+    pub failure: Option<String>,
+    /// What the token may do, in the vendor's words, where the service tells it.
+    pub scopes: Option<Vec<String>>,
+}
+
+/// Tests a credential.
 ///
 /// # Errors
 /// There is no such credential, its service offers no check, or the service cannot be asked.
@@ -35,7 +51,7 @@ pub async fn credential_test(
     ambient: &Ambient,
     name: &CredentialName,
     config: Option<&Path>,
-) -> anyhow::Result<Option<String>> {
+) -> anyhow::Result<Tested> {
     let opened = open::open(ambient).await?;
     let sources = Sources::find(ambient, config)?;
     let configured = Plan::make(&sources, &[])?;
@@ -51,6 +67,7 @@ pub async fn credential_test(
     let (method, path) =
         known.check().ok_or_else(|| usage(format!("service `{service}` offers no harmless request to test with")))?;
     let (method, path) = (method.to_owned(), path.to_owned());
+    let scopes_header = known.scopes_header().map(str::to_owned);
     let host = known.default_host().context("its service has no host to ask")?.name.to_string();
     let text = config_for(&sources, name.as_str(), service.as_str())?;
     let narrow = Sources::of_text(&text, &sources.folder().join("credential-test"))?.with_services(sources.services()?);
@@ -86,19 +103,25 @@ pub async fn credential_test(
     begun.live.end();
     opened.store.sessions().end(&opened.tenant, begun.live.session.id, opened.clock.now()).await?;
     serving.drain(Duration::from_millis(200)).await;
-    let (status, body) = status?;
+    let (status, headers, body) = status?;
     let works = (200..300).contains(&status);
-    Ok((!works).then(|| format!("{host} answers {status} to {method} {path}: {body}")))
+    let failure = (!works).then(|| format!("{host} answers {status} to {method} {path}: {body}"));
+    let told = scopes_header.filter(|_| works).and_then(|name| headers.get(name)?.to_str().ok().map(str::to_owned));
+    let scopes = told.map(|told| {
+        let words = told.split(',').map(|word| word.trim().chars().take(SCOPE_CHARS_MAX).collect::<String>());
+        words.filter(|word| !word.is_empty()).take(SCOPES_MAX).collect()
+    });
+    Ok(Tested { failure, scopes })
 }
 
-async fn ask(proxy: &str, bundle: &str, host: &str, (method, path): (&str, &str)) -> anyhow::Result<(u16, String)> {
+async fn ask(proxy: &str, bundle: &str, host: &str, (method, path): (&str, &str)) -> anyhow::Result<Answered> {
     let mut sender = client::connect(proxy, bundle, host).await?;
     let request = Request::builder().method(method).uri(path).header(header::HOST, host);
     let request = request.header(header::USER_AGENT, "valetkey").body(Full::new(Bytes::new()))?;
     let response = sender.send_request(request).await.with_context(|| format!("{host} broke off"))?;
-    let status = response.status().as_u16();
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let body = response.into_body().collect().await?.to_bytes();
-    Ok((status, String::from_utf8_lossy(&body).chars().take(300).collect()))
+    Ok((status, headers, String::from_utf8_lossy(&body).chars().take(300).collect()))
 }
 
 /// The user's upstreams, and one permission: to read with this credential.

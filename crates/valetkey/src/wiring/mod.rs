@@ -27,7 +27,7 @@ mod walls;
 mod watch;
 mod way_out;
 
-pub use credential_test::credential_test;
+pub use credential_test::{Tested, credential_test};
 pub use demo::{agent as demo_agent, demo};
 pub use doctor::{Finding, Group, State, attack, doctor};
 pub use run::{Run, run};

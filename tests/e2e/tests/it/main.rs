@@ -30,6 +30,7 @@ mod policies;
 mod prove;
 mod real;
 mod reliability;
+mod review;
 mod rows;
 mod scan;
 mod semantics;

@@ -3,7 +3,7 @@
 mod diff;
 mod prove;
 mod replay;
-mod suggest;
+pub(super) mod suggest;
 mod test;
 
 use std::path::PathBuf;
@@ -92,7 +92,7 @@ pub(super) fn check(sources: &Sources) -> anyhow::Result<Checked> {
 ///
 /// # Errors
 /// It cannot be used; the faults say why.
-fn ready(sources: &Sources) -> anyhow::Result<Box<Ready>> {
+pub(super) fn ready(sources: &Sources) -> anyhow::Result<Box<Ready>> {
     match check(sources)? {
         Checked::Good(ready) => Ok(ready),
         Checked::Bad(faults) => Err(Faults(faults).into()),

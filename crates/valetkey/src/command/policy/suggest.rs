@@ -10,7 +10,7 @@ use model::canonical::CanonicalRequest;
 use model::event::Kind;
 use model::vocabulary::Vocabulary;
 use model::{AgentName, Classification, Code, SessionId, Timestamp};
-use policy::compare::{Policy, compare};
+use policy::compare::{Comparison, Policy, compare};
 use policy::suggest::{Suggested, Used, suggest};
 use policy::{Decision, Document, Question, Rules, Subject};
 use serde_json::{Value, json};
@@ -69,65 +69,94 @@ struct One {
     permissions: Vec<Suggested>,
 }
 
+/// The least policy that covers what is on record.
+pub(in super::super) struct Least {
+    all: Vec<One>,
+    yaml: String,
+    failing: BTreeSet<String>,
+    left_out: BTreeMap<&'static str, u64>,
+    /// What it would change in the present configuration.
+    pub(in super::super) comparison: Comparison,
+}
+
+/// Works out the least policy; none where nothing on record matches.
+///
+/// # Errors
+/// The configuration or the record cannot be read.
+pub(in super::super) fn least(
+    ambient: &Ambient,
+    sources: &Sources,
+    filter: &Filter,
+    with_denied: bool,
+) -> anyhow::Result<Option<Least>> {
+    let present = ready(sources)?;
+    let (document, _) = sources.document()?;
+    let words = present.catalog.vocabulary();
+    let mut gathered = Gathered::default();
+    for record in audit::search(&Home::open(ambient)?.audit(), filter)? {
+        gathered.add((&present, &document), &record, with_denied);
+    }
+    let bare = compiled(&bare(&document), &words)?;
+    gathered.leave_profiles(&bare);
+    if gathered.asked.is_empty() {
+        return Ok(None);
+    }
+    let mut all = suggested(&mut gathered, &words);
+    let rules = fit(&document, &words, &gathered, &mut all)?;
+    let failing = gathered.refused(&rules);
+    let sides = (Policy { rules: &present.rules, words: &words }, Policy { rules: &rules, words: &words });
+    let comparison = compare(sides.0, sides.1, filter.agent.as_ref())?;
+    let yaml = written(&document, &all);
+    Ok(Some(Least { all, yaml, failing, left_out: gathered.left_out, comparison }))
+}
+
 impl Args {
     pub(super) fn run(self, ambient: &Ambient) -> anyhow::Result<bool> {
         let sources = Sources::find(ambient, self.config.as_deref())?;
-        let present = ready(&sources)?;
-        let (document, _) = sources.document()?;
-        let words = present.catalog.vocabulary();
-        let (agent, session) = (self.agent.clone(), self.session);
-        let filter = Filter { agent, session, since: self.since, ..Filter::default() };
-        let mut gathered = Gathered::default();
-        for record in audit::search(&Home::open(ambient)?.audit(), &filter)? {
-            gathered.add((&present, &document), &record, self.denied);
-        }
-        let bare = compiled(&bare(&document), &words)?;
-        gathered.leave_profiles(&bare);
-        if gathered.asked.is_empty() {
+        let filter = Filter { agent: self.agent, session: self.session, since: self.since, ..Filter::default() };
+        let Some(least) = least(ambient, &sources, &filter, self.denied)? else {
             output::remark("nothing on record matches that a permission could cover");
             return Ok(false);
-        }
-        let mut all = suggested(&mut gathered, &words);
-        let rules = fit(&document, &words, &gathered, &mut all)?;
-        let failing: BTreeSet<String> = gathered.refused(&rules);
-        let comparison = compare(
-            Policy { rules: &present.rules, words: &words },
-            Policy { rules: &rules, words: &words },
-            self.agent.as_ref(),
-        )?;
-        let yaml = written(&document, &all);
+        };
         if self.json {
-            let agents: Vec<Value> = all
-                .iter()
-                .map(|one| json!({ "agent": one.agent, "requests": one.requests, "permissions": one.permissions }))
-                .collect();
-            output::json(&json!({
-                "agents": agents,
-                "yaml": yaml,
-                "not_covered": failing,
-                "left_out": gathered.left_out,
-                "changes": diff::told(&comparison)?,
-            }))?;
-            return Ok(failing.is_empty());
+            least.print_json()?;
+        } else {
+            least.print();
         }
-        for one in &all {
+        Ok(least.failing.is_empty())
+    }
+}
+
+impl Least {
+    fn print_json(&self) -> anyhow::Result<()> {
+        let told = |one: &One| json!({ "agent": one.agent, "requests": one.requests, "permissions": one.permissions });
+        output::json(&json!({
+            "agents": self.all.iter().map(told).collect::<Vec<Value>>(),
+            "yaml": self.yaml,
+            "not_covered": self.failing,
+            "left_out": self.left_out,
+            "changes": diff::told(&self.comparison)?,
+        }))
+    }
+
+    fn print(&self) {
+        for one in &self.all {
             remark(&format!("the least policy for {} requests of {}", one.requests, one.agent));
         }
-        for (why, count) in &gathered.left_out {
+        for (why, count) in &self.left_out {
             remark(&format!("{count} left out: {why}"));
         }
-        for what in &failing {
+        for what in &self.failing {
             remark(&format!("not covered: {what}"));
         }
         remark("what it changes:");
-        for line in comparison.lines() {
+        for line in self.comparison.lines() {
             remark(&format!("  {line}"));
         }
-        if comparison.is_same() {
+        if self.comparison.is_same() {
             remark("  nothing");
         }
-        output::line(yaml.trim_end());
-        Ok(failing.is_empty())
+        output::line(self.yaml.trim_end());
     }
 }
 

@@ -5,8 +5,8 @@ use std::path::Path;
 use super::{Finding, Group, State};
 use crate::command::Usage;
 use crate::config::{Ambient, Sources};
-use crate::wiring::credential_test;
 use crate::wiring::plan::Plan;
+use crate::wiring::{Tested, credential_test};
 
 /// All of them, in the order in which they are written. A configuration that cannot be used was a finding already.
 pub(super) async fn examine(ambient: &Ambient, sources: &Sources, config: Option<&Path>) -> Vec<Finding> {
@@ -18,8 +18,8 @@ pub(super) async fn examine(ambient: &Ambient, sources: &Sources, config: Option
         let tested = credential_test(ambient, &held.name, config).await;
         let finding = |state, detail: String| Finding::new(Group::Credential, held.name.as_str(), state, detail);
         findings.push(match tested {
-            Ok(None) => finding(State::Ok, "its service takes it".to_owned()),
-            Ok(Some(why)) => finding(State::Failed, why).with_mend(format!(
+            Ok(Tested { failure: None, .. }) => finding(State::Ok, "its service takes it".to_owned()),
+            Ok(Tested { failure: Some(why), .. }) => finding(State::Failed, why).with_mend(format!(
                 "replace it where it comes from; one of the vault with `valetkey credential add {} --replace`",
                 held.name
             )),

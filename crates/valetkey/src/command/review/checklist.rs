@@ -1,0 +1,157 @@
+//! Twelve questions, each with what speaks for a no.
+
+use audit::Verified;
+use model::Timestamp;
+use policy::document::{Egress, Mode};
+use policy::{Document, Rules};
+use serde::Serialize;
+
+use super::DAY;
+use super::credentials::Held;
+use super::used::{Permission, some};
+use crate::clock::SystemRandom;
+use crate::command::local::Local;
+
+/// Days after which a stored value should have been replaced.
+const FRESH_DAYS: u64 = 90;
+/// Lines of evidence.
+const EVIDENCE_MAX: usize = 8;
+
+/// One question and its answer.
+#[derive(Debug, Serialize)]
+pub(super) struct Check {
+    pub(super) title: &'static str,
+    pub(super) passed: bool,
+    /// What speaks for a no; for a yes, what it rests on, where that is worth a line.
+    pub(super) evidence: Vec<String>,
+}
+
+/// What is looked at.
+pub(super) struct Seen<'a> {
+    pub(super) document: &'a Document,
+    pub(super) rules: &'a Rules,
+    pub(super) permissions: &'a [Permission],
+    pub(super) credentials: &'a [Held],
+    pub(super) local: &'a Local,
+    pub(super) now: Timestamp,
+}
+
+/// The question, and what speaks for a no.
+type Answer = (&'static str, Vec<String>);
+
+type Ask = fn(&Seen<'_>) -> Answer;
+
+/// Every question, in the order of the guides: whose, what, how long, who looks.
+const ALL: [Ask; 12] =
+    [owners, shared, orphans, dormant, old, beyond, unused, wide, unasked, unheld, enforced, recorded];
+
+/// Asks all of them.
+pub(super) fn all(seen: &Seen<'_>) -> Vec<Check> {
+    let ask = |ask: &Ask| {
+        let (title, mut evidence) = ask(seen);
+        let passed = evidence.is_empty();
+        let more = evidence.len().saturating_sub(EVIDENCE_MAX);
+        evidence.truncate(EVIDENCE_MAX);
+        if more > 0 {
+            evidence.push(format!("and {more} more"));
+        }
+        Check { title, passed, evidence }
+    };
+    ALL.iter().map(ask).collect()
+}
+
+fn owners(seen: &Seen<'_>) -> Answer {
+    let lacks = seen.document.agents.iter().filter_map(|(name, agent)| {
+        let lacking = [("purpose", &agent.purpose), ("owner", &agent.owner)];
+        let lacking: Vec<&str> = lacking.iter().filter(|(_, value)| value.is_none()).map(|(word, _)| *word).collect();
+        (!lacking.is_empty()).then(|| format!("{} has no {}", name.value, lacking.join(" and no ")))
+    });
+    ("every agent has a purpose and somebody who answers for it", lacks.collect())
+}
+
+fn shared(seen: &Seen<'_>) -> Answer {
+    let shared = seen.credentials.iter().filter(|held| held.agents.len() > 1);
+    let line = |held: &Held| format!("{} is shared by {}", held.name, some(held.agents.iter().map(String::as_str)));
+    ("no two agents share a credential", shared.map(line).collect())
+}
+
+fn orphans(seen: &Seen<'_>) -> Answer {
+    let orphans = seen.credentials.iter().filter(|held| held.agents.is_empty());
+    (
+        "every credential is named by a permission",
+        orphans.map(|held| format!("{}: `valetkey credential revoke {0}`, or remove it", held.name)).collect(),
+    )
+}
+
+fn dormant(seen: &Seen<'_>) -> Answer {
+    let dormant = seen.credentials.iter().filter(|held| !held.agents.is_empty() && held.times.times == 0);
+    ("no credential is dormant", dormant.map(|held| format!("{} was not used in this time", held.name)).collect())
+}
+
+fn old(seen: &Seen<'_>) -> Answer {
+    let since = Timestamp(seen.now.0 - (FRESH_DAYS * DAY * 1_000_000).cast_signed());
+    let line = |held: &Held| {
+        let stored = held.stored.filter(|stored| *stored < since)?;
+        Some(format!("{} was stored {stored}: `valetkey credential add {0} --replace`", held.name))
+    };
+    ("no stored value is older than 90 days", seen.credentials.iter().filter_map(line).collect())
+}
+
+fn beyond(seen: &Seen<'_>) -> Answer {
+    let wide = seen.credentials.iter().filter(|held| !held.beyond.is_empty());
+    let line = |held: &Held| {
+        format!("{} may {}, which no permission needs", held.name, some(held.beyond.iter().map(String::as_str)))
+    };
+    ("no token may do more than permissions need (as far as services tell; --ask)", wide.map(line).collect())
+}
+
+fn unused(seen: &Seen<'_>) -> Answer {
+    let unused = seen.permissions.iter().filter(|one| one.times.times == 0);
+    ("every permission was used", unused.map(|one| format!("{} was not used in this time", one.granted.rule)).collect())
+}
+
+fn wide(seen: &Seen<'_>) -> Answer {
+    let wide = seen.permissions.iter().filter(|one| one.granted.is_wide);
+    let line = |one: &Permission| {
+        format!("{} covers {} on everything", one.granted.rule, some(one.granted.words.iter().map(String::as_str)))
+    };
+    ("what changes something is granted by name or for named resources", wide.map(line).collect())
+}
+
+fn unasked(seen: &Seen<'_>) -> Answer {
+    let unasked = seen.permissions.iter().filter(|one| one.granted.is_unasked);
+    let line = |one: &Permission| format!("{} says `approval: none` for what always asks", one.granted.rule);
+    ("what escalates, publishes, sends or lets data out asks a person", unasked.map(line).collect())
+}
+
+fn unheld(seen: &Seen<'_>) -> Answer {
+    let unheld = seen.permissions.iter().filter(|one| one.granted.changes && !one.granted.is_held);
+    let line = |one: &Permission| format!("{} changes things without limit, bound or question", one.granted.rule);
+    ("what changes something has a limit, a bound or asks", unheld.map(line).collect())
+}
+
+fn enforced(seen: &Seen<'_>) -> Answer {
+    let mut found = Vec::new();
+    if seen.rules.mode() == Mode::Observe {
+        found.push("`mode: observe` lets everything through".to_owned());
+    }
+    match seen.document.egress() {
+        Egress::Closed => {}
+        Egress::Open => found.push("`egress: open` lets agents reach any host".to_owned()),
+        Egress::Known => found.push("`egress: known` lets agents read hosts that no permission names".to_owned()),
+    }
+    ("decisions are enforced, and hosts that nobody named are closed", found)
+}
+
+fn recorded(seen: &Seen<'_>) -> Answer {
+    let verified = || -> anyhow::Result<Verified> {
+        let signer = audit::Signer::from_seed(&seen.local.home.signing_seed(&SystemRandom)?)?;
+        Ok(audit::verify(&seen.local.home.audit(), &signer.public(), None)?)
+    };
+    let evidence = match verified() {
+        Ok(Verified::Whole(_)) => Vec::new(),
+        Ok(Verified::Broken(fault)) => vec![format!("not verified: {fault}")],
+        Err(error) => vec![format!("cannot be read: {error:#}")],
+    };
+    ("the record is whole", evidence)
+}
