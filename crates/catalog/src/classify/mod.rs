@@ -17,6 +17,7 @@ mod multipart;
 mod rest;
 mod rpc;
 mod tcp;
+mod touch;
 mod tree;
 
 use std::sync::Arc;

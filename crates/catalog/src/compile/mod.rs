@@ -8,6 +8,7 @@ mod lines;
 pub(crate) mod rpc;
 mod schemes;
 mod tables;
+mod touch;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +29,8 @@ pub fn compile(written: &ServiceFile) -> Result<Compiled, CatalogError> {
     let fail = |text: &str, message: String| CatalogError::at(&written.source, &written.file, text, message);
     let name = ServiceName::new(&written.name).map_err(|error| fail(&written.name, error.to_string()))?;
     schemes::check(written).map_err(|wrong| fail(&wrong.text, wrong.message))?;
-    let drafts = actions::drafts(written).map_err(|wrong| fail(&wrong.text, wrong.message))?;
+    let mut drafts = actions::drafts(written).map_err(|wrong| fail(&wrong.text, wrong.message))?;
+    let touches = touch::compile(written, &mut drafts).map_err(|wrong| fail(&wrong.text, wrong.message))?;
     let mut tables = tables::Tables::new(written);
     let hosts = hosts::hosts(written, &mut tables).map_err(|wrong| fail(&wrong.text, wrong.message))?;
     tables.areas(written).map_err(|wrong| fail(&wrong.text, wrong.message))?;
@@ -77,6 +79,7 @@ pub fn compile(written: &ServiceFile) -> Result<Compiled, CatalogError> {
         routes: tables.routes,
         graphql,
         rpc,
+        touches,
     })
 }
 
