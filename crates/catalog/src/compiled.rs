@@ -10,7 +10,7 @@ use model::vocabulary::FactType;
 use model::{ActionId, Class, Effect, Effects, SchemeSpec, ServiceName};
 use serde::{Deserialize, Serialize};
 
-use crate::file::{Accepts, AnswerHint, CaptureMap, FileHint, Holds, Protocol, ShapeMap, TouchPath};
+use crate::file::{Accepts, AnswerHint, BatchForm, CaptureMap, FileHint, Holds, Protocol, ShapeMap, TouchPath};
 
 /// The action of every bare connection. A service file may say of which class and effects it is there; a write otherwise.
 pub const CONNECT: &str = "tcp/connect";
@@ -112,6 +112,16 @@ pub struct Compiled {
     pub rpc: Vec<Rpc>,
     /// Sets of paths that matter more than others.
     pub touches: Vec<Touch>,
+    /// Where several requests are sent as one.
+    pub batches: Vec<Batch>,
+}
+
+/// A place where batches are sent.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Batch {
+    /// The action whose patterns are the place: what a batch is until it is read.
+    pub place: u16,
+    pub form: BatchForm,
 }
 
 /// A set of paths of a repository.

@@ -2,6 +2,7 @@
 //! a user's file. Every mistake is an error with a place; nothing is guessed.
 
 mod actions;
+mod batch;
 mod graphql;
 mod hosts;
 mod lines;
@@ -41,6 +42,7 @@ pub fn compile(written: &ServiceFile) -> Result<Compiled, CatalogError> {
     let graphql = graphql::compile(written, &drafts).map_err(|wrong| fail(&wrong.text, wrong.message))?;
     let rpc = rpc::compile(written, &drafts, &|role| tables.known_root(role))
         .map_err(|wrong| fail(&wrong.text, wrong.message))?;
+    let batches = batch::compile(written, &drafts).map_err(|wrong| fail(&wrong.text, wrong.message))?;
     let ids: BTreeSet<&str> = drafts.iter().map(|draft| draft.id.as_str()).collect();
     let aliases = words(&written.aliases, &ids).map_err(|wrong| fail(&wrong.text, wrong.message))?;
     let scopes = scopes(written, &drafts).map_err(|wrong| fail(&wrong.text, wrong.message))?;
@@ -80,6 +82,7 @@ pub fn compile(written: &ServiceFile) -> Result<Compiled, CatalogError> {
         graphql,
         rpc,
         touches,
+        batches,
     })
 }
 

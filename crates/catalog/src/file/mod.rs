@@ -1,5 +1,6 @@
 //! The service file as people write it. `services/README.md` explains it by example; unknown keys are errors.
 
+mod batch;
 mod captures;
 mod graphql;
 mod parse;
@@ -15,6 +16,7 @@ use model::vocabulary::FactType;
 use model::{Class, Effects, SchemeSpec};
 use serde::{Deserialize, Serialize};
 
+pub use batch::{BatchEntry, BatchForm};
 pub use captures::{CaptureMap, Captures, LoginHint};
 pub use graphql::GraphQlEntry;
 pub use rpc::{McpEntry, RpcEntry};
@@ -100,6 +102,9 @@ pub struct ServiceFile {
     /// Where GraphQL is spoken, and what its mutations are.
     #[serde(default)]
     pub graphql: Option<GraphQlEntry>,
+    /// Where several requests are sent as one.
+    #[serde(default)]
+    pub batch: Vec<BatchEntry>,
     /// Where MCP is spoken, and what its tools are.
     #[serde(default)]
     pub mcp: Option<McpEntry>,

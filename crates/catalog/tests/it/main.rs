@@ -1,5 +1,6 @@
 //! Tests of the catalogue as a whole.
 
+mod batch;
 mod contents;
 mod files;
 mod git;
