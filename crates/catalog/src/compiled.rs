@@ -33,6 +33,8 @@ pub const PUSH_FACTS: [(&str, FactType); 6] = [
 ];
 pub const PUSH_ACTIONS: [&str; 4] = ["git/push", "git/force-push", "git/delete-ref", "git/push-option"];
 
+/// What lists refs, before a push among others.
+pub const LIST_REFS: &str = "git/list-refs";
 /// Those of them that bring commits, and so have facts about sets of paths.
 pub const CARRIES: [&str; 2] = ["git/push", "git/force-push"];
 /// What facts about sets of paths begin with.

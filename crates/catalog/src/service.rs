@@ -8,7 +8,7 @@ use model::vocabulary::{ActionWords, FactType, ServiceWords};
 use model::{ActionId, Call, SchemeSpec, ServiceName};
 
 use crate::compiled::{
-    Action, CARRIES, Compiled, FIELDS_FACT, HostRule, MCP_PROMPT, MCP_READ, MCP_UNLISTED_TOOL, METHOD_FACT,
+    Action, CARRIES, Compiled, FIELDS_FACT, HostRule, LIST_REFS, MCP_PROMPT, MCP_READ, MCP_UNLISTED_TOOL, METHOD_FACT,
     MUTATION_FACT, PROMPT_FACT, PUSH_ACTIONS, PUSH_FACTS, RPC_UNLISTED, Reading, Route, TOOL_FACT, URI_FACT,
 };
 use crate::file::{AnswerHint, CaptureMap, FileHint, Protocol, ShapeMap};
@@ -271,6 +271,16 @@ impl Service {
                 words.effects = words.effects.iter().chain(effects).collect();
             }
         }
+    }
+
+    /// Whether the answer of an action lists refs, as a push begins.
+    pub fn lists_refs(&self, action: &str) -> bool {
+        action == LIST_REFS
+    }
+
+    /// Facts about sets of paths, by name: `touches.workflows`.
+    pub fn touches(&self) -> impl Iterator<Item = &str> {
+        self.tables.touches.iter().map(|set| &*set.fact)
     }
 
     /// Resource kinds whose segments (never their tail) the upstream compares without regard to case.

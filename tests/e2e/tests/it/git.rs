@@ -218,6 +218,10 @@ fn git_push_but_not_what_changes_workflows() {
     scene.clone_to("seed", &[]);
     std::fs::create_dir_all(folder.join(".github/workflows")).unwrap();
     std::fs::write(folder.join(".github/workflows/ci.yml"), "on: push\n").unwrap();
+    // So many that git would write the folder as a delta against the one that the server has.
+    for number in 0..60 {
+        std::fs::write(folder.join(format!("file-{number:02}.txt")), format!("{number}\n")).unwrap();
+    }
     git(&folder, &["add", "."]);
     git(&folder, &["commit", "-q", "-m", "ci"]);
     git(&folder, &["push", "-q", &format!("file://{}", scene.bare().display()), "HEAD:refs/heads/main"]);
@@ -228,6 +232,13 @@ fn git_push_but_not_what_changes_workflows() {
          echo 'on: pull_request' > .github/workflows/ci.yml; commit two; try changed origin HEAD:refs/heads/agent/later",
     );
     assert_eq!(said, ["kept yes", "changed no"], "{}", scene.log("later", "kept"));
+    // Of a thin pack nothing is known; git sends it only where no rule asks, because the gateway says so to git.
+    let scene_of_all = Scene::new(825, &[PUSH]);
+    let listed = |scene: &Scene| {
+        let script = "curl -sS 'https://github.com/acme/widget.git/info/refs?service=git-receive-pack' | tr '\\0' ' ' | grep -c no-thin || true";
+        scene.script("work", script)
+    };
+    assert_eq!((listed(&scene), listed(&scene_of_all)), (vec!["1".to_owned()], vec!["0".to_owned()]));
     let export = scene.house.valetkey(&["audit", "export", "--json"]).expect_success("audit export").stdout;
     for word in ["\"touches.workflows\":\"yes\"", "\"touches.workflows\":\"kept\"", "\"exfil\""] {
         assert!(export.contains(word), "{word} is not in the log");

@@ -26,11 +26,10 @@ use self::contents::Contents;
 use super::body::{Body, Slot, is_coded};
 use super::fact::single;
 use super::{Found, View, refuse, touch};
-use crate::compiled::Touch;
+use crate::compiled::{LIST_REFS, Touch};
 
 /// The actions that a service with this protocol declares.
 const FETCH: &str = "git/fetch";
-const LIST_REFS: &str = "git/list-refs";
 const PUSH: &str = "git/push";
 const FORCE_PUSH: &str = "git/force-push";
 const DELETE_REF: &str = "git/delete-ref";
