@@ -4,6 +4,7 @@
 mod approvals;
 mod attacks;
 mod bare;
+mod batches;
 mod clients;
 mod clock;
 mod coding;
