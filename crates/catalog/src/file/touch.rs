@@ -69,10 +69,10 @@ impl TouchPath {
     }
 }
 
-/// Whether a segment reads the same for everybody: no dots that lead elsewhere, nothing that is decoded or divides again.
+/// Whether a segment reads the same for everybody: no dots that lead elsewhere, nothing that is decoded or divided again.
 fn is_plain(segment: &str) -> bool {
     !matches!(segment, "" | "." | "..")
-        && !segment.bytes().any(|byte| byte.is_ascii_control() || matches!(byte, b'\\' | b'%' | b'?' | b'#'))
+        && !segment.bytes().any(|byte| byte.is_ascii_control() || matches!(byte, b'\\' | b'%'))
 }
 
 /// Whether a path stands at one of these places, or may be read so.

@@ -1,5 +1,7 @@
 //! Batches through the gateway: each request in one is judged, and the credential goes on the batch.
 
+use std::fmt::Write as _;
+
 use e2e::House;
 use testkit::{Answer, Canary, Upstream};
 
@@ -36,7 +38,8 @@ fn a_batch_may_do_what_each_of_its_requests_may() {
         read(1) + &elsewhere,
         read(1) + &part("POST /batch/gmail/v1 HTTP/1.1\\r\\n\\r\\n"),
     ] {
-        script += &format!(
+        let _ = write!(
+            script,
             "printf '%b' '{body}--b--' | curl -sS -o /dev/null -w '%{{http_code}}\\n' -H \"Authorization: Bearer $GOOGLE_WORKSPACE_CLI_TOKEN\" \
              -H 'Content-Type: multipart/mixed; boundary=b' --data-binary @- https://gmail.googleapis.com/batch/gmail/v1\n"
         );

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use model::bounds::CALLS_MAX;
 use model::call::BodyView;
 use model::canonical::{CanonicalRequest, Length, clean};
-use model::{Refusal, Unknown};
+use model::{Refusal, SchemeSpec, Unknown};
 
 use super::body::Body;
 use super::line::{Calls, Doubt, Fault};
@@ -118,6 +118,12 @@ fn one(view: View<'_>, part: &Part<'_>) -> Result<Calls, Fault> {
     let origin = view.request.origin().clone();
     let request = CanonicalRequest::new(method, origin, &part.target, cleaned, length);
     let request = request.map_err(|why| Fault::Refused(super::malformed(why)))?;
+    let schemes = view.at.service.schemes_at(view.at.host);
+    let opens =
+        |name: &str| schemes.iter().any(|known| matches!(known, SchemeSpec::Query { name: slot } if slot == name));
+    if request.query().pairs().any(|(name, _)| opens(name)) {
+        return Err("a request of it has a credential of its own".into());
+    }
     let body = if part.body.is_empty() { BodyView::Empty } else { BodyView::Whole(part.body) };
     let found = classify_in(view.at, &request, body, true).map_err(Fault::Refused)?;
     if found.hands_out {
