@@ -2,11 +2,13 @@
 
 #![expect(clippy::expect_used, reason = "what helps a test may stop it")]
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use model::{Effect, Fact, Unknown};
+use proptest::prelude::*;
 
 use crate::git::calls;
 use crate::packs::{ASKS, BLOB, Base, COMMIT, Pack, TREE, ZERO, commit_of, mebibyte, name, name_of, push, tree};
@@ -290,5 +292,74 @@ fn every_cut_tells_nothing() {
         changed[at] ^= 0x21;
         assert_eq!(told(&changed), "? ?", "{at}");
         changed[at] = body[at];
+    }
+}
+
+/// What a server holds: trees by name, each with its entries.
+type Held = BTreeMap<String, Vec<(&'static str, Option<String>)>>;
+
+/// Makes a tree of some entropy: of files, new trees, and trees that the server has, under names of interest and others. What is new is added.
+fn grow(entropy: &mut std::slice::Iter<'_, u8>, depth: usize, server: &Held, new: &mut Held) -> String {
+    let mut entries = Vec::new();
+    for entry in [".github", "workflows", "x"] {
+        let choice = entropy.next().copied().unwrap_or_default();
+        let known = server.keys().nth(usize::from(choice >> 2) % server.len().max(1));
+        let held = match (choice & 3, known) {
+            (0, _) => continue,
+            (1, Some(known)) => Some(known.clone()),
+            (2 | 3, _) if depth > 0 => Some(grow(entropy, depth - 1, server, new)),
+            _ => None,
+        };
+        entries.push((entry, held));
+    }
+    let id = name_of("tree", &written(&entries));
+    new.insert(id.clone(), entries);
+    id
+}
+
+fn written(entries: &[(&'static str, Option<String>)]) -> Vec<u8> {
+    let file = name_of("blob", b"x");
+    let entry = |(name, held): &(&'static str, Option<String>)| match held {
+        Some(id) => ("40000", *name, id.clone()),
+        None => ("100644", *name, file.clone()),
+    };
+    let all: Vec<_> = entries.iter().map(entry).collect();
+    tree(&all.iter().map(|(mode, name, id)| (*mode, *name, id.as_str())).collect::<Vec<_>>())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    /// Whoever may push only what is `none` or `kept`, and begins where no workflow is, never brings one into place, in however many pushes.
+    #[test]
+    fn no_row_of_pushes_puts_a_folder_in_place(pushes in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..24), 1..12)) {
+        let mut server = Held::new();
+        for (number, entropy) in pushes.iter().enumerate() {
+            let mut new = Held::new();
+            let mut entropy = entropy.iter();
+            let first = entropy.next().copied().unwrap_or_default();
+            let root = match server.keys().nth(usize::from(first >> 2) % server.len().max(1)) {
+                Some(known) if first & 3 == 0 => known.clone(),
+                _ => grow(&mut entropy, 3, &server, &mut new),
+            };
+            new.retain(|id, _| !server.contains_key(id));
+            let tip = commit_of(&root, &[], &number.to_string());
+            let mut pack = Pack::new(false);
+            pack.add(COMMIT, &tip, &Base::None);
+            for entries in new.values() {
+                pack.add(TREE, &written(entries), &Base::None);
+            }
+            let body = push(&[format!("{ZERO} {} refs/heads/x", name(&tip, false))], ASKS, &pack.finish());
+            let word = told(&body);
+            if !word.starts_with("none") && !word.starts_with("kept") {
+                continue;
+            }
+            server.extend(new);
+            let step = |id: &String, name: &str| {
+                server.get(id)?.iter().find(|(known, _)| *known == name).map(|(_, held)| held.clone())
+            };
+            let placed = step(&root, ".github").flatten().and_then(|github| step(&github, "workflows"));
+            prop_assert!(placed.is_none(), "push {} of {:?}", number, pushes);
+        }
     }
 }
