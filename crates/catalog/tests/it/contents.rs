@@ -339,7 +339,7 @@ proptest! {
             let mut entropy = entropy.iter();
             let first = entropy.next().copied().unwrap_or_default();
             let root = match server.keys().nth(usize::from(first >> 2) % server.len().max(1)) {
-                Some(known) if first & 3 == 0 => known.clone(),
+                Some(known) if first % 4 == 0 => known.clone(),
                 _ => grow(&mut entropy, 3, &server, &mut new),
             };
             new.retain(|id, _| !server.contains_key(id));

@@ -38,10 +38,10 @@ fn a_batch_may_do_what_each_of_its_requests_may() {
         read(1) + &elsewhere,
         read(1) + &part("POST /batch/gmail/v1 HTTP/1.1\\r\\n\\r\\n"),
     ] {
-        let _ = write!(
+        let _ = writeln!(
             script,
             "printf '%b' '{body}--b--' | curl -sS -o /dev/null -w '%{{http_code}}\\n' -H \"Authorization: Bearer $GOOGLE_WORKSPACE_CLI_TOKEN\" \
-             -H 'Content-Type: multipart/mixed; boundary=b' --data-binary @- https://gmail.googleapis.com/batch/gmail/v1\n"
+             -H 'Content-Type: multipart/mixed; boundary=b' --data-binary @- https://gmail.googleapis.com/batch/gmail/v1"
         );
     }
     let (finished, _) = house.run("reader", &["sh", "-c", &script]);
