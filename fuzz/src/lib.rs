@@ -23,6 +23,7 @@ pub type Entry = fn(&[u8]);
 /// Every entry by the name of its target and of its corpus.
 pub const ENTRIES: &[(&str, Entry)] = &[
     ("answer", answer),
+    ("batch", batch),
     ("body", body),
     ("canonical", canonical),
     ("config", config),
@@ -229,6 +230,37 @@ pub fn rpc(octets: &[u8]) {
     assert_eq!(run(&[b" \t\r\n".as_slice(), body, b" "].concat()), calls, "blanks around it change it");
     if body.trim_ascii_start().starts_with(b"{") {
         assert_eq!(run(&[b"[".as_slice(), body, b"]"].concat()), calls, "in a batch it is another");
+    }
+}
+
+/// Batches: the first octet chooses between JSON and multipart/mixed. What is read is a call or more for every request, and empty lines
+/// around a batch change none.
+pub fn batch(octets: &[u8]) {
+    static OFFICE: OnceLock<catalog::Catalog> = OnceLock::new();
+    let office = OFFICE.get_or_init(|| {
+        let text = include_str!("../../crates/catalog/tests/batch/office.yaml");
+        let file = catalog::ServiceFile::parse(text, "office.yaml").expect("a service file");
+        catalog::Catalog::with(vec![file]).expect("a catalogue")
+    });
+    let Some((choice, body)) = octets.split_first() else { return };
+    let json = choice & 1 == 0;
+    let (path, kind) =
+        if json { ("/v1.0/$batch", "application/json") } else { ("/batch", "multipart/mixed; boundary=b") };
+    let run = |body: &[u8]| {
+        let mut fields = HeaderMap::new();
+        fields.insert("content-type", HeaderValue::from_static(kind));
+        let cleaned = clean(fields).expect("a plain field");
+        let length = Length::Known(body.len() as u64);
+        let request = CanonicalRequest::new(Method::POST, origin("office.test"), path, cleaned, length);
+        let found = office.classify(&request.expect("a plain request"), BodyView::Whole(body)).ok()?;
+        assert!(!found.calls.is_empty() && !found.needs_body && !found.hands_out, "a batch without a call");
+        assert!(found.calls.iter().all(|call| !call.action.as_str().starts_with("batch/")), "a batch in a batch");
+        Some(found.calls.to_vec())
+    };
+    let calls = run(body);
+    // What is accepted stands between its delimiters, so lines around it are no part of it.
+    if calls.is_some() && body.len() < 64 * 1024 {
+        assert_eq!(run(&[b"\r\n".as_slice(), body, b"\r\n"].concat()), calls, "empty lines around it change it");
     }
 }
 

@@ -66,8 +66,9 @@ fn classify(criterion: &mut Criterion) {
         criterion.bench_function(name, |bench| bench.iter(|| catalog.classify(black_box(&request), black_box(view))));
     }
     let target = "/myorg/myrepo.git/git-receive-pack";
-    for (name, commits) in [("git_push_1", 1), ("git_push_1000", 1_000)] {
-        let body = packs::moved(commits);
+    for (name, body) in
+        [("git_push_1", packs::moved(1)), ("git_push_1000", packs::moved(1_000)), ("git_push_1mib", packs::mebibyte())]
+    {
         let request = request(Method::POST, "github.com", target, "PACK");
         let calls = catalog.classify(&request, BodyView::Whole(&body)).map(|found| found.calls.len());
         assert_eq!(calls.ok(), Some(1), "{name}: not proven");

@@ -15,16 +15,19 @@ Generated from the code by `cargo xtask codegen`; do not edit by hand. How to wr
 ";
 
 /// Where the types of a service file stand.
-const SOURCES: [&str; 5] = [
+const SOURCES: [&str; 8] = [
     include_str!("../src/file/mod.rs"),
+    include_str!("../src/file/touch.rs"),
     include_str!("../src/file/graphql.rs"),
+    include_str!("../src/file/batch.rs"),
+    include_str!("../src/file/rpc.rs"),
     include_str!("../../model/src/scheme.rs"),
     include_str!("../../model/src/class.rs"),
     include_str!("../../model/src/call.rs"),
 ];
 
 /// Types of these sources that are not part of the form.
-const APART: [&str; 4] = ["HostEntry", "Shape", "Matches", "Call"];
+const APART: [&str; 6] = ["HostEntry", "Shape", "Matches", "Call", "TouchPath", "Stand"];
 /// Types of which no key is needed.
 const OPEN: [&str; 2] = ["PathRules", "ServiceBounds"];
 

@@ -10,7 +10,7 @@ use model::vocabulary::FactType;
 use model::{ActionId, Class, Effect, Effects, SchemeSpec, ServiceName};
 use serde::{Deserialize, Serialize};
 
-use crate::file::{Accepts, AnswerHint, CaptureMap, FileHint, Holds, Protocol, ShapeMap};
+use crate::file::{Accepts, AnswerHint, BatchForm, CaptureMap, FileHint, Holds, Protocol, ShapeMap, TouchPath};
 
 /// The action of every bare connection. A service file may say of which class and effects it is there; a write otherwise.
 pub const CONNECT: &str = "tcp/connect";
@@ -32,6 +32,13 @@ pub const PUSH_FACTS: [(&str, FactType); 6] = [
     ("git.options", FactType::List),
 ];
 pub const PUSH_ACTIONS: [&str; 4] = ["git/push", "git/force-push", "git/delete-ref", "git/push-option"];
+
+/// What lists refs, before a push among others.
+pub const LIST_REFS: &str = "git/list-refs";
+/// Those of them that bring commits, and so have facts about sets of paths.
+pub const CARRIES: [&str; 2] = ["git/push", "git/force-push"];
+/// What facts about sets of paths begin with.
+pub const TOUCHES: &str = "touches.";
 
 /// What a message of MCP is until it is read.
 pub const MCP_MESSAGE: &str = "mcp/message";
@@ -109,6 +116,28 @@ pub struct Compiled {
     pub graphql: Option<GraphQl>,
     /// Where JSON-RPC is spoken, by itself or for MCP.
     pub rpc: Vec<Rpc>,
+    /// Sets of paths that matter more than others.
+    pub touches: Vec<Touch>,
+    /// Where several requests are sent as one.
+    pub batches: Vec<Batch>,
+}
+
+/// A place where batches are sent.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Batch {
+    /// The action whose patterns are the place: what a batch is until it is read.
+    pub place: u16,
+    pub form: BatchForm,
+}
+
+/// A set of paths of a repository.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Touch {
+    /// `touches.NAME`.
+    pub fact: Arc<str>,
+    pub paths: Vec<TouchPath>,
+    /// Effects of a change that touches it.
+    pub effects: Effects,
 }
 
 /// Where a service lives.
@@ -212,6 +241,8 @@ pub struct Reading {
     /// Places in the body, each a path of keys.
     pub wants: Vec<Vec<Box<str>>>,
     pub facts: Vec<FactRule>,
+    /// Where the paths stand that it changes; an empty list: it moves a ref to what the server has.
+    pub touches: Option<Vec<Source>>,
 }
 
 /// One declared fact.
@@ -305,6 +336,8 @@ pub struct LineCall {
     pub action: u16,
     /// Every fact that the action may have by any road.
     pub facts: Vec<ArgumentFact>,
+    /// Where the paths stand that it changes; nothing for one that this road does not say.
+    pub touches: Option<Vec<Option<Place>>>,
     pub when: Vec<ArgumentWhen>,
 }
 

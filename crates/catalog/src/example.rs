@@ -265,7 +265,7 @@ impl Values {
         for test in tests {
             let value = match &test.holds {
                 Holds::Present => ANY,
-                Holds::Is(words) | Holds::Starts(words) | Holds::Lines(words) => {
+                Holds::Is(words) | Holds::Starts(words) | Holds::Lines(words) | Holds::Under(words) => {
                     words.first().map_or(ANY, String::as_str)
                 }
                 Holds::Absent => continue,

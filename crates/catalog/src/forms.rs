@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use model::vocabulary::ActionWords;
 use model::{Class, Effects};
 
-use crate::compiled::{Compiled, LineCall, MCP_UNLISTED_TOOL, RPC_UNLISTED};
+use crate::compiled::{CARRIES, Compiled, LineCall, MCP_UNLISTED_TOOL, RPC_UNLISTED};
 
 type Forms = Vec<(Class, Effects)>;
 
@@ -20,6 +20,13 @@ pub(crate) fn fill(tables: &Compiled, actions: &mut BTreeMap<String, ActionWords
     for call in tables.graphql.iter().flat_map(|graphql| calls(&graphql.mutations)).chain(by_rpc) {
         let whens: Vec<_> = call.when.iter().map(|when| (when.class, when.effects)).collect();
         add(&mut all, call.action, &whens);
+    }
+    for (index, action) in tables.actions.iter().enumerate() {
+        // A push has no pattern that would say it.
+        if CARRIES.contains(&action.id.as_str()) {
+            let whens: Vec<_> = tables.touches.iter().map(|set| (None, set.effects)).collect();
+            add(&mut all, index as u16, &whens);
+        }
     }
     if let Some(forms) = tables.graphql.as_ref().and_then(|graphql| all.get_mut(graphql.unlisted as usize)) {
         // A mutation that no table has is this action too, with no effect that an effect could permit.

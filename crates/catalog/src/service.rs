@@ -8,8 +8,8 @@ use model::vocabulary::{ActionWords, FactType, ServiceWords};
 use model::{ActionId, Call, SchemeSpec, ServiceName};
 
 use crate::compiled::{
-    Action, Compiled, FIELDS_FACT, HostRule, MCP_PROMPT, MCP_READ, MCP_UNLISTED_TOOL, METHOD_FACT, MUTATION_FACT,
-    PROMPT_FACT, PUSH_ACTIONS, PUSH_FACTS, RPC_UNLISTED, Reading, Route, TOOL_FACT, URI_FACT,
+    Action, CARRIES, Compiled, FIELDS_FACT, HostRule, LIST_REFS, MCP_PROMPT, MCP_READ, MCP_UNLISTED_TOOL, METHOD_FACT,
+    MUTATION_FACT, PROMPT_FACT, PUSH_ACTIONS, PUSH_FACTS, RPC_UNLISTED, Reading, Route, TOOL_FACT, URI_FACT,
 };
 use crate::file::{AnswerHint, CaptureMap, FileHint, Protocol, ShapeMap};
 use crate::forms;
@@ -183,6 +183,9 @@ impl Service {
             }
             let facts = tables.readings.get(route.reading as usize).map_or(&[][..], |reading| &reading.facts);
             words.facts.extend(facts.iter().map(|fact| (fact.name.to_string(), fact.kind)));
+            if tables.readings.get(route.reading as usize).is_some_and(|reading| reading.touches.is_some()) {
+                words.facts.extend(self.touch_facts());
+            }
         }
         self.graphql_words(&mut actions);
         self.rpc_words(&mut actions);
@@ -217,7 +220,15 @@ impl Service {
             for fact in &call.facts {
                 add(call.action, &fact.name, fact.kind);
             }
+            if call.touches.is_some() {
+                self.touch_facts().for_each(|(name, kind)| add(call.action, &name, kind));
+            }
         }
+    }
+
+    /// Facts about sets of paths.
+    fn touch_facts(&self) -> impl Iterator<Item = (String, FactType)> {
+        self.tables.touches.iter().map(|set| (set.fact.to_string(), FactType::Text))
     }
 
     /// What calls by MCP and JSON-RPC may have besides.
@@ -234,6 +245,9 @@ impl Service {
                 add(action.id.as_str(), mark, FactType::Text);
                 for fact in &call.facts {
                     add(action.id.as_str(), &fact.name, fact.kind);
+                }
+                if call.touches.is_some() {
+                    self.touch_facts().for_each(|(name, kind)| add(action.id.as_str(), &name, kind));
                 }
             }
             for (id, name) in [
@@ -257,6 +271,27 @@ impl Service {
                 words.facts.extend(PUSH_FACTS.map(|(name, kind)| (name.to_owned(), kind)));
             }
         }
+        for id in CARRIES.into_iter().chain(["git/delete-ref"]) {
+            if let Some(words) = actions.get_mut(id) {
+                words.facts.extend(self.touch_facts());
+            }
+        }
+        for id in CARRIES {
+            if let Some(words) = actions.get_mut(id) {
+                let effects = self.tables.touches.iter().flat_map(|set| set.effects.iter());
+                words.effects = words.effects.iter().chain(effects).collect();
+            }
+        }
+    }
+
+    /// Whether the answer of an action lists refs, as a push begins.
+    pub fn lists_refs(&self, action: &str) -> bool {
+        action == LIST_REFS
+    }
+
+    /// Facts about sets of paths, by name: `touches.workflows`.
+    pub fn touches(&self) -> impl Iterator<Item = &str> {
+        self.tables.touches.iter().map(|set| &*set.fact)
     }
 
     /// Resource kinds whose segments (never their tail) the upstream compares without regard to case.

@@ -1,6 +1,7 @@
 //! Stages 8 and 9: the answer is scrubbed on its way, and its end is recorded.
 
 mod made;
+mod refs;
 mod scrub;
 pub(crate) mod tools;
 
@@ -41,7 +42,7 @@ pub(crate) fn answer(worker: &Arc<Worker>, answered: Answered) -> Result<Respons
     // An answer to a bare request may show what an earlier one carried.
     let needles = needles.or_else(|| guarded.needles.clone().filter(|_| bound));
     // What is to be read is decoded, whether or not there is anything to mask.
-    let is_read = judged.shown.is_some();
+    let is_read = judged.shown.is_some() || judged.whole_packs;
     if let Some(needles) = needles.or_else(|| is_read.then(|| Arc::new(Needles::none()))) {
         masked = inject::scrub_headers(&mut parts.headers, &needles);
         match scrub::Scrub::of(needles, &mut parts.headers, is_read) {
@@ -51,6 +52,9 @@ pub(crate) fn answer(worker: &Arc<Worker>, answered: Answered) -> Result<Respons
     }
     if let Some(filter) = judged.shown.and_then(|shown| tools::Tools::of(shown, &mut parts.headers)) {
         hooks.push(Box::new(filter));
+    }
+    if let Some(refs) = judged.whole_packs.then(|| refs::Refs::of(&mut parts.headers)).flatten() {
+        hooks.push(Box::new(refs));
     }
     if let Some(made) = made::Made::of(judged.made, &parts.headers) {
         hooks.push(Box::new(made));

@@ -65,6 +65,8 @@ pub(crate) struct Judged {
     pub(crate) made: Vec<(String, String)>,
     /// The answer may list tools: which of them are shown.
     pub(crate) shown: Option<Shown>,
+    /// The answer lists refs before a push of which a rule asks what it touches: git is asked for whole packs.
+    pub(crate) whole_packs: bool,
 }
 
 /// Puts the credential on, or sends the request as it is.
@@ -80,6 +82,7 @@ pub(crate) fn arm(worker: &Arc<Worker>, resolved: Resolved) -> Result<Road, Box<
         service: classification.service.clone(),
         made: made(&snapshot, &classification),
         shown: shown(&snapshot, &classification, &who.live.session.agent),
+        whole_packs: whole_packs(&snapshot, &classification, &who.live.session.agent),
     };
     let (passing, whole) = match body {
         JudgedBody::Empty => (None, None),
@@ -147,6 +150,14 @@ fn shown(snapshot: &Arc<Snapshot>, classification: &Classification, agent: &Agen
         let Some(service) = snapshot.catalog.service(name.as_str()) else { return true };
         service.prospects(tool).iter().any(|all| snapshot.rules.might_allow(&agent, &name, all))
     }))
+}
+
+/// Whether git is asked for whole packs: the answer lists the refs of a service that knows sets of paths, and a rule speaks of them.
+fn whole_packs(snapshot: &Snapshot, classification: &Classification, agent: &AgentName) -> bool {
+    let Some(name) = &classification.service else { return false };
+    let Some(service) = snapshot.catalog.service(name.as_str()) else { return false };
+    classification.calls.iter().any(|call| service.lists_refs(call.action.as_str()))
+        && service.touches().any(|fact| snapshot.rules.may_ask(agent, name, fact))
 }
 
 /// Names and pointers of what the answer will say was created.

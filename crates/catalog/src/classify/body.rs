@@ -244,7 +244,7 @@ impl<'a> Values<'a> {
                 let any = match holds {
                     Holds::Present => true,
                     Holds::Absent => false,
-                    Holds::Is(_) | Holds::Starts(_) | Holds::Lines(_) => {
+                    Holds::Is(_) | Holds::Starts(_) | Holds::Lines(_) | Holds::Under(_) => {
                         items.iter().any(|item| holds.fits(Some(item)))
                     }
                 };

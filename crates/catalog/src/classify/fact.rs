@@ -6,7 +6,7 @@ use model::vocabulary::FactType;
 use model::{Fact, Facts, Refusal, Unknown};
 
 use super::body::{Slot, Values};
-use super::{View, refuse};
+use super::{View, refuse, touch};
 use crate::compiled::{Reading, Source};
 use crate::file::Holds;
 
@@ -44,6 +44,14 @@ pub(super) fn facts(
         if let Some(fact) = fact {
             facts.add(rule.name.clone(), fact);
         }
+    }
+    if let Some(places) = &reading.touches {
+        let slot = |source: &Source| match source {
+            Source::Body(index) => values.slot(*index),
+            other => capture(other).map_or(Slot::Absent, |text| Slot::Loose(text.into())),
+        };
+        let slots: Vec<Slot<'_>> = places.iter().map(slot).collect();
+        touch::add(&view.at.service.tables.touches, &slots, &mut facts);
     }
     facts
 }

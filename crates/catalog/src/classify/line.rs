@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use super::body::{Bad, Slot};
 use super::fact::{Verdict, typed};
 use super::tree::{Json, Members};
-use super::{View, refuse};
+use super::{View, refuse, touch};
 use crate::compiled::{ArgumentPiece, Line, LineCall, Place};
 use crate::file::Holds;
 
@@ -229,6 +229,16 @@ fn one(call: &LineCall, resource: &Resource, given: &dyn Arguments, road: Road<'
         if let Some(value) = value {
             facts.add(Arc::clone(&fact.name), value);
         }
+    }
+    if let Some(places) = &call.touches {
+        let mut slots = Vec::with_capacity(places.len());
+        for place in places {
+            slots.push(match place {
+                Some(place) => find(given, place)?,
+                None => Slot::Unknown(Unknown::NotTold),
+            });
+        }
+        touch::add(&road.view.at.service.tables.touches, &slots, &mut facts);
     }
     Ok(Call { action: action.id.clone(), class, effects, resource: resource.clone(), facts })
 }

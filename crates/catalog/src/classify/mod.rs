@@ -2,10 +2,11 @@
 //! share ([`body`], [`fact`], [`line`]).
 //!
 //! A host may have a protocol of its own ([`PROTOCOLS`]), which looks first; the patterns of the service file ([`rest`])
-//! take what it leaves, and where a pattern leads to GraphQL or JSON-RPC, the document says the calls ([`graphql`], [`rpc`]). Bodies are
-//! read by type ([`body`]), and only for what the matched pattern asks; but forms that are posted are searched for another method,
+//! take what it leaves, and where a pattern leads to GraphQL, JSON-RPC or a batch, the body says the calls ([`graphql`], [`rpc`], [`batch`]).
+//! Bodies are read by type ([`body`]), and only for what the matched pattern asks; but forms that are posted are searched for another method,
 //! whatever they match.
 
+mod batch;
 mod body;
 mod fact;
 mod form;
@@ -17,6 +18,7 @@ mod multipart;
 mod rest;
 mod rpc;
 mod tcp;
+mod touch;
 mod tree;
 
 use std::sync::Arc;
@@ -63,6 +65,8 @@ pub(crate) struct View<'a> {
     pub body: BodyView<'a>,
     /// Segments of the base path, already matched.
     pub skip: usize,
+    /// It stands in a batch.
+    pub nested: bool,
 }
 
 impl<'a> View<'a> {
@@ -83,11 +87,28 @@ pub(crate) type Classify = fn(View<'_>) -> Result<Option<Found>, Refusal>;
 /// Protocols, by the word that hosts use. To add one, write a file and a line.
 const PROTOCOLS: &[(Protocol, Classify)] = &[(Protocol::Git, git::classify), (Protocol::Tcp, tcp::classify)];
 
+/// What says its calls in its body: how they are read, and whether the body must be.
+type InBody = (fn(View<'_>, &Found) -> Result<Option<line::Calls>, Refusal>, fn(View<'_>, &Found) -> bool);
+
+/// Each takes what is at its own place. To add one, write a file and a line.
+const IN_BODY: &[InBody] =
+    &[(graphql::calls, graphql::needs_body), (rpc::calls, rpc::needs_body), (batch::calls, batch::needs_body)];
+
 /// Classifies a request of a known service.
 pub(crate) fn classify(
     at: HostUse<'_>,
     request: &CanonicalRequest,
     body: BodyView<'_>,
+) -> Result<Classification, Refusal> {
+    classify_in(at, request, body, false)
+}
+
+/// The same of one that perhaps stands in a batch, which has none in it.
+fn classify_in(
+    at: HostUse<'_>,
+    request: &CanonicalRequest,
+    body: BodyView<'_>,
+    nested: bool,
 ) -> Result<Classification, Refusal> {
     let base = &at.host.base;
     let segments = request.path();
@@ -95,7 +116,7 @@ pub(crate) fn classify(
     let same = |step: &str, segment: &str| step == segment || any_case && step.eq_ignore_ascii_case(segment);
     let under =
         base.iter().enumerate().all(|(index, step)| segments.segment(index).is_some_and(|found| same(step, found)));
-    let view = View { at, request, body, skip: if under { base.len() } else { 0 } };
+    let view = View { at, request, body, skip: if under { base.len() } else { 0 }, nested };
     let protocol = at.host.protocol.and_then(|wanted| PROTOCOLS.iter().find(|(known, _)| *known == wanted));
     let mut found = match protocol {
         Some((_, classify)) if under => classify(view)?,
@@ -109,11 +130,14 @@ pub(crate) fn classify(
         None => unknown(view, None)?,
     };
     let unsure = body::check_method(view)?;
-    let several = match graphql::calls(view, &found)? {
-        Some(calls) => Some(calls),
-        None => rpc::calls(view, &found)?,
-    };
-    let unread = several.is_none() && (graphql::needs_body(view, &found) || rpc::needs_body(view, &found));
+    let mut unread = false;
+    let mut several = None;
+    for (calls, needs_body) in IN_BODY {
+        if several.is_none() {
+            several = calls(view, &found)?;
+            unread |= several.is_none() && needs_body(view, &found);
+        }
+    }
     let after = endpoint(request.path(), view.skip);
     let mut bounds = at.service.bounds();
     if found.reads_front {

@@ -248,7 +248,8 @@ impl Table<'_> {
             });
             let facts = facts.collect();
             let when = draft.when.iter().map(|when| raised(when, &of)).collect();
-            calls.push(LineCall { action, facts, when });
+            let touches = draft.touches.as_ref().map(|places| places.iter().map(|place| of(place)).collect());
+            calls.push(LineCall { action, facts, touches, when });
         }
         if let Some((fact, _)) = line.facts.iter().find(|(fact, _)| !used.contains(*fact)) {
             let near = nearest(fact, used.iter().map(String::as_str)).map(|word| format!("; did you mean `{word}`?"));

@@ -2,12 +2,14 @@
 //! a user's file. Every mistake is an error with a place; nothing is guessed.
 
 mod actions;
+mod batch;
 mod graphql;
 mod hosts;
 mod lines;
 pub(crate) mod rpc;
 mod schemes;
 mod tables;
+mod touch;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +30,8 @@ pub fn compile(written: &ServiceFile) -> Result<Compiled, CatalogError> {
     let fail = |text: &str, message: String| CatalogError::at(&written.source, &written.file, text, message);
     let name = ServiceName::new(&written.name).map_err(|error| fail(&written.name, error.to_string()))?;
     schemes::check(written).map_err(|wrong| fail(&wrong.text, wrong.message))?;
-    let drafts = actions::drafts(written).map_err(|wrong| fail(&wrong.text, wrong.message))?;
+    let mut drafts = actions::drafts(written).map_err(|wrong| fail(&wrong.text, wrong.message))?;
+    let touches = touch::compile(written, &mut drafts).map_err(|wrong| fail(&wrong.text, wrong.message))?;
     let mut tables = tables::Tables::new(written);
     let hosts = hosts::hosts(written, &mut tables).map_err(|wrong| fail(&wrong.text, wrong.message))?;
     tables.areas(written).map_err(|wrong| fail(&wrong.text, wrong.message))?;
@@ -39,6 +42,7 @@ pub fn compile(written: &ServiceFile) -> Result<Compiled, CatalogError> {
     let graphql = graphql::compile(written, &drafts).map_err(|wrong| fail(&wrong.text, wrong.message))?;
     let rpc = rpc::compile(written, &drafts, &|role| tables.known_root(role))
         .map_err(|wrong| fail(&wrong.text, wrong.message))?;
+    let batches = batch::compile(written, &drafts).map_err(|wrong| fail(&wrong.text, wrong.message))?;
     let ids: BTreeSet<&str> = drafts.iter().map(|draft| draft.id.as_str()).collect();
     let aliases = words(&written.aliases, &ids).map_err(|wrong| fail(&wrong.text, wrong.message))?;
     let of_tokens = written.token_scopes.as_ref().map_or_else(Default::default, |told| told.scopes.clone());
@@ -81,6 +85,8 @@ pub fn compile(written: &ServiceFile) -> Result<Compiled, CatalogError> {
         routes: tables.routes,
         graphql,
         rpc,
+        touches,
+        batches,
     })
 }
 

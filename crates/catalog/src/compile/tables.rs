@@ -216,6 +216,10 @@ impl<'a> Tables<'a> {
         }
         let when = whens(draft, path, &mut reading)?;
         self.facts(draft, path, &mut reading)?;
+        if let Some(places) = &draft.touches {
+            let place = |text: &String| source(text.strip_prefix("path.").unwrap_or(text), path, &mut reading, text);
+            reading.touches = Some(places.iter().map(place).collect::<Result<_, _>>()?);
+        }
         let reading = share(&mut self.readings, reading);
         self.routes.push(Route { verb, action, template, reading, conditions, when, opaque: self.opaque(path) });
         let route = self.routes.len() as u32 - 1;

@@ -1,10 +1,12 @@
 //! The service file as people write it. `services/README.md` explains it by example; unknown keys are errors.
 
+mod batch;
 mod captures;
 mod graphql;
 mod parse;
 pub(crate) mod pattern;
 mod rpc;
+mod touch;
 mod word;
 
 use std::collections::BTreeMap;
@@ -14,9 +16,11 @@ use model::vocabulary::FactType;
 use model::{Class, Effects, SchemeSpec};
 use serde::{Deserialize, Serialize};
 
+pub use batch::{BatchEntry, BatchForm};
 pub use captures::{CaptureMap, Captures, LoginHint};
 pub use graphql::GraphQlEntry;
 pub use rpc::{McpEntry, RpcEntry};
+pub use touch::{Stand, TouchEntry, TouchPath};
 pub use word::{OneOrMany, Word};
 
 /// One service: hosts, actions, resources, facts, and how credentials are put on. One file and nothing else.
@@ -89,6 +93,9 @@ pub struct ServiceFile {
     /// Facts of every action whose path has the parameter: `path.pull_number: int`.
     #[serde(default)]
     pub facts: BTreeMap<String, FactType>,
+    /// Sets of paths of a repository that matter more than others: what changes one has the fact `touches.NAME`.
+    #[serde(default)]
+    pub touches: Vec<TouchEntry>,
     /// One operation a line: `id METHOD /path`, for tables made from a vendor's own description.
     #[serde(default)]
     pub operations: Option<String>,
@@ -98,6 +105,9 @@ pub struct ServiceFile {
     /// Where GraphQL is spoken, and what its mutations are.
     #[serde(default)]
     pub graphql: Option<GraphQlEntry>,
+    /// Where several requests are sent as one.
+    #[serde(default)]
+    pub batch: Vec<BatchEntry>,
     /// Where MCP is spoken, and what its tools are.
     #[serde(default)]
     pub mcp: Option<McpEntry>,
@@ -327,6 +337,9 @@ pub struct ActionEntry {
     /// Circumstances under which it is more than it seems.
     #[serde(default)]
     pub when: Vec<WhenEntry>,
+    /// Where the paths stand that it changes: `path.path`, `body.tree.path`; or `kept`, where it moves a ref to what the server has.
+    #[serde(default)]
+    pub touches: Option<OneOrMany>,
     /// One sentence for the person who is asked.
     #[serde(default)]
     pub sentence: Option<String>,
@@ -402,6 +415,8 @@ pub enum Holds {
     Starts(Vec<String>),
     /// Some line of it begins with one of these, whatever the case and the blanks before: a command in a text.
     Lines(Vec<String>),
+    /// It is a path to one of these files or into one of these folders, or may be read as one.
+    Under(Vec<String>),
 }
 
 impl Holds {
@@ -415,13 +430,14 @@ impl Holds {
             (Self::Lines(words), Some(value)) => value.split(['\n', '\r']).map(str::trim_start).any(|line| {
                 words.iter().any(|word| line.get(..word.len()).is_some_and(|front| front.eq_ignore_ascii_case(word)))
             }),
-            (Self::Is(_) | Self::Starts(_) | Self::Lines(_), None) => false,
+            (Self::Under(places), Some(value)) => touch::may_touch(places, value),
+            (Self::Is(_) | Self::Starts(_) | Self::Lines(_) | Self::Under(_), None) => false,
         }
     }
 }
 
 /// Circumstances that make an action stronger. What cannot be seen is taken to hold.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WhenEntry {
     /// Path parameters.

@@ -38,7 +38,7 @@ fn classify(view: BodyView<'_>) -> Result<Classification, Refusal> {
     CATALOG.classify(&request(None), view)
 }
 
-fn calls(body: &[u8]) -> Vec<Call> {
+pub fn calls(body: &[u8]) -> Vec<Call> {
     let found = classify(BodyView::Whole(body)).unwrap_or_else(|refusal| panic!("{refusal:?}"));
     assert!(!found.needs_body && found.reads_front);
     found.calls.to_vec()

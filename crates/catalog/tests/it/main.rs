@@ -1,5 +1,7 @@
 //! Tests of the catalogue as a whole.
 
+mod batch;
+mod contents;
 mod examples;
 mod files;
 mod git;

@@ -35,7 +35,12 @@ pub fn name(content: &[u8], sha256: bool) -> String {
 
 /// A commit on these parents; the message tells it from others.
 pub fn commit(parents: &[String], message: &str, sha256: bool) -> Vec<u8> {
-    let mut text = format!("tree {}\n", "4b".repeat(if sha256 { 32 } else { 20 }));
+    commit_of(&"4b".repeat(if sha256 { 32 } else { 20 }), parents, message)
+}
+
+/// A commit of this tree.
+pub fn commit_of(tree: &str, parents: &[String], message: &str) -> Vec<u8> {
+    let mut text = format!("tree {tree}\n");
     for parent in parents {
         let _ = writeln!(text, "parent {parent}");
     }
@@ -83,10 +88,7 @@ impl Pack {
         match base {
             Base::None => {}
             Base::At(place, _) => self.back(start - place),
-            Base::Named(name, _) => {
-                let octet = |at: usize| u8::from_str_radix(&name[at..at + 2], 16).expect("hexadecimal");
-                self.text.extend((0..name.len()).step_by(2).map(octet));
-            }
+            Base::Named(name, _) => self.text.extend(octets(name)),
         }
         let mut deflate = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
         deflate.write_all(held).expect("memory");
@@ -167,6 +169,51 @@ pub fn push(lines: &[String], asks: &str, pack: &[u8]) -> Vec<u8> {
     out.extend_from_slice(b"0000");
     out.extend_from_slice(pack);
     out
+}
+
+/// The octets of an object's name.
+pub fn octets(name: &str) -> Vec<u8> {
+    (0..name.len()).step_by(2).map(|at| u8::from_str_radix(&name[at..at + 2], 16).expect("hexadecimal")).collect()
+}
+
+/// The name of an object that is no commit.
+pub fn name_of(kind: &str, content: &[u8]) -> String {
+    hex(&hash(false, &[format!("{kind} {}\0", content.len()).as_bytes(), content].concat()))
+}
+
+/// A tree of these entries: mode, name, object.
+pub fn tree(entries: &[(&str, &str, &str)]) -> Vec<u8> {
+    let entry = |(mode, name, id): &(&str, &str, &str)| [format!("{mode} {name}\0").as_bytes(), &octets(id)].concat();
+    entries.iter().flat_map(entry).collect()
+}
+
+/// A push of one mebibyte: twenty commits, each with its folder of thirty files and one file of 50 KiB that does not deflate.
+pub fn mebibyte() -> Vec<u8> {
+    let old = "1234567890123456789012345678901234567890".to_owned();
+    let (mut pack, mut tip) = (Pack::new(false), old.clone());
+    let (mut state, mut rest) = (7u32, Vec::new());
+    for number in 0..20 {
+        let file: Vec<u8> = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        })
+        .take(50 * 1024)
+        .collect();
+        let id = name_of("blob", &file);
+        let names: Vec<String> = (0..30).map(|entry| format!("file-{entry:02}.rs")).collect();
+        let folder = tree(&names.iter().map(|name| ("100644", name.as_str(), id.as_str())).collect::<Vec<_>>());
+        let content = commit_of(&name_of("tree", &folder), &[tip], &format!("commit {number}"));
+        tip = name(&content, false);
+        rest.push((content, folder, file));
+    }
+    for (content, ..) in rest.iter().rev() {
+        pack.add(COMMIT, content, &Base::None);
+    }
+    for (_, folder, file) in &rest {
+        pack.add(TREE, folder, &Base::None);
+        pack.add(BLOB, file, &Base::None);
+    }
+    push(&[format!("{old} {tip} refs/heads/agent/x")], ASKS, &pack.finish())
 }
 
 /// A push that moves a branch by so many commits, each with a tree and a file.

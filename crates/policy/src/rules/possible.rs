@@ -1,4 +1,4 @@
-//! What might be allowed, before it is asked: which tools an agent is shown.
+//! What might be allowed, or asked, before it is: which tools an agent is shown, which facts matter.
 
 use model::call::Prospect;
 use model::{AgentName, Call, Facts, Resource, ServiceName};
@@ -13,6 +13,16 @@ impl Rules {
     #[must_use]
     pub fn might_allow(&self, agent: &AgentName, service: &ServiceName, all: &[Prospect]) -> bool {
         self.mode == Mode::Observe || all.iter().all(|prospect| self.one_possible(agent, service.as_str(), prospect))
+    }
+
+    /// Whether a rule that may hold for the agent at this service speaks of a fact.
+    #[must_use]
+    pub fn may_ask(&self, agent: &AgentName, service: &ServiceName, fact: &str) -> bool {
+        self.list.iter().any(|rule| {
+            rule.agent.as_ref().is_none_or(|name| name == agent)
+                && rule.service.as_deref().is_none_or(|of| of == service.as_str())
+                && rule.cedar.contains(fact)
+        })
     }
 
     fn one_possible(&self, agent: &AgentName, service: &str, prospect: &Prospect) -> bool {

@@ -189,6 +189,63 @@ fn what_drops_commits_and_refs_needs_its_own_word() {
     scene.house.assert_audit();
 }
 
+/// A rule on what pushes bring: its own branches, without changes of workflows by any road.
+#[test]
+fn git_push_but_not_what_changes_workflows() {
+    let when = "conditions: {when: 'context.facts[\"touches.workflows\"] != \"yes\"'}}";
+    let scene = Scene::new(824, &[&PUSH.replace('}', &format!(", {when}"))]);
+    let said = scene.script(
+        "work",
+        "git switch -q -c work
+         commit one; try plain origin HEAD:refs/heads/agent/one
+         mkdir -p .github/workflows; echo 'on: push' > .github/workflows/ci.yml; git add .; git commit -q -m ci
+         try added origin HEAD:refs/heads/agent/one
+         try branch origin HEAD:refs/heads/agent/two
+         git mv .github/workflows .github/x; git commit -q -m away; try hidden origin HEAD:refs/heads/agent/one
+         git reset -q --hard HEAD~2
+         mkdir -p x/workflows; echo 'on: push' > x/workflows/ci.yml; git add .; git commit -q -m aside
+         try aside origin HEAD:refs/heads/agent/one
+         git reset -q --hard HEAD~1
+         commit two; try further origin HEAD:refs/heads/agent/one",
+    );
+    // The commit between is pushed as well, whatever stands at the tip.
+    let want = ["plain yes", "added no", "branch no", "hidden no", "aside no", "further yes"];
+    assert_eq!(said, want, "{}", scene.log("work", "plain"));
+    assert!(scene.has_head_of("refs/heads/agent/one", "work"));
+    assert_eq!(scene.tip("refs/heads/agent/two"), None);
+    // Where workflows are, a push that leaves them alone passes.
+    let folder = scene.house.path("seed");
+    scene.clone_to("seed", &[]);
+    std::fs::create_dir_all(folder.join(".github/workflows")).unwrap();
+    std::fs::write(folder.join(".github/workflows/ci.yml"), "on: push\n").unwrap();
+    // So many that git would write the folder as a delta against the one that the server has.
+    for number in 0..60 {
+        std::fs::write(folder.join(format!("file-{number:02}.txt")), format!("{number}\n")).unwrap();
+    }
+    git(&folder, &["add", "."]);
+    git(&folder, &["commit", "-q", "-m", "ci"]);
+    git(&folder, &["push", "-q", &format!("file://{}", scene.bare().display()), "HEAD:refs/heads/main"]);
+    scene.clone_to("later", &["-b", "main"]);
+    let said = scene.script(
+        "later",
+        "commit one; try kept origin HEAD:refs/heads/agent/later
+         echo 'on: pull_request' > .github/workflows/ci.yml; commit two; try changed origin HEAD:refs/heads/agent/later",
+    );
+    assert_eq!(said, ["kept yes", "changed no"], "{}", scene.log("later", "kept"));
+    // Of a thin pack nothing is known; git sends it only where no rule asks, because the gateway says so to git.
+    let scene_of_all = Scene::new(825, &[PUSH]);
+    let listed = |scene: &Scene| {
+        let script = "curl -sS 'https://github.com/acme/widget.git/info/refs?service=git-receive-pack' | tr '\\0' ' ' | grep -c no-thin || true";
+        scene.script("work", script)
+    };
+    assert_eq!((listed(&scene), listed(&scene_of_all)), (vec!["1".to_owned()], vec!["0".to_owned()]));
+    let export = scene.house.valetkey(&["audit", "export", "--json"]).expect_success("audit export").stdout;
+    for word in ["\"touches.workflows\":\"yes\"", "\"touches.workflows\":\"kept\"", "\"exfil\""] {
+        assert!(export.contains(word), "{word} is not in the log");
+    }
+    scene.house.assert_audit();
+}
+
 #[test]
 fn large_pushes_pass_while_they_come() {
     let scene = Scene::new(823, &[PUSH]);

@@ -5,6 +5,7 @@ mod approvals;
 mod asked;
 mod attacks;
 mod bare;
+mod batches;
 mod clients;
 mod clock;
 mod coding;

@@ -31,7 +31,7 @@ pub(super) fn ancestry(commits: &Commits, cut: &HashSet<Id>, (old, new): (Id, Id
         if id == old {
             return Ancestry::Forward;
         }
-        let parents = commits.get(&id).filter(|_| !cut.contains(&id));
+        let parents = commits.get(&id).filter(|_| !cut.contains(&id)).map(|commit| &commit.parents);
         // Every edge costs: one commit may name as many parents as it likes.
         let cost = 1 + parents.map_or(0, SmallVec::len);
         let Some(left) = steps.checked_sub(cost) else { return Ancestry::Unknown };

@@ -2,14 +2,16 @@
 //! spoken: its paths stay unknown.
 //!
 //! A push is read: every ref that it changes is a call of its own. Start reading at [`pushed`]; then [`command`] (what is asked),
-//! [`pack`] (which commits come along) and [`ancestry`] (whether they build on what was there).
+//! [`pack`] (which commits come along), [`ancestry`] (whether they build on what was there) and [`contents`] (which paths they bring).
 
 mod ancestry;
 mod command;
+mod contents;
 mod delta;
 mod pack;
 mod packet;
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use http::Method;
@@ -20,13 +22,14 @@ use smallvec::SmallVec;
 
 use self::ancestry::{Ancestry, ancestry};
 use self::command::{Command, Push, Stop};
+use self::contents::Contents;
 use super::body::{Body, Slot, is_coded};
 use super::fact::single;
-use super::{Found, View, refuse};
+use super::{Found, View, refuse, touch};
+use crate::compiled::{LIST_REFS, Touch};
 
 /// The actions that a service with this protocol declares.
 const FETCH: &str = "git/fetch";
-const LIST_REFS: &str = "git/list-refs";
 const PUSH: &str = "git/push";
 const FORCE_PUSH: &str = "git/force-push";
 const DELETE_REF: &str = "git/delete-ref";
@@ -37,6 +40,9 @@ const LFS_LOCK: &str = "git/lfs-lock";
 /// Push options that change nothing but what runs because of the push, and that less. Others open and merge requests, set
 /// variables of pipelines, or turn protection off.
 const HARMLESS_OPTIONS: [&str; 1] = ["ci.skip"];
+
+/// What a set of paths is where nothing stands there in what is pushed.
+const NONE: &str = "none";
 
 /// What is asked for.
 enum Asked {
@@ -164,7 +170,8 @@ fn pushed(view: View<'_>, repository: &str) -> Result<Found, Refusal> {
     if push.commands.is_empty() {
         calls.push(call(view, LIST_REFS, &format!("repo:{repository}"), Facts::default())?);
     }
-    let mut proofs = Proofs::of(&push, whole);
+    let sets = &view.at.service.tables.touches;
+    let mut proofs = Proofs::of(&push, sets, whole);
     for command in &push.commands {
         let change = Change::of(command, &mut proofs);
         let resource = match command.name.strip_prefix("refs/").and_then(|rest| rest.split_once('/')) {
@@ -172,8 +179,14 @@ fn pushed(view: View<'_>, repository: &str) -> Result<Found, Refusal> {
             Some(("tags", name)) => format!("tag:{repository}@{name}"),
             _ => format!("repo:{repository}"),
         };
+        let touched = proofs.touched(command);
+        let effects = sets.iter().zip(&touched).filter(|(_, known)| **known == Some(Contents::Brought));
+        let effects: Effects = effects.flat_map(|(set, _)| set.effects.iter()).collect();
         for action in change.actions {
-            calls.push(call(view, action, &resource, facts(command, &change, &push.options))?);
+            let mut facts = facts(command, &change, &push.options);
+            sets.iter().zip(&touched).for_each(|(set, known)| facts.add(Arc::clone(&set.fact), told(*known)));
+            let plain = call(view, action, &resource, facts)?;
+            calls.push(Call { effects: plain.effects.iter().chain(effects.iter()).collect(), ..plain });
         }
     }
     if push.options.iter().any(|option| !HARMLESS_OPTIONS.contains(option)) {
@@ -245,28 +258,53 @@ impl Change {
 /// What the pack proves, read when it is first asked for.
 struct Proofs<'a> {
     push: &'a Push<'a>,
+    sets: &'a [Touch],
     whole: bool,
-    /// Of an odd pack, of one that is cut, or of none: nothing.
-    commits: Option<pack::Commits>,
+    /// Read when it is first asked for: nothing of an odd pack, of one that is cut, or of none.
+    pack: OnceCell<Option<pack::Pack>>,
+    /// What is known of each set by the pack as a whole.
+    contents: Option<Vec<Contents>>,
     steps: usize,
 }
 
 impl<'a> Proofs<'a> {
-    const fn of(push: &'a Push<'a>, whole: bool) -> Self {
-        Self { push, whole, commits: None, steps: ancestry::STEPS_MAX }
+    const fn of(push: &'a Push<'a>, sets: &'a [Touch], whole: bool) -> Self {
+        Self { push, sets, whole, pack: OnceCell::new(), contents: None, steps: ancestry::STEPS_MAX }
+    }
+
+    fn pack(&self) -> Option<&pack::Pack> {
+        let (push, whole) = (self.push, self.whole);
+        let bounds = if self.sets.is_empty() { pack::Bounds::COMMITS } else { pack::Bounds::HOUSE };
+        let read = || whole.then(|| pack::read(push.pack, push.format, bounds)).flatten();
+        self.pack.get_or_init(read).as_ref()
     }
 
     fn ancestry(&mut self, command: &Command<'_>) -> Ancestry {
         if command.old == command.new {
             return Ancestry::Forward;
         }
-        if !self.whole {
-            return Ancestry::Unknown;
+        let (push, mut steps) = (self.push, self.steps);
+        let Some(pack) = self.pack() else { return Ancestry::Unknown };
+        let found = ancestry(&pack.commits, &push.shallow, (command.old, command.new), &mut steps);
+        self.steps = steps;
+        found
+    }
+
+    /// What is known of each set where this ref is pushed: nothing where a ref goes. All commits of the pack count for every ref.
+    fn touched(&mut self, command: &Command<'_>) -> Vec<Option<Contents>> {
+        let (push, sets) = (self.push, self.sets);
+        if sets.is_empty() || command.new.is_zero() {
+            return vec![None; sets.len()];
         }
-        let push = self.push;
-        let read = || pack::commits(push.pack, push.format, pack::Bounds::HOUSE).unwrap_or_default();
-        let commits = self.commits.get_or_insert_with(read);
-        ancestry(commits, &push.shallow, (command.old, command.new), &mut self.steps)
+        let known = self.contents.take();
+        let Some(pack) = self.pack() else { return vec![Some(Contents::Unknown); sets.len()] };
+        let files = |wanted: &_| pack::files(push.pack, push.format, pack, wanted);
+        let known = known.unwrap_or_else(|| contents::contents(pack, push.format, sets, &files));
+        // A tip that is not in the pack: the server has it, with whatever stands there.
+        let least = if pack.commits.contains_key(&command.new) { Contents::None } else { Contents::Kept };
+        let touched = known.iter().map(|known| Some(least.max(*known))).collect();
+        self.contents = Some(known);
+        touched
     }
 }
 
@@ -281,6 +319,16 @@ fn facts(command: &Command<'_>, change: &Change, options: &[&str]) -> Facts {
         facts.add("git.options".into(), texts(options));
     }
     facts
+}
+
+fn told(known: Option<Contents>) -> Fact {
+    match known {
+        None => Fact::Text(touch::NO.into()),
+        Some(Contents::None) => Fact::Text(NONE.into()),
+        Some(Contents::Kept) => Fact::Text(touch::KEPT.into()),
+        Some(Contents::Unknown) => Fact::Unknown(Unknown::NotProven),
+        Some(Contents::Brought) => Fact::Text(touch::YES.into()),
+    }
 }
 
 fn texts(list: &[&str]) -> Fact {

@@ -1,10 +1,10 @@
-//! The commits of a pack (git-scm.com/docs/gitformat-pack), each with its parents, by names that are computed here. Trees and files
+//! The commits of a pack (git-scm.com/docs/gitformat-pack), each with its parents, and its trees, by names that are computed here. Files
 //! are inflated to find where they end, and not kept.
 //!
 //! Nothing is refused: a pack that is odd, or larger than the bounds, gives nothing, and then nothing can be told from it. Its own
 //! faults are the server's business.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use aws_lc_rs::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
 use flate2::{Decompress, FlushDecompress, Status};
@@ -22,6 +22,8 @@ pub(super) struct Bounds {
     pub kept_bytes: usize,
     /// One commit, or one delta that may make one. The longest messages known are of some hundred KiB.
     pub commit_bytes: usize,
+    /// Octets of all trees; with none, no tree is looked at.
+    pub tree_bytes: usize,
     pub objects: usize,
     /// Deltas on deltas; git itself writes 50, and never more than 4,095.
     pub depth: u16,
@@ -33,9 +35,13 @@ impl Bounds {
         inflated_bytes: 64 * 1024 * 1024,
         kept_bytes: 16 * 1024 * 1024,
         commit_bytes: 1024 * 1024,
+        // A thousand commits to folders of a hundred entries.
+        tree_bytes: 8 * 1024 * 1024,
         objects: 131_072,
         depth: 4_095,
     };
+    /// For one who asks for commits alone.
+    pub const COMMITS: Self = Self { tree_bytes: 0, ..Self::HOUSE };
 }
 
 /// What an object costs besides its octets: making the inflater ready takes as long as so many of them.
@@ -43,18 +49,62 @@ const OBJECT_COST_BYTES: usize = 256;
 /// Octets that are inflated at a time.
 const PIECE: usize = 16 * 1024;
 
-/// Parents of commits.
-pub(super) type Commits = HashMap<Id, SmallVec<[Id; 1]>>;
+/// A commit.
+pub(super) struct Commit {
+    pub parents: SmallVec<[Id; 1]>,
+    /// The tree of its files.
+    pub tree: Id,
+}
+
+pub(super) type Commits = HashMap<Id, Commit>;
+
+/// What is known of a pack.
+pub(super) struct Pack {
+    pub commits: Commits,
+    /// Every tree of it was read.
+    pub whole: bool,
+    by_name: HashMap<Id, Object>,
+    contents: Vec<Content>,
+    /// Where files begin that are written whole.
+    files: Vec<usize>,
+}
+
+impl Pack {
+    /// Whether a tree is in it.
+    pub fn has_tree(&self, id: &Id) -> bool {
+        matches!(self.by_name.get(id), Some(Object::Kept(Kind::Tree, _)))
+    }
+
+    /// Trees, each with what it holds.
+    pub fn trees(&self) -> impl Iterator<Item = (&Id, &[u8])> {
+        self.contents.iter().filter_map(|content| Some((content.name.as_ref()?, content.text.as_slice())))
+    }
+}
+
+/// What is kept of an object.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Commit,
+    Tree,
+}
 
 /// An object of the pack.
 #[derive(Clone, Copy)]
 enum Object {
     /// Where its content is kept.
-    Commit(usize),
+    Kept(Kind, usize),
     /// A delta whose base may still come.
     Waiting,
-    /// No commit, or nothing that can be known.
+    /// A file or a tag, or nothing that can be known.
     Other,
+}
+
+/// A content with the number of deltas that made it.
+struct Content {
+    text: Vec<u8>,
+    depth: u16,
+    /// Of a tree.
+    name: Option<Id>,
 }
 
 /// A delta whose base is not known yet.
@@ -63,8 +113,8 @@ struct Waiting {
     delta: Vec<u8>,
 }
 
-/// The commits of a pack, where all of it reads as git writes it.
-pub(super) fn commits(pack: &[u8], format: Format, bounds: Bounds) -> Option<Commits> {
+/// What a pack holds, where all of it reads as git writes it.
+pub(super) fn read(pack: &[u8], format: Format, bounds: Bounds) -> Option<Pack> {
     let end = pack.len().checked_sub(format.octets())?;
     let (content, trailer) = pack.split_at_checked(end)?;
     let (head, _) = content.split_first_chunk::<12>()?;
@@ -77,7 +127,23 @@ pub(super) fn commits(pack: &[u8], format: Format, bounds: Bounds) -> Option<Com
     for _ in 0..count {
         reader.object()?;
     }
-    (reader.at == content.len()).then_some(reader.parents)
+    (reader.at == content.len()).then(|| reader.finish())
+}
+
+/// Which of these files a pack holds that was read before. One that is written as a delta is not found.
+pub(super) fn files(pack: &[u8], format: Format, known: &Pack, wanted: &HashSet<Id>) -> HashSet<Id> {
+    let mut reader = Reader::new(pack, format, Bounds::COMMITS);
+    let mut held = HashSet::new();
+    for place in &known.files {
+        reader.at = *place;
+        let Some((_, size)) = reader.head() else { break };
+        let Some(content) = reader.inflate(size, true) else { break };
+        let name = hash(format, &[format!("blob {size}\0").as_bytes(), &content]);
+        if wanted.contains(&name) {
+            held.insert(name);
+        }
+    }
+    held
 }
 
 /// The name of what these parts make.
@@ -102,12 +168,14 @@ struct Reader<'a> {
     piece: Vec<u8>,
     /// By where they begin, in order.
     objects: Vec<(usize, Object)>,
-    /// Commits with the number of deltas that made them.
-    contents: Vec<(Vec<u8>, u16)>,
-    by_name: HashMap<Id, usize>,
+    contents: Vec<Content>,
+    by_name: HashMap<Id, Object>,
     on_object: HashMap<usize, Vec<Waiting>>,
     on_name: HashMap<Id, Vec<Waiting>>,
-    parents: Commits,
+    commits: Commits,
+    files: Vec<usize>,
+    /// Some tree is not kept.
+    blind: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -124,7 +192,9 @@ impl<'a> Reader<'a> {
             by_name: HashMap::new(),
             on_object: HashMap::new(),
             on_name: HashMap::new(),
-            parents: Commits::new(),
+            commits: Commits::new(),
+            files: Vec::new(),
+            blind: bounds.tree_bytes == 0,
         }
     }
 
@@ -134,23 +204,44 @@ impl<'a> Reader<'a> {
         Some(octet)
     }
 
+    fn finish(self) -> Pack {
+        // What still waits stands on something that is not here, and may be a tree.
+        let whole = !self.blind && self.on_object.is_empty() && self.on_name.is_empty();
+        let Self { commits, by_name, contents, files, .. } = self;
+        Pack { commits, whole, by_name, contents, files }
+    }
+
+    /// The kind and the size of what comes next.
+    fn head(&mut self) -> Option<(u8, usize)> {
+        let first = self.octet()?;
+        Some((first >> 4 & 7, self.size(first)?))
+    }
+
     /// One object: its kind and size, for a delta its base, then what it holds, deflated.
     fn object(&mut self) -> Option<()> {
         let start = self.at;
-        let first = self.octet()?;
-        let size = self.size(first)?;
-        match first >> 4 & 7 {
+        let (kind, size) = self.head()?;
+        match kind {
             1 => {
                 if size > self.left.commit_bytes {
                     return None;
                 }
-                let content = self.inflate(size, true)?;
+                let text = self.inflate(size, true)?;
                 self.objects.push((start, Object::Waiting));
-                self.commit(self.objects.len() - 1, content, 0)
+                self.settle(Kind::Commit, self.objects.len() - 1, text, 0)
+            }
+            2 if size <= self.left.tree_bytes => {
+                let text = self.inflate(size, true)?;
+                self.objects.push((start, Object::Waiting));
+                self.settle(Kind::Tree, self.objects.len() - 1, text, 0)
             }
             2..=4 => {
                 self.inflate(size, false)?;
                 self.objects.push((start, Object::Other));
+                self.blind |= kind == 2;
+                if kind == 3 {
+                    self.files.push(start);
+                }
                 Some(())
             }
             6 => {
@@ -194,24 +285,29 @@ impl<'a> Reader<'a> {
     }
 
     fn delta(&mut self, start: usize, size: usize, base: Base) -> Option<()> {
-        let kind = match base {
+        let on = match base {
             Base::Object(object) => self.objects.get(object).map_or(Object::Other, |(_, kind)| *kind),
-            Base::Name(name) => self.by_name.get(&name).map_or(Object::Waiting, |place| Object::Commit(*place)),
+            Base::Name(name) => self.by_name.get(&name).copied().unwrap_or(Object::Waiting),
         };
-        let keep = !matches!(kind, Object::Other) && size <= self.left.commit_bytes && size <= self.left.kept_bytes;
+        let keep = !matches!(on, Object::Other) && size <= self.left.commit_bytes && size <= self.left.kept_bytes;
         let delta = self.inflate(size, keep)?;
         if !keep {
             self.objects.push((start, Object::Other));
+            self.blind |= !matches!(on, Object::Other);
             return Some(());
         }
         let object = self.objects.len();
         self.objects.push((start, Object::Waiting));
-        match (kind, base) {
-            (Object::Commit(place), _) => {
-                let (content, depth) = self.contents.get(place)?;
-                let depth = *depth;
-                let made = delta::apply(content, &delta, self.left.commit_bytes.min(self.left.inflated_bytes))?;
-                self.commit(object, made, depth + 1)?;
+        match (on, base) {
+            (Object::Kept(kind, place), _) => {
+                let most = self.most(kind);
+                let content = self.contents.get(place)?;
+                let depth = content.depth;
+                match (delta::apply(&content.text, &delta, most), kind) {
+                    (Some(made), _) => self.settle(kind, object, made, depth + 1)?,
+                    (None, Kind::Commit) => return None,
+                    (None, Kind::Tree) => self.lose(object)?,
+                }
             }
             (_, base) => {
                 self.left.kept_bytes -= delta.len();
@@ -225,34 +321,71 @@ impl<'a> Reader<'a> {
         Some(())
     }
 
-    /// Takes a commit, and every one that waits for it, without recursion.
-    fn commit(&mut self, object: usize, content: Vec<u8>, depth: u16) -> Option<()> {
-        let mut work = vec![(object, content, depth)];
-        while let Some((object, content, depth)) = work.pop() {
-            if depth > self.left.depth {
-                return None;
+    /// What one object may still be made of.
+    fn most(&self, kind: Kind) -> usize {
+        match kind {
+            Kind::Commit => self.left.commit_bytes.min(self.left.inflated_bytes),
+            Kind::Tree => self.left.tree_bytes,
+        }
+    }
+
+    /// Gives a tree up: nothing is proven of trees then, and commits are read on.
+    fn lose(&mut self, object: usize) -> Option<()> {
+        self.objects.get_mut(object)?.1 = Object::Other;
+        self.blind = true;
+        Some(())
+    }
+
+    /// Takes an object, and every one that waits for it, without recursion.
+    fn settle(&mut self, kind: Kind, object: usize, text: Vec<u8>, depth: u16) -> Option<()> {
+        let mut work = vec![(object, text, depth)];
+        while let Some((object, text, depth)) = work.pop() {
+            let Some(name) = self.enter(kind, &text, depth) else {
+                if kind == Kind::Commit {
+                    return None;
+                }
+                self.lose(object)?;
+                continue;
+            };
+            for Waiting { object, delta } in self.waiting_for(object, &name) {
+                match (delta::apply(&text, &delta, self.most(kind)), kind) {
+                    (Some(made), _) => work.push((object, made, depth + 1)),
+                    (None, Kind::Commit) => return None,
+                    (None, Kind::Tree) => self.lose(object)?,
+                }
             }
-            self.left.kept_bytes = self.left.kept_bytes.checked_sub(content.len())?;
-            if depth > 0 {
-                self.left.inflated_bytes = self.left.inflated_bytes.checked_sub(content.len())?;
-            }
-            let head = format!("commit {}\0", content.len());
-            let name = hash(self.format, &[head.as_bytes(), &content]);
-            // The same object twice: nobody writes that.
-            if self.parents.insert(name, parents(&content, self.format)?).is_some() {
-                return None;
-            }
-            let waiting = self.on_object.remove(&object).into_iter().chain(self.on_name.remove(&name)).flatten();
-            for Waiting { object, delta } in waiting {
-                let made = delta::apply(&content, &delta, self.left.commit_bytes.min(self.left.inflated_bytes))?;
-                work.push((object, made, depth + 1));
-            }
-            let place = self.contents.len();
-            self.objects.get_mut(object)?.1 = Object::Commit(place);
-            self.by_name.insert(name, place);
-            self.contents.push((content, depth));
+            let kept = Object::Kept(kind, self.contents.len());
+            self.objects.get_mut(object)?.1 = kept;
+            self.by_name.insert(name, kept);
+            self.contents.push(Content { text, depth, name: (kind == Kind::Tree).then_some(name) });
         }
         Some(())
+    }
+
+    /// Deltas that wait for an object, by its place or by its name.
+    fn waiting_for(&mut self, object: usize, name: &Id) -> impl Iterator<Item = Waiting> + use<> {
+        // Most packs have none.
+        let by_place = if self.on_object.is_empty() { None } else { self.on_object.remove(&object) };
+        let by_name = if self.on_name.is_empty() { None } else { self.on_name.remove(name) };
+        by_place.into_iter().chain(by_name).flatten()
+    }
+
+    /// Counts an object and gives its name; nothing where it is odd or too much.
+    fn enter(&mut self, kind: Kind, text: &[u8], depth: u16) -> Option<Id> {
+        if depth > self.left.depth {
+            return None;
+        }
+        if kind == Kind::Tree {
+            self.left.tree_bytes = self.left.tree_bytes.checked_sub(text.len())?;
+            return Some(hash(self.format, &[format!("tree {}\0", text.len()).as_bytes(), text]));
+        }
+        self.left.kept_bytes = self.left.kept_bytes.checked_sub(text.len())?;
+        if depth > 0 {
+            self.left.inflated_bytes = self.left.inflated_bytes.checked_sub(text.len())?;
+        }
+        let name = hash(self.format, &[format!("commit {}\0", text.len()).as_bytes(), text]);
+        // The same object twice: nobody writes that.
+        self.commits.insert(name, commit(text, self.format)?).is_none().then_some(name)
     }
 
     /// Inflates what comes next, which must be of this size, and gives it where it is to be kept.
@@ -291,10 +424,10 @@ enum Base {
     Name(Id),
 }
 
-/// The parents of a commit: the lines behind `tree`, up to the author. One that stands further down is none for git, and nobody writes it.
-fn parents(content: &[u8], format: Format) -> Option<SmallVec<[Id; 1]>> {
+/// A commit's tree and its parents: the lines up to the author. A parent that stands further down is none for git, and nobody writes it.
+fn commit(content: &[u8], format: Format) -> Option<Commit> {
     let mut lines = content.split(|byte| *byte == b'\n');
-    Id::read(lines.next()?.strip_prefix(b"tree ")?, format)?;
+    let tree = Id::read(lines.next()?.strip_prefix(b"tree ")?, format)?;
     let mut parents = SmallVec::new();
     let mut authored = false;
     for line in lines.take_while(|line| !line.is_empty()) {
@@ -307,5 +440,5 @@ fn parents(content: &[u8], format: Format) -> Option<SmallVec<[Id; 1]>> {
     // One that is named twice is one.
     parents.sort_unstable();
     parents.dedup();
-    authored.then_some(parents)
+    authored.then_some(Commit { parents, tree })
 }
