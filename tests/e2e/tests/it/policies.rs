@@ -111,6 +111,8 @@ fn the_least_policy_for_what_was_done_is_suggested() {
         let part = part.trim_start_matches("  ");
         assert!(told.stdout.contains(part), "`{part}` is missing: {}", told.stdout);
     }
+    let by_receipt = house.valetkey(&["policy", "suggest", "--receipt", "receipt.json"]).expect_success("suggest");
+    assert_eq!(by_receipt.stdout, told.stdout, "of the same session");
     // All of it is a configuration, under which the same passes and the same does not.
     std::fs::write(house.path("least.yaml"), &told.stdout).unwrap();
     let _ = house.valetkey(&["policy", "check", "least.yaml"]).expect_success("check");

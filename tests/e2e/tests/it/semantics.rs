@@ -36,13 +36,13 @@ const ATTACKS: &[Attack] = &[
         86,
         "POST",
         "https://www.googleapis.com/batch/drive/v3",
-        "multipart:--b\r\nContent-Type: application/http\r\n\r\nDELETE /drive/v3/files/1 HTTP/1.1\r\n\r\n\r\n--b--\r\n",
+        "multipart:--b\r\nContent-Type: application/http\r\n\r\nPOST /drive/v3/files/1/permissions HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}\r\n--b--\r\n",
     ),
     (
         86,
         "POST",
         "https://gmail.googleapis.com/batch",
-        "multipart:--b\r\nContent-Type: application/http\r\n\r\nPOST /gmail/v1/users/me/messages/send HTTP/1.1\r\n\r\n{}\r\n--b--\r\n",
+        "multipart:--b\r\nContent-Type: application/http\r\n\r\nPOST /gmail/v1/users/me/messages/send HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}\r\n--b--\r\n",
     ),
     (
         86,

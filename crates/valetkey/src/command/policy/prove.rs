@@ -93,7 +93,7 @@ struct Try {
 impl Args {
     pub(super) async fn run(self, ambient: &Ambient) -> anyhow::Result<bool> {
         let paint = Paint::of_stdout(ambient.wants_colour());
-        let mut solver = if self.cedar { None } else { Some(Solver::start(&self.solver)?) };
+        let mut solver = None;
         let mut outcomes = Vec::new();
         for path in &self.files {
             let name = path.display().to_string();
@@ -111,9 +111,13 @@ impl Args {
             let words = ready.catalog.vocabulary();
             for statement in &statements.list {
                 let question = Question::new(&ready.rules, &words, statement).map_err(Faults)?;
-                let Some(solver) = &mut solver else {
+                if self.cedar {
                     print_cedar(&question, statement);
                     continue;
+                }
+                let solver = match &mut solver {
+                    Some(running) => running,
+                    None => solver.insert(Solver::start(&self.solver)?),
                 };
                 let asked = Asking { ready: &ready, question: &question, config: named.as_deref() };
                 let outcome = asked.prove((&name, statement), solver).await?;

@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use audit::{Filter, Record};
 use model::canonical::CanonicalRequest;
 use model::event::Kind;
 use model::vocabulary::Vocabulary;
-use model::{AgentName, Classification, Code, SessionId, Timestamp};
+use model::{AgentName, Classification, Code, SessionId, Timestamp, bounds};
 use policy::compare::{Comparison, Policy, compare};
 use policy::suggest::{Suggested, Used, suggest};
 use policy::{Decision, Document, Question, Rules, Subject};
@@ -17,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::{Ready, diff, ready, replay};
 use crate::command::asked;
-use crate::config::{Ambient, Faults, Home, Sources};
+use crate::config::{Ambient, Faults, Home, Sources, read_bounded};
 use crate::output;
 
 /// The least permissions that cover what is on record
@@ -32,6 +33,9 @@ pub struct Args {
     /// What was done in this session
     #[arg(long, value_name = "ID")]
     session: Option<SessionId>,
+    /// What was done in the session of this receipt (`run --receipt`)
+    #[arg(long, value_name = "FILE", conflicts_with = "session")]
+    receipt: Option<PathBuf>,
     /// The present configuration: a file, or a folder of files [default: valetkey.yaml here, if there is one]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -113,7 +117,11 @@ pub(in super::super) fn least(
 impl Args {
     pub(super) fn run(self, ambient: &Ambient) -> anyhow::Result<bool> {
         let sources = Sources::find(ambient, self.config.as_deref())?;
-        let filter = Filter { agent: self.agent, session: self.session, since: self.since, ..Filter::default() };
+        let session = match &self.receipt {
+            Some(path) => Some(session_of(ambient, path)?),
+            None => self.session,
+        };
+        let filter = Filter { agent: self.agent, session, since: self.since, ..Filter::default() };
         let Some(least) = least(ambient, &sources, &filter, self.denied)? else {
             output::remark("nothing on record matches that a permission could cover");
             return Ok(false);
@@ -125,6 +133,16 @@ impl Args {
         }
         Ok(least.failing.is_empty())
     }
+}
+
+/// The session of a receipt.
+fn session_of(ambient: &Ambient, path: &Path) -> anyhow::Result<SessionId> {
+    let name = path.display();
+    let bytes = read_bounded(&ambient.folder().join(path), bounds::CONFIG_BYTES_MAX)?;
+    let bytes = bytes.with_context(|| format!("`{name}` does not exist; `valetkey run --receipt FILE` writes one"))?;
+    let receipt: Option<Value> = serde_json::from_slice(&bytes).ok();
+    let session = receipt.as_ref().and_then(|receipt| receipt.get("session")?.as_str()?.parse().ok());
+    session.with_context(|| format!("`{name}` is no receipt of `valetkey run`"))
 }
 
 impl Least {
