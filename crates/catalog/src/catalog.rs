@@ -179,6 +179,7 @@ impl Catalog {
             endpoint: Arc::clone(&path),
             path,
             bounds: ServiceBounds::default(),
+            parts: Vec::new(),
         })
     }
 

@@ -82,7 +82,9 @@ impl Service {
         });
         // A push names what it changes itself.
         let pushes = if PUSH_ACTIONS.contains(&action) { &["branch:*/*@*", "tag:*/*@*"][..] } else { &[] };
-        let mut forms: Vec<String> = Vec::new();
+        // A path that the file does not describe is named by itself, where no area is.
+        let unknown = action.starts_with("http/").then(|| "resource:/*".to_owned());
+        let mut forms: Vec<String> = unknown.into_iter().collect();
         for text in by_path.chain(by_arguments).chain(pushes.iter().map(|text| (*text).to_owned())) {
             if !forms.contains(&text) {
                 forms.push(text);
@@ -93,13 +95,26 @@ impl Service {
 
     /// Requests that may make a call, by the patterns of its action.
     pub fn examples(&self, call: &Call) -> Vec<Example> {
-        let mut all = Vec::new();
+        let mut all: Vec<Example> = self.unknown_path(call).into_iter().collect();
         for place in self.places(call.action.as_str()) {
             for values in self.values(&place, call) {
                 all.extend(self.write(&place, &values));
             }
         }
         all
+    }
+
+    /// A request for a path that the file does not describe.
+    fn unknown_path(&self, call: &Call) -> Option<Example> {
+        const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+        let word = call.action.as_str().strip_prefix("http/")?;
+        let method = METHODS.into_iter().find(|known| known.eq_ignore_ascii_case(word))?;
+        let path = call.resource.as_str().strip_prefix("resource:/")?;
+        let host = self.default_host()?;
+        let base = host.base.iter().map(ToString::to_string);
+        let path: Vec<String> = base.chain(path.split('/').map(encoded)).collect();
+        let url = format!("https://{}/{}", host.name, path.join("/"));
+        Some(Example { method, url, content_type: None, body: None })
     }
 
     fn places(&self, action: &str) -> Vec<Place<'_>> {

@@ -56,9 +56,34 @@ pub struct Classification {
     pub path: Arc<str>,
     /// What the service bounds differently from the house.
     pub bounds: ServiceBounds,
+    /// Of a batch, the requests in it, in the order of their calls; empty for a request that stands alone.
+    pub parts: Vec<Part>,
+}
+
+/// A request within another (a batch): what raw rules look at is its own, not the outer one's.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// Its method.
+    pub method: http::Method,
+    /// Its path after the service's base path, as of [`Classification::endpoint`].
+    pub endpoint: Arc<str>,
+    /// Its whole path.
+    pub path: Arc<str>,
+    /// How many of the calls are its own.
+    pub calls: usize,
 }
 
 impl Classification {
+    /// The part that the call of this number belongs to; none where the request stands alone.
+    #[must_use]
+    pub fn part_of(&self, call: usize) -> Option<&Part> {
+        let mut before = 0;
+        self.parts.iter().find(|part| {
+            before += part.calls;
+            call < before
+        })
+    }
+
     /// The strongest class of all calls; `Read` for none.
     #[must_use]
     pub fn class(&self) -> Class {

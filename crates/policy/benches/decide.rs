@@ -79,6 +79,7 @@ fn bench(criterion: &mut Criterion) {
         endpoint: Arc::from("/repos"),
         path: Arc::from("/repos"),
         bounds: ServiceBounds::default(),
+        parts: Vec::new(),
     };
     for count in [10, 1_000, 10_000] {
         let Some(rules) = rules(count) else { continue };

@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use cedar_policy::{Context, Schema};
+use cedar_policy::{Context, PolicySet, Schema, ValidationMode, Validator};
 use cedar_policy_symcc::solver::LocalSolver;
 use cedar_policy_symcc::{CedarSymCompiler, CompiledPolicySet};
 use policy::prove::Claim;
@@ -18,18 +18,22 @@ const QUESTION_MILLIS_MAX: u32 = 20_000;
 /// Why a solver cannot be asked.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the solver `{program}` does not start ({why}); install cvc5 (Debian: `apt install cvc5`) or name it with --solver"
+    "the solver `{program}` does not work ({why}); install cvc5 (Debian: `apt install cvc5`) or name it with --solver"
 )]
 pub struct SolverError {
     program: String,
     why: String,
 }
 
+/// Questions without any answer after which a program is no solver.
+const FAULTS_MAX: u64 = 3;
+
 /// A running solver; it ends with this.
 pub struct Solver {
     program: PathBuf,
     compiler: CedarSymCompiler<LocalSolver>,
     asked: u64,
+    faults: u64,
 }
 
 /// What a solver says of one claim.
@@ -48,7 +52,7 @@ impl Solver {
     /// # Errors
     /// It is not there, or does not start.
     pub fn start(program: &Path) -> Result<Self, SolverError> {
-        Ok(Self { program: program.to_owned(), compiler: compiler(program)?, asked: 0 })
+        Ok(Self { program: program.to_owned(), compiler: compiler(program)?, asked: 0, faults: 0 })
     }
 
     /// Questions that were put.
@@ -82,6 +86,12 @@ impl Solver {
                 })
             }
             Err(error) => {
+                self.faults += 1;
+                if self.faults == self.asked && self.faults >= FAULTS_MAX {
+                    // It never answered anything.
+                    let (program, why) = (self.program.display().to_string(), error.to_string());
+                    return Err(SolverError { program, why });
+                }
                 // It may be in the middle of anything.
                 self.compiler = compiler(&self.program)?;
                 Ok(Answer::Unknown(error.to_string()))
@@ -113,10 +123,12 @@ fn compile(claim: &Claim) -> Result<Compiled, String> {
     // The other actions apply to nothing.
     let mut environments = schema.request_envs();
     let environment = environments.next().ok_or_else(|| "the schema has no request".to_owned())?;
-    let compile = |policies| {
+    let compile = |policies: &PolicySet| {
         CompiledPolicySet::compile(policies, &environment, &schema).map_err(|error| {
-            let said = format!("{error:?}");
-            format!("a rule cannot be typed: {error}: {}", said.chars().take(400).collect::<String>())
+            // The validator says it for people, by the names that the policies have.
+            let typed = Validator::new(schema.clone()).validate(policies, ValidationMode::Strict);
+            let said = typed.validation_errors().next().map(ToString::to_string);
+            format!("a rule cannot be typed: {}", said.unwrap_or_else(|| error.to_string()))
         })
     };
     Ok((compile(&claim.policies)?, claim.covered.as_ref().map(compile).transpose()?))

@@ -88,11 +88,27 @@ pub(crate) type Classify = fn(View<'_>) -> Result<Option<Found>, Refusal>;
 const PROTOCOLS: &[(Protocol, Classify)] = &[(Protocol::Git, git::classify), (Protocol::Tcp, tcp::classify)];
 
 /// What says its calls in its body: how they are read, and whether the body must be.
-type InBody = (fn(View<'_>, &Found) -> Result<Option<line::Calls>, Refusal>, fn(View<'_>, &Found) -> bool);
+type InBody = (fn(View<'_>, &Found) -> Result<Option<Several>, Refusal>, fn(View<'_>, &Found) -> bool);
+
+/// The calls of a body, and the requests that they are of, where it holds whole ones.
+#[derive(Default)]
+pub(crate) struct Several {
+    pub calls: line::Calls,
+    pub parts: Vec<model::call::Part>,
+}
+
+impl From<line::Calls> for Several {
+    fn from(calls: line::Calls) -> Self {
+        Self { calls, parts: Vec::new() }
+    }
+}
 
 /// Each takes what is at its own place. To add one, write a file and a line.
-const IN_BODY: &[InBody] =
-    &[(graphql::calls, graphql::needs_body), (rpc::calls, rpc::needs_body), (batch::calls, batch::needs_body)];
+const IN_BODY: &[InBody] = &[
+    (|view, found| Ok(graphql::calls(view, found)?.map(Several::from)), graphql::needs_body),
+    (|view, found| Ok(rpc::calls(view, found)?.map(Several::from)), rpc::needs_body),
+    (batch::calls, batch::needs_body),
+];
 
 /// Classifies a request of a known service.
 pub(crate) fn classify(
@@ -138,6 +154,7 @@ fn classify_in(
             unread |= several.is_none() && needs_body(view, &found);
         }
     }
+    let (several, parts) = several.map_or((None, Vec::new()), |several: Several| (Some(several.calls), several.parts));
     let after = endpoint(request.path(), view.skip);
     let mut bounds = at.service.bounds();
     if found.reads_front {
@@ -152,6 +169,7 @@ fn classify_in(
         path: if view.skip == 0 { Arc::clone(&after) } else { endpoint(request.path(), 0) },
         endpoint: after,
         bounds,
+        parts,
     })
 }
 

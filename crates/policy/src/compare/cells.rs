@@ -11,7 +11,7 @@ use model::{ActionId, Call, Class, Classification, Effects, Facts, Resource, Ser
 use super::outcome::Outcome;
 use super::regions::{Ground, Region};
 use super::{Difference, Policy, TooMany, hosts, say};
-use crate::compile::actions::{METHODS, is_guarded};
+use crate::compile::actions::{METHODS, Way, is_guarded};
 use crate::compile::pattern::Pattern;
 use crate::condition::{Covered, Required};
 use crate::rules::{Kind, Rule};
@@ -171,7 +171,15 @@ impl Survey<'_> {
             for (under, path) in &paths {
                 let road = Road { method: method.clone(), under: under.clone(), path: Arc::clone(path) };
                 let Some(classification) = self.classification(None, &road) else { continue };
-                let mut key: Vec<u8> = raw().map(|raw| u8::from(raw.covers(&road.method, &classification))).collect();
+                let mut key: Vec<u8> = raw()
+                    .map(|raw| {
+                        u8::from(raw.covers(Way {
+                            method: &road.method,
+                            endpoint: &classification.endpoint,
+                            path: &classification.path,
+                        }))
+                    })
+                    .collect();
                 if !known {
                     // One side judges by the method alone.
                     key.push(Class::of_method(&method) as u8);
@@ -192,6 +200,7 @@ impl Survey<'_> {
             endpoint: Arc::clone(&road.path),
             path: Arc::clone(&road.path),
             bounds: ServiceBounds::default(),
+            parts: Vec::new(),
         })
     }
 

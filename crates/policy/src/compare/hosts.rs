@@ -91,6 +91,7 @@ pub(super) fn outcome(side: &Policy<'_>, subject: &Subject, host: &str, method: 
         endpoint: Arc::from("/"),
         path: Arc::from("/"),
         bounds: ServiceBounds::default(),
+        parts: Vec::new(),
     };
     let origin = Origin { scheme: Scheme::Https, host, port: 443 };
     let now = subject.session_started;

@@ -171,6 +171,15 @@ fn others(sides: &[Policy<'_>; 2]) -> String {
     name
 }
 
+/// Somebody whom no rule names, about whom policy is asked before anybody is known.
+pub(crate) fn nobody(rules: &Rules) -> Option<AgentName> {
+    let mut name = OTHERS.to_owned();
+    while rules.agents.contains_key(&name) {
+        name.push('-');
+    }
+    AgentName::new(&name).ok()
+}
+
 pub(crate) fn subject(agent: &AgentName) -> Subject {
     Subject {
         tenant: Tenant::local(),

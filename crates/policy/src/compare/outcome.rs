@@ -4,6 +4,7 @@
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
+use crate::compile::actions::Way as Asked;
 use crate::condition::{Ask, Covered, Required};
 use crate::limit::{LimitNeed, Over};
 use crate::rules::{Kind, Rule, Rules, Uses};
@@ -126,9 +127,9 @@ impl Rules {
         let (Some(service), Some(call)) = (&classification.service, classification.calls.first()) else {
             return self.host_outcome(question);
         };
-        let verdict = self.verdict(question, service, call);
+        let verdict = self.verdict(question, service, (0, call));
         let parts = self.parts(service.as_str(), &call.resource);
-        let may = |rule: &&Rule| rule.is_plausible(question, service.as_str(), call, &parts);
+        let may = |rule: &&Rule| rule.is_plausible(Asked::of(question, 0), service.as_str(), call, &parts);
         let candidates: Vec<(u32, &Rule)> = self
             .candidates(&question.subject.agent, service.as_str(), call)
             .into_iter()

@@ -1,9 +1,12 @@
 //! Words for actions, as rules write them, and what they cover.
 
+use std::sync::Arc;
+
 use model::vocabulary::{ServiceWords, Vocabulary};
-use model::{Call, Class, Classification, Effect, Effects};
+use model::{Call, Class, Effect, Effects};
 
 use super::text::{quote, set};
+use crate::Question;
 use crate::condition::Needs;
 use crate::document::nearest;
 use crate::guarded::Tier;
@@ -171,6 +174,25 @@ pub(crate) fn read_denial(word: &str, vocabulary: &Vocabulary) -> Result<Vec<Nam
     Err((format!("no service knows the action `{word}`"), nearest(word, every)))
 }
 
+/// How a call is asked for, as raw rules see it: of one in a batch its own request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Way<'a> {
+    pub(crate) method: &'a http::Method,
+    pub(crate) endpoint: &'a Arc<str>,
+    pub(crate) path: &'a Arc<str>,
+}
+
+impl<'a> Way<'a> {
+    /// Of the call of this number.
+    pub(crate) fn of(question: &Question<'a>, call: usize) -> Self {
+        let whole = question.classification;
+        match whole.part_of(call) {
+            Some(part) => Self { method: &part.method, endpoint: &part.endpoint, path: &part.path },
+            None => Self { method: question.method, endpoint: &whole.endpoint, path: &whole.path },
+        }
+    }
+}
+
 /// A rule that knows nothing of actions: methods and prefixes of whole path segments.
 #[derive(Clone, Debug)]
 pub(crate) struct Raw {
@@ -182,10 +204,10 @@ pub(crate) struct Raw {
 
 impl Raw {
     /// Endpoints are meant after the service's base path or from the root, as the operator likes.
-    pub(crate) fn covers(&self, method: &http::Method, classification: &Classification) -> bool {
+    pub(crate) fn covers(&self, Way { method, endpoint, path }: Way<'_>) -> bool {
         let method = self.methods.is_empty() || self.methods.iter().any(|known| known == method.as_str());
         let under = |prefix: &String| {
-            [&classification.endpoint, &classification.path].into_iter().any(|text| {
+            [endpoint, path].into_iter().any(|text| {
                 text.strip_prefix(prefix.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
             })
         };

@@ -2,6 +2,7 @@
 //! nearest valid one.
 
 pub(crate) mod actions;
+pub(crate) mod expression;
 mod implied;
 pub(crate) mod pattern;
 mod permission;

@@ -8,6 +8,7 @@ use cedar_policy::PolicySet;
 use model::AgentName;
 
 use super::actions::{Named, Raw};
+use super::expression::looks;
 use super::pattern::Pattern;
 use super::text::{any_of, quote};
 use crate::condition::{Condition, Needs};
@@ -41,6 +42,9 @@ pub(crate) struct Draft {
 /// Writes the rule as Cedar and reads that text back as its policy.
 pub(crate) fn build(draft: Draft, problems: &mut Vec<Diagnostic>) -> Option<Rule> {
     let (cedar, needs) = draft.text();
+    let mut said = draft.conditions.iter().filter_map(|condition| condition.explain());
+    let when = said.find_map(|value| Some(value.get("when")?.as_str()?.to_owned()));
+    let facts = when.as_ref().and_then(|when| looks(when).ok()).map(|looks| looks.facts).unwrap_or_default();
     match PolicySet::from_str(&cedar) {
         Ok(policy) => Some(Rule {
             id: draft.id,
@@ -54,6 +58,8 @@ pub(crate) fn build(draft: Draft, problems: &mut Vec<Diagnostic>) -> Option<Rule
             key: draft.key,
             conditions: draft.conditions,
             needs,
+            when,
+            facts,
             cedar,
             policy,
         }),

@@ -3,30 +3,33 @@
 //! Facts that cannot be known are not in `context.facts`; a call that has one which the expression names is denied
 //! before it is evaluated (`rules::judge`), so that `has` cannot take unknown for absent.
 
-use std::str::FromStr as _;
-
 use model::Call;
 
 use super::{Condition, Needs, Reader};
+use crate::compile::expression::{self, Looks};
 use crate::document::Conditions;
 
 #[derive(Debug)]
-struct When(String);
+struct When {
+    text: String,
+    looks: Looks,
+}
 
 pub(super) fn read(written: &Conditions, reader: &mut Reader<'_>) -> Vec<Box<dyn Condition>> {
     let Some(at) = &written.when else { return Vec::new() };
-    // Read alone first, so that no text can end the expression and begin a policy of its own.
-    if let Err(error) = cedar_policy::Expression::from_str(&at.value) {
-        reader.say(at, format!("not a Cedar expression: {error}"), None);
-        return Vec::new();
+    match expression::looks(&at.value) {
+        Ok(looks) => vec![Box::new(When { text: at.value.clone(), looks })],
+        Err((message, near)) => {
+            reader.say(at, message, near);
+            Vec::new()
+        }
     }
-    vec![Box::new(When(at.value.clone()))]
 }
 
 impl Condition for When {
     fn cedar(&self) -> Option<String> {
         // A line break ends a comment that the expression may end with.
-        Some(format!("({}\n)", self.0))
+        Some(format!("({}\n)", self.text))
     }
 
     fn needs(&self) -> Needs {
@@ -34,10 +37,10 @@ impl Condition for When {
     }
 
     fn reads_body(&self, _: &[&Call]) -> bool {
-        self.0.contains("body.")
+        self.looks.facts.iter().any(|fact| fact.starts_with("body."))
     }
 
     fn explain(&self) -> Option<serde_json::Value> {
-        Some(serde_json::json!({ "kind": "when", "when": self.0 }))
+        Some(serde_json::json!({ "kind": "when", "when": self.text }))
     }
 }

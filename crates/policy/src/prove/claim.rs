@@ -1,5 +1,5 @@
 //! From a statement to questions that a solver answers: for every group of actions that no rule tells apart, a policy that
-//! allows nothing if, and only if, the statement holds there.
+//! allows nothing only if the statement holds there.
 //!
 //! Rules go in as the Cedar text that the engine runs. What is not Cedar in the engine is written as a rule beside it: a
 //! bound (`max`) and a question (`approval`) are denials under the same circumstances as their permission, and so is a fact
@@ -10,10 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use cedar_policy::{Policy, PolicySet};
-use model::vocabulary::{FactType, ServiceWords, Vocabulary};
-use model::{ActionId, AgentName, Call, Class, CredentialName, Effects, Facts, Resource};
+use model::vocabulary::{ActionWords, FactType, ServiceWords, Vocabulary};
+use model::{ActionId, AgentName, Call, Class, CredentialName, Effects, Facts, Resource, Timestamp};
 
-use super::ground::{Ground, Say};
+use super::ground::Ground;
 use super::pieces::{Set, bounds, denial, json_of, lacking, parse};
 use super::statement::{Statement, Verb};
 use super::total;
@@ -21,9 +21,10 @@ use super::world::{Form, Shape, World};
 use crate::Subject;
 use crate::compare::cells::items;
 use crate::compile::actions::{METHODS, Named, Selector, guards};
+use crate::compile::expression::looks;
 use crate::compile::pattern::Pattern;
 use crate::compile::text::{any_of, quote};
-use crate::condition::{Covered, Needs, Required};
+use crate::condition::{Covered, Required};
 use crate::document::{At, Diagnostic, Egress, nearest};
 use crate::rules::{Kind, Rule, Rules, Service, Uses};
 
@@ -106,10 +107,12 @@ impl Claim {
 
 /// A statement against a policy, ready to be asked.
 #[derive(Debug)]
-pub struct Question<'a> {
+pub struct Proof<'a> {
     pub(super) rules: &'a Rules,
     pub(super) words: &'a Vocabulary,
     pub(super) statement: &'a Statement,
+    /// Nothing is asked before.
+    pub(super) now: Timestamp,
     scopes: BTreeMap<String, Ground>,
     subject: Subject,
 }
@@ -123,12 +126,16 @@ pub struct Plan {
     pub actions: usize,
 }
 
-impl<'a> Question<'a> {
-    /// Reads a statement against a policy.
+impl<'a> Proof<'a> {
+    /// Reads a statement against a policy, about requests from `now` on.
     ///
     /// # Errors
-    /// Words that no service knows, each at its statement.
-    pub fn new(rules: &'a Rules, words: &'a Vocabulary, statement: &'a Statement) -> Result<Self, Vec<Diagnostic>> {
+    /// Words that no service knows, each at its statement; a statement that covers no action; a fact that none of them has.
+    pub fn new(
+        (rules, words): (&'a Rules, &'a Vocabulary),
+        statement: &'a Statement,
+        now: Timestamp,
+    ) -> Result<Self, Vec<Diagnostic>> {
         let mut problems = Vec::new();
         let mut say = |at: &At<String>, message: String, near: Option<String>| {
             let (line, column) =
@@ -150,7 +157,7 @@ impl<'a> Question<'a> {
         match &scope.service {
             Some(at) if at.value != "*" => match words.services.get_key_value(&at.value) {
                 Some((name, known)) => {
-                    scopes.insert(name.clone(), Ground::read(scope, Some((name, known)), &mut say));
+                    scopes.insert(name.clone(), Ground::read(scope, (name, known), &mut say));
                 }
                 None => say(
                     at,
@@ -159,13 +166,56 @@ impl<'a> Question<'a> {
                 ),
             },
             _ => {
-                let ground = |say: Say<'_>| Ground::read(scope, None, say);
-                ground(&mut say);
-                scopes.extend(words.services.keys().map(|name| (name.clone(), ground(&mut |_, _, _| {}))));
+                // Said once; each service then reads the same words its own way.
+                Ground::check(scope, &words.services, &mut say);
+                let each = |(name, known): (&String, &ServiceWords)| (name.clone(), Ground::of_any(scope, known));
+                scopes.extend(words.services.iter().map(each));
             }
         }
-        let subject = crate::compare::subject(&AgentName::new(crate::compare::OTHERS).map_err(|_| Vec::new())?);
-        if problems.is_empty() { Ok(Self { rules, words, statement, scopes, subject }) } else { Err(problems) }
+        let Some(nobody) = crate::compare::nobody(rules) else {
+            say(&At::nowhere(statement.name.clone()), "every name for an agent is taken".to_owned(), None);
+            return Err(problems);
+        };
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let subject = crate::compare::subject(&nobody);
+        let proof = Self { rules, words, statement, now, scopes, subject };
+        match proof.says_nothing() {
+            Some(problem) => Err(vec![problem]),
+            None => Ok(proof),
+        }
+    }
+
+    /// What makes a statement hold of nothing, so that its proof would be worth nothing.
+    fn says_nothing(&self) -> Option<Diagnostic> {
+        let Statement { name, file, place, .. } = self.statement;
+        let problem = |at: &At<()>, text: &str, message: String, near: Option<String>| Diagnostic {
+            file: file.clone(),
+            line: at.line,
+            column: at.column,
+            text: text.to_owned(),
+            message,
+            nearest: near,
+        };
+        let covered: Vec<&ActionWords> = self
+            .scopes
+            .iter()
+            .filter_map(|(service, ground)| Some((service, ground, self.words.services.get(service)?)))
+            .flat_map(|(service, ground, words)| {
+                let members = members(self.rules, (service, words), ground).into_iter();
+                members.filter_map(|member| words.actions.get(&member.id))
+            })
+            .collect();
+        if covered.is_empty() && self.plan().actions == 0 {
+            return Some(problem(place, name, "this statement covers no action".to_owned(), None));
+        }
+        let when = self.statement.scope.when.as_ref()?;
+        let known: BTreeSet<&str> = covered.iter().flat_map(|action| action.facts.keys()).map(String::as_str).collect();
+        let unknown = facts_of(&when.value).into_iter().find(|fact| !known.contains(fact.as_str()))?;
+        let near = nearest(&unknown, known.iter().copied());
+        let message = format!("no action that this statement covers has the fact `{unknown}`");
+        Some(problem(&when.with(()), &unknown, message, near))
     }
 
     /// Everything that has to be asked.
@@ -217,7 +267,12 @@ impl<'a> Question<'a> {
             mark.extend(name.bytes());
             mark.push(kind as u8);
         }
-        if member.id.starts_with("http/") {
+        let when = self.statement.scope.when.iter().map(|when| when.value.as_str());
+        let whens = self.rules_of(rules).filter_map(|(_, rule)| rule.when.as_deref());
+        // What is named after its method, and what an expression may tell from others by its id, stands for itself alone.
+        if member.id.starts_with("http/")
+            || when.chain(whens).any(|text| looks(text).is_ok_and(|looks| looks.by_action))
+        {
             mark.extend(member.id.bytes());
         }
         mark
@@ -246,11 +301,11 @@ impl<'a> Question<'a> {
                 }
             }
         }
-        into.extend(groups.into_iter().filter(|group| self.is_open(group)));
+        into.extend(groups.into_iter().filter(|group| self.may_pass(group)));
     }
 
     /// Whether anything could pass at all, or must.
-    fn is_open(&self, group: &Group) -> bool {
+    fn may_pass(&self, group: &Group) -> bool {
         let member = group.members.first();
         let asks = |rule: &Rule| member.is_some_and(|member| self.asks(&group.service, rule, member));
         self.statement.verb == Verb::Allows
@@ -278,10 +333,9 @@ impl<'a> Question<'a> {
         let Some(words) = self.words.services.get(service) else { return BTreeMap::new() };
         let bounds = self.rules_of(rules).flat_map(|(_, rule)| bounds(rule)).map(|(fact, _)| fact);
         let bounds: BTreeSet<String> = bounds.collect();
-        let when = self.statement.scope.when.as_ref().map(|when| when.value.as_str());
-        let looks = self.rules_of(rules).filter(|(_, rule)| rule.needs.has(Needs::FACTS));
-        let texts: Vec<&str> = looks.map(|(_, rule)| rule.cedar.as_str()).chain(when).collect();
-        let said = |name: &String| bounds.contains(name) || texts.iter().any(|text| text.contains(name.as_str()));
+        let when = self.statement.scope.when.iter().flat_map(|when| facts_of(&when.value));
+        let looks = self.rules_of(rules).flat_map(|(_, rule)| rule.facts.iter().cloned());
+        let said: BTreeSet<String> = bounds.into_iter().chain(looks).chain(when).collect();
         let own = |member: &Member| {
             let id = if member.id == UNLISTED { BESIDE } else { &member.id };
             words.actions.get(id).map(|action| &action.facts)
@@ -289,7 +343,7 @@ impl<'a> Question<'a> {
         // What an action does not declare, its calls do not have.
         let tables = members.iter().filter_map(own);
         let mut all = BTreeMap::new();
-        for (name, kind) in tables.flatten().filter(|(name, _)| said(name)) {
+        for (name, kind) in tables.flatten().filter(|(name, _)| said.contains(*name)) {
             all.insert(name.clone(), *kind);
         }
         all
@@ -320,7 +374,30 @@ impl<'a> Question<'a> {
     /// # Errors
     /// A rule or the statement looks at facts in a way that cannot be typed.
     pub fn claim(&self, group: &Group) -> Result<Claim, String> {
+        if self.statement.verb == Verb::Allows {
+            self.agreed(group)?;
+        }
         self.build(group, None)
+    }
+
+    /// Rules that ask different people for one call deny it where nobody may answer all: whether two apply at once is not looked at.
+    fn agreed(&self, group: &Group) -> Result<(), String> {
+        let Some(call) = group.members.first().and_then(call) else { return Ok(()) };
+        let mut required = Required::default();
+        for (_, rule) in self.rules_of(&group.rules) {
+            let calls = [&call];
+            let covered = Covered { rule: &rule.id, subject: &self.subject, service: &group.service, calls: &calls };
+            for condition in &rule.conditions {
+                // What is refused for want of facts is a question of its own.
+                let _ = condition.require(&covered, &mut required);
+            }
+        }
+        let named: BTreeSet<&[String]> =
+            required.asks.iter().map(|ask| ask.of.as_slice()).filter(|of| !of.is_empty()).collect();
+        if named.len() > 1 {
+            return Err("rules that may apply together ask different people".to_owned());
+        }
+        Ok(())
     }
 
     /// The same of each of its actions alone, on resources as it is usually asked for, for agents that are named.
@@ -342,7 +419,7 @@ impl<'a> Question<'a> {
         if self.rules.is_for_all()
             || self.rules.list.iter().any(|rule| rule.agent.is_none() && rule.kind == Kind::Permit)
         {
-            names.insert(crate::compare::OTHERS.to_owned());
+            names.insert(self.subject.agent.to_string());
         }
         names.into_iter().collect()
     }
@@ -395,25 +472,26 @@ impl<'a> Question<'a> {
         for (_, rule) in self.rules_of(&group.rules) {
             let json = json_of(rule)?;
             if self.asks(&group.service, rule, group.members.first().ok_or("no action")?) {
-                set.add(denial(json.clone(), None)?)?;
+                set.add(&format!("{} asks", rule.id), denial(json.clone(), None)?)?;
             }
             for (fact, most) in bounds(rule).iter().map(|(fact, most)| (fact.as_str(), *most)) {
                 if let Some(over) = self.over(rule, group, (fact, most)) {
-                    set.add(denial(json.clone(), Some(&over))?)?;
+                    set.add(&format!("{} bounds {fact}", rule.id), denial(json.clone(), Some(&over))?)?;
                 }
             }
             if self.statement.verb == Verb::Allows
                 && let Some(lacking) = lacking(rule, &world)
             {
-                set.add(parse(&lacking)?)?;
+                set.add(&format!("{} lacks a fact", rule.id), parse(&lacking)?)?;
             }
-            set.add(json)?;
+            set.add(&rule.id, json)?;
         }
         if let Some(egress) = self.egress(group) {
-            set.add(parse(&egress)?)?;
+            set.add("egress", parse(&egress)?)?;
         }
         let mut scope = self.scope(group)?;
-        let _ = write!(scope, " &&\n  {}", world.circumstances());
+        let seconds = self.now.0.div_euclid(model::time::MICROS);
+        let _ = write!(scope, " &&\n  {} &&\n  context.now >= {seconds}", world.circumstances());
         if let Some((extra, _)) = extra {
             let all = [Some(extra), world.plain_facts()].into_iter().flatten();
             scope.extend(all.map(|one| format!(" &&\n  {one}")));
@@ -421,13 +499,15 @@ impl<'a> Question<'a> {
         let (schema, action) = (world.schema(), world.action);
         if self.statement.verb == Verb::Allows {
             let mut covered = Set::default();
-            covered
-                .add(total::policy(parse(&format!("permit (principal, action, resource) when {{ {scope} }};"))?)?)?;
+            covered.add(
+                "statement",
+                total::policy(parse(&format!("permit (principal, action, resource) when {{ {scope} }};"))?)?,
+            )?;
             return Ok(Claim { schema, action, policies: set.policies, covered: Some(covered.policies) });
         }
         // Outside of what the statement covers nothing is allowed, so that whatever is allowed refutes it.
         let outside = parse(&format!("forbid (principal, action, resource) unless {{ {scope} }};"))?;
-        set.add(total::policy(outside)?)?;
+        set.add("statement", total::policy(outside)?)?;
         Ok(Claim { schema, action, policies: set.policies, covered: None })
     }
 
@@ -460,7 +540,8 @@ impl<'a> Question<'a> {
         let (has, get) = (format!("context.facts has {}", quote(fact)), format!("context.facts[{}]", quote(fact)));
         let known = if *kind == FactType::Int { format!("{get} > {most} || {get} < 0") } else { "true".to_owned() };
         // A permission of one service knows which of its actions have the fact.
-        Some(if rule.service.is_some() { format!("!({has}) || {known}") } else { format!("{has} && ({known})") })
+        let missing = rule.service.is_some();
+        Some(format!("if {has} then ({known}) else {missing}"))
     }
 }
 
@@ -490,4 +571,9 @@ fn members(rules: &Rules, (service, words): (&str, &ServiceWords), ground: &Grou
         (ground.actions.is_empty() || ground.actions.iter().any(by)) && !ground.except.iter().any(by)
     });
     members
+}
+
+/// The facts that a `when` looks at.
+fn facts_of(when: &str) -> Vec<String> {
+    looks(when).map(|looks| looks.facts).unwrap_or_default()
 }

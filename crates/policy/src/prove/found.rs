@@ -14,7 +14,7 @@ use model::{
 };
 use serde::Serialize;
 
-use super::claim::{Group, Question as Proof};
+use super::claim::{Group, Proof};
 use super::statement::Verb;
 use crate::compile::text::quote;
 use crate::rules::Explained;
@@ -66,10 +66,10 @@ pub struct Asked<'a> {
 }
 
 impl Proof<'_> {
-    /// What a solver found, read back; `now` is used where the time does not matter. None where it is no call that could
+    /// What a solver found, read back. None where it is no call that could
     /// ever be asked for.
     #[must_use]
-    pub fn read(&self, group: &Group, (agent, context): (&str, &Context), now: Timestamp) -> Option<Found> {
+    pub fn read(&self, group: &Group, (agent, context): (&str, &Context)) -> Option<Found> {
         let text = |name: &str| match context.get(name) {
             Some(EvalResult::String(text)) => Some(text),
             _ => None,
@@ -88,7 +88,7 @@ impl Proof<'_> {
         let resource = Resource::new(&format!("{}:{}{tail}", text("kind")?, names.join("/")));
         let age = self.chosen(group, "context.age", number("age")).unwrap_or(0).clamp(0, i64::from(u32::MAX));
         let at = self.chosen(group, "context.now", number("now"));
-        let at = at.map_or(now, |seconds| Timestamp(seconds.saturating_mul(MICROS)));
+        let at = at.map_or(self.now, |seconds| Timestamp(seconds.saturating_mul(MICROS)));
         let call = Call { action: ActionId::new(&member.id).ok()?, class, effects, resource, facts: facts(context) };
         Some(Found {
             agent: AgentName::new(agent).ok()?,
@@ -107,7 +107,7 @@ impl Proof<'_> {
     /// A number that a solver chose for the context, where some rule looks at it.
     fn chosen(&self, group: &Group, name: &str, number: Option<i64>) -> Option<i64> {
         let rules = group.rules.iter().filter_map(|number| self.rules.list.get(*number as usize));
-        let when = self.statement.scope.when.as_ref().map(|when| when.value.as_str());
+        let when = self.statement.scope.when.iter().map(|when| when.value.as_str());
         let looks = rules.map(|rule| rule.cedar.as_str()).chain(when).any(|text| text.contains(name));
         number.filter(|_| looks)
     }
@@ -153,6 +153,31 @@ impl Proof<'_> {
         self.judged(found, asked, with).unwrap_or(false)
     }
 
+    /// Whether some rule that may have decided looks at the time.
+    #[must_use]
+    pub fn minds_the_time(&self, found: &Found) -> bool {
+        let mine = self.rules.list.iter().filter(|rule| {
+            rule.agent.as_ref().is_none_or(|agent| *agent == found.agent)
+                && rule.service.as_deref().is_none_or(|service| service == found.service.as_str())
+        });
+        let looks = |text: &str| ["context.now", "context.age", "hours "].iter().any(|word| text.contains(word));
+        mine.map(|rule| rule.cedar.as_str()).any(looks)
+    }
+
+    /// What an allowed call asks, where the statement wants it to ask otherwise.
+    #[must_use]
+    pub fn asks_instead(&self, explained: &Explained) -> &'static str {
+        if !matches!(self.statement.verb, Verb::Asks { .. }) {
+            return "";
+        }
+        let approval = explained.conditions.iter().find(|one| one.get("kind").is_some_and(|kind| kind == "approval"));
+        match approval.and_then(|approval| approval.get("approval")).and_then(serde_json::Value::as_str) {
+            None => ", which asks nobody",
+            Some("once-per-session") => ", which asks once in a session",
+            Some(_) => ", which asks fewer people",
+        }
+    }
+
     /// The decision as `explain` prints it.
     #[must_use]
     pub fn explain(&self, found: &Found, asked: Option<Asked<'_>>) -> Option<Explained> {
@@ -190,7 +215,8 @@ impl Proof<'_> {
 
     /// A call without a request around it; none where some rule looks at methods and paths.
     fn alone(&self, found: &Found) -> Option<(Classification, Origin)> {
-        if self.rules.judge.looks_at_paths() {
+        // What a push touches and what follows from it the pack alone tells.
+        if self.rules.judge.looks_at_paths() || found.call.facts.iter().any(|(name, _)| name.starts_with("touches.")) {
             return None;
         }
         let hosts = &self.words.services.get(found.service.as_str())?.hosts;
@@ -205,6 +231,7 @@ impl Proof<'_> {
             endpoint: Arc::from("/"),
             path: Arc::from("/"),
             bounds: ServiceBounds::default(),
+            parts: Vec::new(),
         };
         Some((classification, origin))
     }

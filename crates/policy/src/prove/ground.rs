@@ -1,10 +1,10 @@
 //! A statement's scope in the words of one service.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::vocabulary::ServiceWords;
 
-use super::statement::Scope;
+use super::statement::Coverage;
 use crate::compile::actions::{self, Named};
 use crate::compile::pattern::Pattern;
 use crate::document::{At, Words};
@@ -21,9 +21,37 @@ pub(super) struct Ground {
     pub(super) spared: Vec<Pattern>,
 }
 
+/// The kinds of resource of a service.
+fn kinds(words: &ServiceWords) -> impl Iterator<Item = String> + '_ {
+    words.kinds.iter().chain(words.parents.values()).cloned()
+}
+
 impl Ground {
-    /// Reads the words of a scope; none of a service where every service is meant.
-    pub(super) fn read(scope: &Scope, known: Option<(&str, &ServiceWords)>, say: Say<'_>) -> Self {
+    /// Reads the words of a scope that is about one service.
+    pub(super) fn read(scope: &Coverage, known: (&str, &ServiceWords), say: Say<'_>) -> Self {
+        let all: BTreeSet<String> = kinds(known.1).collect();
+        let all: Vec<String> = all.into_iter().collect();
+        Self::of(scope, Some(known), (&all, &known.1.case_blind), say)
+    }
+
+    /// Says what is wrong with the words of a scope that is about every service.
+    pub(super) fn check(scope: &Coverage, services: &BTreeMap<String, ServiceWords>, say: Say<'_>) {
+        let all: BTreeSet<String> = services.values().flat_map(kinds).collect();
+        let all: Vec<String> = all.into_iter().collect();
+        Self::of(scope, None, (&all, &[]), say);
+    }
+
+    /// The same words for one service among all: it compares names as it does.
+    pub(super) fn of_any(scope: &Coverage, words: &ServiceWords) -> Self {
+        Self::of(scope, None, (&[], &words.case_blind), &mut |_, _, _| {})
+    }
+
+    fn of(
+        scope: &Coverage,
+        known: Option<(&str, &ServiceWords)>,
+        (kinds, blind): (&[String], &[String]),
+        say: Say<'_>,
+    ) -> Self {
         let mut actions = |words: &Words| {
             let read = |at: &At<String>| match actions::read(&at.value, known) {
                 Ok(named) => Some(named),
@@ -35,12 +63,8 @@ impl Ground {
             words.iter().filter_map(read).collect::<Vec<Named>>()
         };
         let (covered, except) = (actions(&scope.actions), actions(&scope.except_actions));
-        let kinds =
-            known.map(|(_, words)| words.kinds.iter().chain(words.parents.values()).cloned().collect::<BTreeSet<_>>());
-        let kinds: Vec<String> = kinds.into_iter().flatten().collect();
-        let blind = known.map_or(&[][..], |(_, words)| words.case_blind.as_slice());
         let mut patterns = |words: &Words| {
-            let read = |at: &At<String>| match Pattern::parse(&at.value, &kinds) {
+            let read = |at: &At<String>| match Pattern::parse(&at.value, kinds) {
                 Ok(pattern) => Some(pattern.blind(blind)),
                 Err((message, near)) => {
                     say(at, message, near);

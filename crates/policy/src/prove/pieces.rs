@@ -16,7 +16,7 @@ pub(super) fn bounds(rule: &Rule) -> Vec<(String, i64)> {
     max.filter_map(|value| Some((value.get("fact")?.as_str()?.to_owned(), value.get("max")?.as_i64()?))).collect()
 }
 
-/// Policies under numbers of their own.
+/// Policies, each under what it is made of.
 #[derive(Default)]
 pub(super) struct Set {
     pub(super) policies: PolicySet,
@@ -24,8 +24,14 @@ pub(super) struct Set {
 }
 
 impl Set {
-    pub(super) fn add(&mut self, json: Value) -> Result<(), String> {
-        let id = PolicyId::new(format!("p{}", self.count));
+    /// Adds a policy under a name for messages.
+    pub(super) fn add(&mut self, name: &str, json: Value) -> Result<(), String> {
+        let again = if self.policies.policy(&PolicyId::new(name)).is_some() {
+            format!(" ({})", self.count)
+        } else {
+            String::new()
+        };
+        let id = PolicyId::new(format!("{name}{again}"));
         self.count += 1;
         let policy = Policy::from_json(Some(id), json).map_err(|error| error.to_string())?;
         self.policies.add(policy).map_err(|error| error.to_string())
@@ -67,7 +73,7 @@ pub(super) fn lacking(rule: &Rule, world: &World<'_>) -> Option<String> {
     if world.types(&rule.policy) && !calculates(rule) {
         return None;
     }
-    let named = world.facts.keys().filter(|name| rule.cedar.contains(name.as_str()));
+    let named = world.facts.keys().filter(|name| rule.facts.contains(name));
     let has: Vec<String> = named.map(|name| format!("context.facts has {}", quote(name))).collect();
     let all = if has.is_empty() { "false".to_owned() } else { has.join(" && ") };
     Some(format!("forbid (principal, action, resource) unless {{ {all} }};"))

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use crate::compile::expression::looks;
 use crate::document::{At, Diagnostic, Source, Words};
 
 /// Statements of one file.
@@ -23,7 +24,7 @@ pub struct Statement {
     pub name: String,
     /// What holds.
     pub verb: Verb,
-    pub(crate) scope: Scope,
+    pub(crate) scope: Coverage,
     pub(crate) file: String,
     pub(crate) place: At<()>,
 }
@@ -46,7 +47,7 @@ pub enum Verb {
 /// Which requests. What is left out covers all.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Scope {
+pub(crate) struct Coverage {
     /// These agents alone.
     pub(crate) agents: Words,
     /// All but these agents.
@@ -77,9 +78,9 @@ struct File {
 #[serde(default, deny_unknown_fields)]
 struct Written {
     name: Option<String>,
-    never: Option<Scope>,
-    asks: Option<Scope>,
-    allows: Option<Scope>,
+    never: Option<Coverage>,
+    asks: Option<Coverage>,
+    allows: Option<Coverage>,
     /// Beside `asks`.
     people: Option<At<u32>>,
 }
@@ -104,37 +105,38 @@ impl Statements {
             let place = at.with(());
             match read(at.value, place, file) {
                 Ok(statement) => list.push(statement),
-                Err(message) => problems.push(source.problem(&place.with("statement"), message)),
+                Err((at, message)) => problems.push(source.problem(&at.with("statement"), message)),
             }
         }
         if problems.is_empty() { Ok(Self { policy: written.policy, list }) } else { Err(problems) }
     }
 }
 
-fn read(written: Written, place: At<()>, file: &str) -> Result<Statement, String> {
+fn read(written: Written, place: At<()>, file: &str) -> Result<Statement, (At<()>, String)> {
+    let wrong = |message: &str| (place, message.to_owned());
     let people = written.people.map_or(1, |people| people.value);
     let said = [(written.never, Verb::Never), (written.asks, Verb::Asks { people }), (written.allows, Verb::Allows)];
     let mut said = said.into_iter().filter_map(|(scope, verb)| scope.map(|scope| (scope, verb)));
     let (Some((scope, verb)), None) = (said.next(), said.next()) else {
-        return Err("a statement says one of `never`, `asks` and `allows`".to_owned());
+        return Err(wrong("a statement says one of `never`, `asks` and `allows`"));
     };
     if written.people.is_some() && (people == 0 || !matches!(verb, Verb::Asks { .. })) {
-        return Err("`people` is one or more, and stands beside `asks`".to_owned());
+        return Err(wrong("`people` is one or more, and stands beside `asks`"));
     }
     if !scope.agents.is_empty() && !scope.except_agents.is_empty() {
-        return Err("give `agents` or `except_agents`, not both".to_owned());
+        return Err(wrong("give `agents` or `except_agents`, not both"));
     }
     if let Some(when) = &scope.when
-        && let Err(error) = when.value.parse::<cedar_policy::Expression>()
+        && let Err((message, _)) = looks(&when.value)
     {
-        return Err(format!("`when` is not a Cedar expression: {error}"));
+        return Err((when.with(()), message));
     }
     let name = written.name.unwrap_or_else(|| words(verb, &scope));
     Ok(Statement { name, verb, scope, file: file.to_owned(), place })
 }
 
 /// A statement without a name, in words.
-fn words(verb: Verb, scope: &Scope) -> String {
+fn words(verb: Verb, scope: &Coverage) -> String {
     let list = |words: &Words| words.iter().map(|word| word.value.as_str()).collect::<Vec<_>>().join(", ");
     let who = match (scope.agents.is_empty(), scope.except_agents.is_empty()) {
         (false, _) => list(&scope.agents),

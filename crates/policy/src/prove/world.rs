@@ -159,7 +159,10 @@ impl Shape {
             vec![format!("context.kind == {} && context.segments == {}", quote(&self.kind), self.names.len())];
         all.extend(self.names.iter().enumerate().map(|(at, text)| name(&format!("context.s{at}"), text)));
         all.push(if self.has_tail {
-            format!("context has tail && {}", name("context.tail", &self.tail))
+            // A branch may have slashes in its name.
+            let any = "context.tail != \"\" && !(context.tail like \"/*\") && !(context.tail like \"*/\") && !(context.tail like \"*@*\")";
+            let tail = self.tail.as_ref().map_or_else(|| any.to_owned(), |tail| format!("context.tail == {}", quote(tail)));
+            format!("context has tail && {tail}")
         } else {
             "!(context has tail)".to_owned()
         });

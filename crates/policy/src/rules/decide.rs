@@ -71,8 +71,12 @@ impl Rules {
                 Refusal::new(Code::Denied, "The request holds no action that is known").internal("no calls"),
             ));
         }
-        let verdicts: SmallVec<[(&Call, Arc<Verdict>); 1]> =
-            classification.calls.iter().map(|call| (call, self.verdict(question, service, call))).collect();
+        let verdicts: SmallVec<[(&Call, Arc<Verdict>); 1]> = classification
+            .calls
+            .iter()
+            .enumerate()
+            .map(|(at, call)| (call, self.verdict(question, service, (at, call))))
+            .collect();
         for (call, verdict) in &verdicts {
             self.refused(question.subject, service, call, verdict)?;
         }

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use super::index::Candidates;
 use super::{Kind, Rule, Rules};
 use crate::Question;
-use crate::compile::actions::is_guarded;
+use crate::compile::actions::{Way, is_guarded};
 use crate::compile::pattern::Parts;
 use crate::condition::Needs;
 
@@ -93,8 +93,14 @@ impl Judge {
 }
 
 impl Rules {
-    /// What the rules say of one call of a known service.
-    pub(crate) fn verdict(&self, question: &Question<'_>, service: &ServiceName, call: &Call) -> Arc<Verdict> {
+    /// What the rules say of one call of a known service, by its number and itself.
+    pub(crate) fn verdict(
+        &self,
+        question: &Question<'_>,
+        service: &ServiceName,
+        (at, call): (usize, &Call),
+    ) -> Arc<Verdict> {
+        let way = Way::of(question, at);
         let key = Key {
             agent: question.subject.agent.clone(),
             service: service.clone(),
@@ -102,13 +108,13 @@ impl Rules {
             resource: call.resource.clone(),
             class: call.class,
             effects: call.effects,
-            raw: self.judge.raw.then(|| (question.method.clone(), Arc::clone(&question.classification.path))),
+            raw: self.judge.raw.then(|| (way.method.clone(), Arc::clone(way.path))),
         };
         let short = key.is_short();
         if short && let Some(kept) = self.judge.kept.get(&key) {
             return kept;
         }
-        let (verdict, keep) = self.judge_call(question, service, call);
+        let (verdict, keep) = self.judge_call(question, service, (way, call));
         let verdict = Arc::new(verdict);
         if keep && short {
             self.judge.kept.insert(key, Arc::clone(&verdict));
@@ -131,12 +137,17 @@ impl Rules {
         Parts::of(resource, within.map_or(&[], Vec::as_slice), blind)
     }
 
-    fn judge_call(&self, question: &Question<'_>, service: &ServiceName, call: &Call) -> (Verdict, bool) {
+    fn judge_call(
+        &self,
+        question: &Question<'_>,
+        service: &ServiceName,
+        (way, call): (Way<'_>, &Call),
+    ) -> (Verdict, bool) {
         let parts = self.parts(service.as_str(), &call.resource);
         let found =
             self.index.candidates(question.subject.agent.as_str(), service.as_str(), call.action.as_str(), &parts);
         let plausible = |number: &u32| {
-            self.list.get(*number as usize).filter(|rule| rule.is_plausible(question, service.as_str(), call, &parts))
+            self.list.get(*number as usize).filter(|rule| rule.is_plausible(way, service.as_str(), call, &parts))
         };
         let candidates: SmallVec<[(u32, &Rule); 8]> =
             found.iter().filter_map(|number| plausible(number).map(|rule| (*number, rule))).collect();
@@ -150,7 +161,7 @@ impl Rules {
             verdict.broken = Some((number, format!("fact `{fact}` cannot be known")));
             return (verdict, false);
         }
-        let request = match self.request(question, service, call, (&parts, needs, &candidates)) {
+        let request = match self.request(question, service, (way, call), (&parts, needs, &candidates)) {
             Ok(request) => request,
             Err(error) => {
                 verdict.broken = candidates.first().map(|(number, _)| (*number, error));
@@ -183,7 +194,7 @@ impl Rules {
         &self,
         question: &Question<'_>,
         service: &ServiceName,
-        call: &Call,
+        (way, call): (Way<'_>, &Call),
         (parts, needs, candidates): (&Parts<'_>, Needs, &[(u32, &Rule)]),
     ) -> Result<Request, String> {
         let mut pairs = Pairs(Vec::with_capacity(16));
@@ -201,9 +212,9 @@ impl Rules {
             pairs.resource(parts, depth);
         }
         if needs.has(Needs::RAW) {
-            pairs.text("method", question.method.as_str());
-            pairs.text("endpoint", &question.classification.endpoint);
-            pairs.text("path", &question.classification.path);
+            pairs.text("method", way.method.as_str());
+            pairs.text("endpoint", way.endpoint);
+            pairs.text("path", way.path);
         }
         pairs.circumstances(question, needs);
         if needs.has(Needs::HOLDS) {
@@ -227,8 +238,8 @@ impl Rules {
 
 impl Rule {
     /// Whether it could apply, as far as action, path and resource tell. Cedar decides; this saves asking.
-    pub(crate) fn is_plausible(&self, question: &Question<'_>, service: &str, call: &Call, parts: &Parts<'_>) -> bool {
-        let raw = self.raw.as_ref().is_none_or(|raw| raw.covers(question.method, question.classification));
+    pub(crate) fn is_plausible(&self, way: Way<'_>, service: &str, call: &Call, parts: &Parts<'_>) -> bool {
+        let raw = self.raw.as_ref().is_none_or(|raw| raw.covers(way));
         self.names(service, call) && raw && self.resources.iter().any(|pattern| pattern.covers(parts))
     }
 
@@ -250,7 +261,10 @@ impl Rule {
 fn hidden<'a>(candidates: &[(u32, &Rule)], call: &'a Call) -> Option<(u32, &'a str)> {
     candidates.iter().filter(|(_, rule)| rule.needs.has(Needs::FACTS)).find_map(|(number, rule)| {
         let unknown = call.facts.iter().filter(|(_, fact)| matches!(fact, Fact::Unknown(_)));
-        unknown.map(|(name, _)| name).find(|name| rule.cedar.contains(name)).map(|name| (*number, name))
+        unknown
+            .map(|(name, _)| name)
+            .find(|name| rule.facts.iter().any(|fact| fact == name))
+            .map(|name| (*number, name))
     })
 }
 
@@ -386,6 +400,7 @@ mod tests {
                 endpoint: Arc::from("/"),
                 path: Arc::from("/"),
                 bounds: model::call::ServiceBounds::default(),
+                parts: Vec::new(),
             };
             let (method, now) = (http::Method::GET, model::Timestamp(1));
             let question = Question {
@@ -396,7 +411,7 @@ mod tests {
                 presented: None,
                 now,
             };
-            rules.verdict(&question, &name, &call);
+            rules.verdict(&question, &name, (0, &call));
             assert_eq!(rules.judge.kept.len(), kept, "{octets}");
         }
     }

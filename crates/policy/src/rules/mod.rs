@@ -62,6 +62,9 @@ pub(crate) struct Rule {
     pub(crate) key: Arc<str>,
     pub(crate) conditions: Vec<Box<dyn Condition>>,
     pub(crate) needs: Needs,
+    /// Its `when`, as written, and the facts that this looks at.
+    pub(crate) when: Option<String>,
+    pub(crate) facts: Vec<String>,
     /// Cedar text of exactly the policy below.
     pub(crate) cedar: String,
     pub(crate) policy: PolicySet,

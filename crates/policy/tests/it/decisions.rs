@@ -1,6 +1,7 @@
 //! Who may do what.
 
 use model::{Code, Fact, Unknown};
+use policy::Decision;
 
 use crate::documents::WHOLE;
 use crate::support::{Asking, ask, asking, call, rules, stranger};
@@ -259,4 +260,43 @@ fn a_path_that_may_do_anything_has_no_permission_to_add() {
     (unknown.class, unknown.effects) = (model::Class::Admin, model::Effects::NONE.with(model::Effect::Exfil));
     let hint = crate::support::asking("bot", Some("github"), vec![unknown]).denied(&rules).hint.unwrap_or_default();
     assert!(hint.contains("the file of `github` does not describe this path") && hint.contains("`mcp.at`"), "{hint}");
+}
+
+/// A request in a batch is judged by its own method and path, as if it had come alone.
+#[test]
+fn raw_rules_look_at_the_parts_of_a_batch() {
+    use std::sync::Arc;
+
+    let rules = rules(
+        "agents:\n  bot:\n    permissions:\n      - {service: github, methods: [POST], endpoints: [/batch, /issues]}\n      \
+         - {service: github, methods: [DELETE], endpoints: [/issues], conditions: {approval: required}}\n      \
+         - {service: github, actions: [delete], resources: ['*']}\n",
+    );
+    let part = |method: &str, path: &str| model::call::Part {
+        method: method.parse().expect("a method"),
+        endpoint: Arc::from(path),
+        path: Arc::from(path),
+        calls: 1,
+    };
+    let call = |action: &str| crate::support::call("github", action, "repo:o/r");
+    for (parts, calls, passes, asks) in [
+        (vec![part("POST", "/issues")], vec![call("issues/create")], true, false),
+        (vec![part("PATCH", "/issues")], vec![call("issues/create")], false, false),
+        (vec![part("POST", "/pulls")], vec![call("pulls/create")], false, false),
+        (
+            vec![part("POST", "/issues"), part("PATCH", "/issues")],
+            vec![call("issues/create"), call("pulls/create")],
+            false,
+            false,
+        ),
+        // What asks alone asks in a batch.
+        (vec![part("DELETE", "/issues")], vec![call("repos/delete")], true, true),
+        (vec![part("DELETE", "/other")], vec![call("repos/delete")], true, false),
+    ] {
+        let mut asking = asking("bot", Some("github"), calls).raw(http::Method::POST, "/batch");
+        asking.classification.parts = parts;
+        let decided = asking.decide(&rules);
+        let asked = matches!(&decided, Decision::Allow(conditions) if conditions.approval().is_some());
+        assert_eq!((matches!(decided, Decision::Allow(_)), asked), (passes, asks), "{:?}", asking.classification);
+    }
 }

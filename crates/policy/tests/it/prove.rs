@@ -1,9 +1,11 @@
 //! Statements: what a solver is asked says what the engine decides. The solver itself is not here; every policy that it would
 //! be given is put to Cedar's own evaluator, beside the engine.
 
-use cedar_policy::{Authorizer, Context, Decision as Cedar, Entities, EntityUid, Request, Schema};
+use cedar_policy::{
+    Authorizer, Context, Decision as Cedar, Entities, EntityUid, Request, Schema, ValidationMode, Validator,
+};
 use model::{Fact, Timestamp};
-use policy::prove::{Claim, Question, Shape, Statements};
+use policy::prove::{Claim, Proof, Shape, Statements};
 use policy::{Decision, Rules};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -11,6 +13,11 @@ use serde_json::{Value, json};
 use crate::support::{Asking, ask, rules, show, vocabulary};
 
 const CREDENTIALS: &str = "credentials: {gh: {service: github}, gh2: {service: github}, st: {service: stripe}}\n";
+
+/// Nothing is asked before: that Friday's morning.
+fn now() -> Timestamp {
+    Timestamp::parse("2026-11-20T06:00:00Z").expect("a time")
+}
 
 fn statements(text: &str) -> Statements {
     Statements::parse(text, "s.yaml").unwrap_or_else(|problems| panic!("{}", show(&problems)))
@@ -74,6 +81,12 @@ fn context(asking: &Asking) -> Value {
 /// Whether a set of policies allows a request.
 fn allows(claim: &Claim, asking: &Asking, covered: bool) -> bool {
     let (schema, _) = Schema::from_cedarschema_str(&claim.schema).expect("a schema");
+    // The symbolic compiler takes what is strictly typed alone.
+    for policies in [Some(&claim.policies), claim.covered.as_ref()].into_iter().flatten() {
+        let typed = Validator::new(schema.clone()).validate(policies, ValidationMode::Strict);
+        let wrong = typed.validation_errors().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        assert!(typed.validation_passed(), "{wrong}\n{}", claim.cedar());
+    }
     let uid = |kind: &str, id: &str| {
         let kind = kind.parse().expect("a type");
         EntityUid::from_type_name_and_id(kind, cedar_policy::EntityId::new(id))
@@ -97,14 +110,14 @@ fn allows(claim: &Claim, asking: &Asking, covered: bool) -> bool {
 /// The claims that speak of a call, each with whether a credential chooses among its permissions.
 fn claims(rules: &Rules, statement: &str, asking: &Asking) -> Vec<Claim> {
     let (words, statements) = (vocabulary(), statements(statement));
-    let question =
-        Question::new(rules, &words, &statements.list[0]).unwrap_or_else(|problems| panic!("{}", show(&problems)));
+    let proof = Proof::new((rules, &words), &statements.list[0], now())
+        .unwrap_or_else(|problems| panic!("{}", show(&problems)));
     let (service, call) = (asking.classification.service.as_ref().expect("a service"), &asking.classification.calls[0]);
-    let plan = question.plan();
+    let plan = proof.plan();
     let mine = plan.groups.iter().filter(|group| {
         group.service() == service.as_str() && group.actions().any(|action| action == call.action.as_str())
     });
-    mine.map(|group| question.claim(group).expect("a claim")).collect()
+    mine.map(|group| proof.claim(group).expect("a claim")).collect()
 }
 
 fn permission() -> impl Strategy<Value = String> {
@@ -294,7 +307,7 @@ fn words_that_nobody_knows_are_said() {
         ("{never: {agents: bat}}", "names no agent `bat`"),
     ] {
         let statements = statements(&format!("statements:\n  - {statement}"));
-        let problems = Question::new(&rules, &words, &statements.list[0]).expect_err(statement);
+        let problems = Proof::new((&rules, &words), &statements.list[0], now()).expect_err(statement);
         assert!(show(&problems).contains(says), "{statement}: {}", show(&problems));
         assert_eq!(problems[0].line, 2, "{statement}");
     }
@@ -308,24 +321,23 @@ fn what_a_solver_finds_is_read_back_and_judged() {
     ));
     let (words, statements) =
         (vocabulary(), statements("statements: [{never: {service: github, actions: [pulls/create]}}]"));
-    let question = Question::new(&rules, &words, &statements.list[0]).expect("known words");
-    let plan = question.plan();
+    let proof = Proof::new((&rules, &words), &statements.list[0], now()).expect("known words");
+    let plan = proof.plan();
     let [group] = plan.groups.as_slice() else { panic!("{plan:?}") };
     let shape = Shape::parse("repo:*/*").expect("a shape");
-    let (one, claim) = question.narrow(group, 0, &shape).expect("typed").expect("a member");
+    let (one, claim) = proof.narrow(group, 0, &shape).expect("typed").expect("a member");
     assert!(claim.cedar().contains("context"), "{}", claim.cedar());
     // As a solver would say it: at night, in a task that fits.
     let mut asking = ask("bot", "github", "pulls/create", "repo:o/r").task("fix it").at("2026-11-20T23:00:00Z");
     asking.subject.session_started = asking.now;
     let value = context(&asking);
     let context = Context::from_json_value(value, None).expect("a context");
-    let night = Timestamp::parse("2026-11-20T23:00:00Z").expect("a time");
-    let found = question.read(&one, ("bot", &context), night).expect("a call");
+    let found = proof.read(&one, ("bot", &context)).expect("a call");
     assert_eq!(found.call.resource.as_str(), "repo:o/r");
-    let judged = question.refutes(&found, None).expect("allowed at some time");
+    let judged = proof.refutes(&found, None).expect("allowed at some time");
     assert_eq!(judged.task.as_deref(), Some("fix it"));
     let (hour, _, day) = judged.at.clock_utc();
     assert!((9..17).contains(&hour) && day < 5, "{:?}", judged.at);
     let other = policy::prove::Found { task: Some("break it".to_owned()), ..found };
-    assert!(question.refutes(&other, None).is_none(), "no time of the week allows it");
+    assert!(proof.refutes(&other, None).is_none(), "no time of the week allows it");
 }

@@ -190,6 +190,7 @@ pub fn asking(agent: &str, service: Option<&str>, calls: Vec<Call>) -> Asking {
             endpoint: Arc::from("/"),
             path: Arc::from("/"),
             bounds: ServiceBounds::default(),
+            parts: Vec::new(),
         },
         method: http::Method::POST,
         origin: Origin { scheme: Scheme::Https, host: host("api.github.com"), port: 443 },

@@ -1,10 +1,11 @@
 //! `explain`: what a request would be, and whether it would pass.
 
 use std::io::Read;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use model::{AgentName, Classification, Refusal, UserName, bounds};
+use model::{AgentName, Classification, Refusal, Timestamp, UserName, bounds};
 use policy::Question;
 use serde_json::{Map, Value, json};
 
@@ -33,6 +34,18 @@ pub struct Args {
     /// On whose behalf
     #[arg(long, value_name = "USER")]
     user: Option<UserName>,
+    /// A role of that person; several may be given
+    #[arg(long = "role", value_name = "ROLE")]
+    roles: Vec<String>,
+    /// The address of the client
+    #[arg(long, value_name = "ADDRESS")]
+    source: Option<IpAddr>,
+    /// When it comes (RFC 3339) [default: now]
+    #[arg(long, value_name = "TIME", value_parser = super::audit::time)]
+    at: Option<Timestamp>,
+    /// When its session began (RFC 3339) [default: then too]
+    #[arg(long, value_name = "TIME", value_parser = super::audit::time)]
+    session_started: Option<Timestamp>,
     /// A header field
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
@@ -65,15 +78,18 @@ impl Args {
             self.print(&answer)?;
             return Ok(true);
         };
-        let now = model::Clock::now(&SystemClock);
-        let subject = asked::subject(agent, self.user.clone(), self.task.clone(), now);
+        let now = self.at.unwrap_or_else(|| model::Clock::now(&SystemClock));
+        let mut subject = asked::subject(agent, self.user.clone(), self.task.clone(), now);
+        subject.roles.clone_from(&self.roles);
+        subject.source = self.source.unwrap_or(subject.source);
+        subject.session_started = self.session_started.unwrap_or(now);
         let question = Question {
             subject: &subject,
             classification: &classification,
             method: request.method(),
             origin: request.origin(),
             presented: None,
-            now: subject.session_started,
+            now,
         };
         let explained = ready.rules.explain(&question);
         if let Value::Object(more) = serde_json::to_value(&explained)? {

@@ -102,6 +102,9 @@ fn circumstances_are_part_of_the_proof() {
     let verdict = |at: usize| json["statements"][at]["verdict"].as_str().unwrap();
     assert_eq!([verdict(0), verdict(1), verdict(2)], ["proved", "proved", "refuted"], "{json:#}");
     let found = &json["statements"][2]["counterexample"];
+    let command = found["request"]["command"].as_str().unwrap();
+    let explained = shell(&house, &format!("{command} --json")).expect_success(command);
+    assert!(explained.stdout.contains("\"decision\":\"allow\""), "{command}: {}", explained.stdout);
     assert!(found["task"].as_str().unwrap().starts_with("release "), "{found:#}");
     assert_eq!((&found["roles"][0], &found["source"]), (&"lead".into(), &"10.0.0.0".into()), "{found:#}");
 }
@@ -127,4 +130,103 @@ fn what_cannot_be_asked_is_said() {
     let cedar = house.valetkey(&["policy", "prove", "statements.yaml", "--cedar", "--solver", "/no/such/cvc5"]);
     let cedar = cedar.expect_success("--cedar").stdout;
     assert!(cedar.contains("action \"github:repos/delete\" appliesTo") && cedar.contains("forbid"), "{cedar}");
+}
+
+/// One agent with these permissions, and what is said of it.
+fn said(permissions: &str, statement: &str) -> (Option<i32>, String) {
+    let policy = format!("version: 1\nagents:\n  a:\n    permissions:\n      - {permissions}\n");
+    let house = House::new(&policy, &[]);
+    std::fs::write(house.path("s.yaml"), format!("policy: valetkey.yaml\nstatements:\n  - {statement}\n")).unwrap();
+    let told = house.valetkey(&["policy", "prove", "s.yaml"]);
+    (told.code(), format!("{}{}", told.stdout, told.stderr))
+}
+
+/// Statements that hold, that do not, and that say nothing; each was once answered otherwise.
+#[test]
+fn odd_policies_are_not_proved() {
+    for (permissions, statement, code, says) in [
+        // Names are compared as the service compares them, whether it is named or not.
+        (
+            "{ service: github, actions: [repos/delete], resources: [\"repo:MyOrg/*\"], conditions: { approval: none } }",
+            "never: { actions: [delete], resources: [\"repo:MyOrg/*\"] }",
+            1,
+            "1 refuted",
+        ),
+        // What a `when` tells apart is asked for apart.
+        (
+            "{ service: github, actions: [issues/create, issues/update], resources: [\"*\"], conditions: { when: 'action == Action::\"github:issues/update\"' } }",
+            "never: { service: github, actions: [issues/create, issues/update] }",
+            1,
+            "issues/update",
+        ),
+        // What is there only where some rule needs it cannot be looked at.
+        (
+            "{ service: github, actions: [read], resources: [\"*\"], conditions: { when: '!(context has tail)' } }",
+            "never: { service: github }",
+            3,
+            "cannot look at `context.tail`",
+        ),
+        // A fact is the same however it is written.
+        (
+            "{ service: stripe, actions: [create_refund], resources: [\"*\"], conditions: { when: 'context.facts has \"body.\\u{61}mount\"' } }",
+            "never: { service: stripe, actions: [create_refund] }",
+            1,
+            "1 refuted",
+        ),
+        // A bound alone is a proof, and not only of those who have one.
+        (
+            "{ service: stripe, actions: [create_refund], resources: [\"*\"], conditions: { max: { body.amount: 5000 } } }",
+            "never: { service: stripe, actions: [create_refund], when: 'context.facts[\"body.amount\"] > 5000' }",
+            0,
+            "1 proved",
+        ),
+        // What is over does not come again; what begins is found at its time.
+        (
+            "{ service: github, actions: [read], resources: [\"*\"], conditions: { expires: \"2020-01-01\" } }",
+            "never: { service: github }",
+            0,
+            "1 proved",
+        ),
+        // Branches have slashes.
+        (
+            "{ service: github, actions: [git/push], resources: [\"branch:o/r@agent/*\"] }",
+            "never: { service: github, actions: [git/push] }",
+            1,
+            "1 refuted",
+        ),
+        (
+            "{ service: github, methods: [POST], endpoints: [/markdown] }",
+            "never: { service: github, actions: [\"http/get\"] }",
+            0,
+            "1 proved",
+        ),
+        (
+            "{ service: stripe, actions: [spend], resources: [\"*\"] }",
+            "asks: { service: stripe, actions: [spend], when: 'context.facts[\"body.amout\"] > 5' }",
+            3,
+            "has the fact `body.amout`; did you mean `body.amount`?",
+        ),
+        (
+            "{ service: github, actions: [read], resources: [\"*\"] }",
+            "never: { service: github, actions: [repos/delete], except_actions: [repos/delete] }",
+            3,
+            "covers no action",
+        ),
+        (
+            "{ service: github, actions: [read], resources: [\"*\"] }",
+            "never: { actions: [delete], resources: [\"rep:o/r\"] }",
+            3,
+            "did you mean `repo:o/r`?",
+        ),
+    ] {
+        let (got, told) = said(permissions, statement);
+        assert_eq!(got, Some(code), "{statement}: {told}");
+        assert!(told.contains(says), "{statement}: {told}");
+    }
+    let house = House::new("version: 1\nmode: observe\nagents: { a: { permissions: [] } }\n", &[]);
+    std::fs::write(house.path("s.yaml"), "policy: valetkey.yaml\nstatements: [{ never: {} }]\n").unwrap();
+    let told = house.valetkey(&["policy", "prove", "s.yaml"]);
+    assert!(told.code() == Some(3) && told.stderr.contains("mode: observe"), "{}", told.stderr);
+    let told = house.valetkey(&["policy", "prove", "s.yaml", "--solver", "/bin/true"]);
+    assert_eq!(told.code(), Some(3), "{}", told.stderr);
 }

@@ -16,7 +16,7 @@ use model::{Refusal, SchemeSpec, Unknown};
 
 use super::body::Body;
 use super::line::{Calls, Doubt, Fault};
-use super::{Found, View, classify_in};
+use super::{Found, Several, View, classify_in};
 use crate::compiled::Batch;
 use crate::file::BatchForm;
 
@@ -54,7 +54,7 @@ struct Part<'a> {
 }
 
 /// The calls of a batch; nothing where `found` is another action, or all that can be said of it: the body has not been read.
-pub(super) fn calls(view: View<'_>, found: &Found) -> Result<Option<Calls>, Refusal> {
+pub(super) fn calls(view: View<'_>, found: &Found) -> Result<Option<Several>, Refusal> {
     let Some(batch) = place(view, found) else { return Ok(None) };
     if view.nested {
         return Err(Fault::Doubt("it holds another batch").refusal("batch", HINT));
@@ -77,7 +77,7 @@ fn place<'v>(view: View<'v>, found: &Found) -> Option<&'v Batch> {
     tables.batches.iter().find(is)
 }
 
-fn read(view: View<'_>, form: BatchForm) -> Result<Calls, Fault> {
+fn read(view: View<'_>, form: BatchForm) -> Result<Several, Fault> {
     if *view.request.method() != Method::POST {
         return Err("it is not sent by POST".into());
     }
@@ -90,10 +90,12 @@ fn read(view: View<'_>, form: BatchForm) -> Result<Calls, Fault> {
     if parts.is_empty() {
         return Err("it holds no request".into());
     }
-    let mut all = Calls::new();
+    let mut all = Several::default();
     for part in &parts {
-        all.extend(one(view, part)?);
-        if all.len() > CALLS_MAX {
+        let (calls, part) = one(view, part)?;
+        all.calls.extend(calls);
+        all.parts.push(part);
+        if all.calls.len() > CALLS_MAX {
             return Err(Fault::TooMany);
         }
     }
@@ -107,7 +109,7 @@ fn under(view: View<'_>) -> String {
 }
 
 /// The calls of one part.
-fn one(view: View<'_>, part: &Part<'_>) -> Result<Calls, Fault> {
+fn one(view: View<'_>, part: &Part<'_>) -> Result<(Calls, model::call::Part), Fault> {
     if !part.target.starts_with('/') {
         return Err("a path of it does not begin with `/`".into());
     }
@@ -133,7 +135,8 @@ fn one(view: View<'_>, part: &Part<'_>) -> Result<Calls, Fault> {
     if found.needs_body || found.calls.is_empty() {
         return Err("what a request of it does depends on more than is there".into());
     }
-    Ok(found.calls)
+    let (endpoint, path, calls) = (found.endpoint, found.path, found.calls.len());
+    Ok((found.calls, model::call::Part { method: request.method().clone(), endpoint, path, calls }))
 }
 
 fn fields(view: View<'_>, part: &Part<'_>) -> Result<HeaderMap, Fault> {

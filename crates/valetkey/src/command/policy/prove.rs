@@ -1,11 +1,12 @@
 //! `policy prove`: statements about a policy, proven over every request or refuted by one.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use catalog::Example;
 use model::bounds;
-use policy::prove::{Asked, Claim, Found, Group, Question, Shape, Statement, Statements};
+use policy::prove::{Asked, Claim, Found, Group, Proof, Shape, Statement, Statements};
 use serde::Serialize;
 use serde_json::json;
 use solver::{Answer, Solver};
@@ -73,6 +74,9 @@ struct Counterexample {
     #[serde(flatten)]
     found: Found,
     explained: policy::Explained,
+    /// Who is asked all the same, in words; nothing where that is not what the statement is about.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    asks: &'static str,
     /// A request that makes it, where one is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     request: Option<Try>,
@@ -108,18 +112,24 @@ impl Args {
                 "the configuration of `{name}` names no agents, so the guarded policy runs, whose questions depend on what was \
                  done before; name agents, or ask `valetkey explain`"
             );
+            anyhow::ensure!(
+                ready.rules.mode() == policy::document::Mode::Enforce,
+                "the configuration of `{name}` has `mode: observe`, so what is denied passes and nothing can be proven of it; prove it \
+                 without that line"
+            );
             let words = ready.catalog.vocabulary();
+            let now = model::Clock::now(&SystemClock);
             for statement in &statements.list {
-                let question = Question::new(&ready.rules, &words, statement).map_err(Faults)?;
+                let proof = Proof::new((&ready.rules, &words), statement, now).map_err(Faults)?;
                 if self.cedar {
-                    print_cedar(&question, statement);
+                    print_cedar(&proof, statement);
                     continue;
                 }
                 let solver = match &mut solver {
                     Some(running) => running,
                     None => solver.insert(Solver::start(&self.solver)?),
                 };
-                let asked = Asking { ready: &ready, question: &question, config: named.as_deref() };
+                let asked = Asking { ready: &ready, proof: &proof, config: named.as_deref() };
                 let outcome = asked.prove((&name, statement), solver).await?;
                 if !self.json {
                     outcome.print(paint);
@@ -147,10 +157,10 @@ fn read(place: &Path, name: &str) -> anyhow::Result<Statements> {
     Ok(Statements::parse(&text, name).map_err(Faults)?)
 }
 
-fn print_cedar(question: &Question<'_>, statement: &Statement) {
-    for group in question.plan().groups {
-        output::line(&format!("// {}: {}", statement.name, group.words()));
-        match question.claim(&group) {
+fn print_cedar(proof: &Proof<'_>, statement: &Statement) {
+    for group in proof.plan().groups {
+        output::line(&output::safe(&format!("// {}: {}", statement.name, group.words())));
+        match proof.claim(&group) {
             Ok(claim) => output::line(&claim.cedar()),
             Err(why) => output::line(&format!("// {why}")),
         }
@@ -160,19 +170,19 @@ fn print_cedar(question: &Question<'_>, statement: &Statement) {
 /// One statement against one configuration.
 struct Asking<'a> {
     ready: &'a Ready,
-    question: &'a Question<'a>,
+    proof: &'a Proof<'a>,
     /// Where the configuration was found, if it was named.
     config: Option<&'a Path>,
 }
 
 impl Asking<'_> {
     async fn prove(&self, (file, statement): (&str, &Statement), solver: &mut Solver) -> anyhow::Result<Outcome> {
-        let question = self.question;
+        let proof = self.proof;
         let before = solver.asked();
-        let plan = question.plan();
+        let plan = proof.plan();
         let (mut counterexample, mut open) = (None, Vec::new());
         for group in &plan.groups {
-            match ask(solver, question.claim(group)).await? {
+            match ask(solver, proof.claim(group)).await? {
                 Answer::Holds => {}
                 Answer::Unknown(why) => open.push(format!("{}: {why}", group.words())),
                 Answer::Fails(agent, context) => {
@@ -185,8 +195,7 @@ impl Asking<'_> {
                         counterexample = found;
                     }
                     if counterexample.is_none() {
-                        let now = model::Clock::now(&SystemClock);
-                        let seen = question.read(group, (&agent, &context), now);
+                        let seen = proof.read(group, (&agent, &context));
                         let seen = seen.map_or_else(|| group.words(), |found| found.words());
                         open.push(format!("no proof, and no call that is decided otherwise: {seen}"));
                     }
@@ -206,7 +215,7 @@ impl Asking<'_> {
     /// A call of the group, on a resource as it is usually asked for, that the engine decides otherwise; best one that a request
     /// makes.
     async fn search(&self, group: &Group, solver: &mut Solver) -> anyhow::Result<Option<Counterexample>> {
-        let (ready, question) = (self.ready, self.question);
+        let (ready, proof) = (self.ready, self.proof);
         let (mut first, mut tried) = (None, 0);
         let service = ready.catalog.service(group.service());
         for (at, action) in group.actions().enumerate() {
@@ -216,9 +225,9 @@ impl Asking<'_> {
                 if tried > NARROWED_MAX {
                     return Ok(first);
                 }
-                let Ok(Some((one, claim))) = question.narrow(group, at, &shape) else { continue };
+                let Ok(Some((one, claim))) = proof.narrow(group, at, &shape) else { continue };
                 let Answer::Fails(agent, context) = solver.ask(&claim).await? else { continue };
-                let Some(found) = question.read(&one, (&agent, &context), model::Clock::now(&SystemClock)) else {
+                let Some(found) = proof.read(&one, (&agent, &context)) else {
                     continue;
                 };
                 for example in service.map(|service| service.examples(&found.call)).unwrap_or_default() {
@@ -227,10 +236,11 @@ impl Asking<'_> {
                     }
                 }
                 if first.is_none()
-                    && let Some(found) = question.refutes(&found, None)
-                    && let Some(explained) = question.explain(&found, None)
+                    && let Some(found) = proof.refutes(&found, None)
+                    && let Some(explained) = proof.explain(&found, None)
                 {
-                    first = Some(Counterexample { found, explained, request: None });
+                    let asks = proof.asks_instead(&explained);
+                    first = Some(Counterexample { found, explained, asks, request: None });
                 }
             }
         }
@@ -239,31 +249,41 @@ impl Asking<'_> {
 
     /// Whether a request makes the call, and is decided otherwise than the statement says.
     fn tried_out(&self, found: &Found, example: &Example) -> anyhow::Result<Option<Counterexample>> {
-        let (ready, question) = (self.ready, self.question);
+        let (ready, proof) = (self.ready, self.proof);
         let headers: Vec<String> = example.content_type.iter().map(|kind| format!("Content-Type: {kind}")).collect();
         let body = example.body.as_ref().map(String::as_bytes);
         let Ok(request) = asked::canonical((example.method, &example.url), &headers, body)? else { return Ok(None) };
         let Ok(classification) = ready.catalog.classify(&request, asked::body_view(body)) else { return Ok(None) };
-        if !Question::is_same(found, &classification) {
+        if !Proof::is_same(found, &classification) {
             return Ok(None);
         }
         let seen = Asked { classification: &classification, method: request.method(), origin: request.origin() };
-        let Some(found) = question.refutes(found, Some(seen)) else { return Ok(None) };
-        let Some(explained) = question.explain(&found, Some(seen)) else { return Ok(None) };
+        let Some(found) = proof.refutes(found, Some(seen)) else { return Ok(None) };
+        let Some(explained) = proof.explain(&found, Some(seen)) else { return Ok(None) };
         let Example { method, url, content_type, body } = example.clone();
         let command = self.command(&found, example);
-        Ok(Some(Counterexample { found, explained, request: Some(Try { method, url, content_type, body, command }) }))
+        let asks = proof.asks_instead(&explained);
+        let request = Some(Try { method, url, content_type, body, command });
+        Ok(Some(Counterexample { found, explained, asks, request }))
     }
 
     /// The command that shows it.
     fn command(&self, found: &Found, example: &Example) -> String {
         let mut words =
             vec!["valetkey".to_owned(), "explain".to_owned(), "--agent".to_owned(), quoted(found.agent.as_str())];
-        for (flag, value) in
-            [("--task", found.task.as_deref()), ("--user", found.user.as_ref().map(model::UserName::as_str))]
-        {
+        let source = (found.source != Ipv4Addr::LOCALHOST).then(|| found.source.to_string());
+        let at = self.proof.minds_the_time(found).then(|| found.at.to_string());
+        let started = (at.is_some() && found.since != found.at).then(|| found.since.to_string());
+        for (flag, value) in [
+            ("--task", found.task.as_deref()),
+            ("--user", found.user.as_ref().map(model::UserName::as_str)),
+            ("--source", source.as_deref()),
+            ("--at", at.as_deref()),
+            ("--session-started", started.as_deref()),
+        ] {
             words.extend(value.into_iter().flat_map(|value| [flag.to_owned(), quoted(value)]));
         }
+        words.extend(found.roles.iter().flat_map(|role| ["--role".to_owned(), quoted(role)]));
         words.extend(
             self.config.into_iter().flat_map(|path| ["--config".to_owned(), quoted(&path.display().to_string())]),
         );
@@ -313,7 +333,7 @@ impl Outcome {
         if let Some(found) = &self.counterexample {
             let decision = match &found.explained.error {
                 Some(error) => error.clone(),
-                None => format!("allowed by {}", found.explained.rules.join(", ")),
+                None => format!("allowed by {}{}", found.explained.rules.join(", "), found.asks),
             };
             output::line(&format!("        {}: {}", output::safe(&found.found.words()), output::safe(&decision)));
             match &found.request {

@@ -17,11 +17,21 @@ const FRESH_DAYS: u64 = 90;
 /// Lines of evidence.
 const EVIDENCE_MAX: usize = 8;
 
+/// How a question is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Is {
+    Pass,
+    Fail,
+    /// Nothing is known that could answer it.
+    Open,
+}
+
 /// One question and its answer.
 #[derive(Debug, Serialize)]
 pub(super) struct Check {
     pub(super) title: &'static str,
-    pub(super) passed: bool,
+    pub(super) answer: Is,
     /// What speaks for a no; for a yes, what it rests on, where that is worth a line.
     pub(super) evidence: Vec<String>,
 }
@@ -34,6 +44,34 @@ pub(super) struct Seen<'a> {
     pub(super) credentials: &'a [Held],
     pub(super) local: &'a Local,
     pub(super) now: Timestamp,
+    /// The agent that the review is about; every one where it is none.
+    pub(super) agent: Option<&'a model::AgentName>,
+    /// Events that were read.
+    pub(super) events: u64,
+    /// Services were asked.
+    pub(super) asked: bool,
+}
+
+const DORMANT: &str = "no credential is dormant";
+const BEYOND: &str = "no token may do more than permissions need, as far as services tell";
+const UNUSED: &str = "every permission was used";
+const RECORDED: &str = "the record is whole";
+
+impl Seen<'_> {
+    /// Why a question cannot be answered.
+    fn unknown(&self, title: &str) -> Option<String> {
+        match title {
+            DORMANT | UNUSED | RECORDED if self.events == 0 => Some("nothing is on record since then".to_owned()),
+            BEYOND if !self.asked => Some("no service was asked: --ask".to_owned()),
+            BEYOND => {
+                let silent = self.credentials.iter().filter(|held| !held.told());
+                let silent: Vec<&str> = silent.map(|held| held.name.as_str()).collect();
+                let silent = (!silent.is_empty()).then(|| some(silent.into_iter()));
+                silent.map(|names| format!("nothing is told of {names}"))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// The question, and what speaks for a no.
@@ -49,19 +87,28 @@ const ALL: [Ask; 12] =
 pub(super) fn all(seen: &Seen<'_>) -> Vec<Check> {
     let ask = |ask: &Ask| {
         let (title, mut evidence) = ask(seen);
-        let passed = evidence.is_empty();
+        let answer = match (seen.unknown(title), evidence.is_empty()) {
+            (_, false) => Is::Fail,
+            (None, true) => Is::Pass,
+            (Some(why), true) => {
+                evidence.push(why);
+                Is::Open
+            }
+        };
         let more = evidence.len().saturating_sub(EVIDENCE_MAX);
         evidence.truncate(EVIDENCE_MAX);
         if more > 0 {
             evidence.push(format!("and {more} more"));
         }
-        Check { title, passed, evidence }
+        Check { title, answer, evidence }
     };
     ALL.iter().map(ask).collect()
 }
 
 fn owners(seen: &Seen<'_>) -> Answer {
-    let lacks = seen.document.agents.iter().filter_map(|(name, agent)| {
+    let mine = |name: &str| seen.agent.is_none_or(|agent| agent.as_str() == name);
+    let agents = seen.document.agents.iter().filter(|(name, _)| mine(&name.value));
+    let lacks = agents.filter_map(|(name, agent)| {
         let lacking = [("purpose", &agent.purpose), ("owner", &agent.owner)];
         let lacking: Vec<&str> = lacking.iter().filter(|(_, value)| value.is_none()).map(|(word, _)| *word).collect();
         (!lacking.is_empty()).then(|| format!("{} has no {}", name.value, lacking.join(" and no ")))
@@ -76,16 +123,17 @@ fn shared(seen: &Seen<'_>) -> Answer {
 }
 
 fn orphans(seen: &Seen<'_>) -> Answer {
-    let orphans = seen.credentials.iter().filter(|held| held.agents.is_empty());
+    let orphans = seen.credentials.iter().filter(|held| held.is_declared && held.agents.is_empty());
     (
         "every credential is named by a permission",
-        orphans.map(|held| format!("{}: `valetkey credential revoke {0}`, or remove it", held.name)).collect(),
+        orphans.map(|held| format!("{}: revoke it where it comes from, and remove it here", held.name)).collect(),
     )
 }
 
 fn dormant(seen: &Seen<'_>) -> Answer {
-    let dormant = seen.credentials.iter().filter(|held| !held.agents.is_empty() && held.times.times == 0);
-    ("no credential is dormant", dormant.map(|held| format!("{} was not used in this time", held.name)).collect())
+    let silent = seen.events == 0;
+    let dormant = seen.credentials.iter().filter(|held| !silent && !held.agents.is_empty() && held.times.times == 0);
+    (DORMANT, dormant.map(|held| format!("{} was not used in this time", held.name)).collect())
 }
 
 fn old(seen: &Seen<'_>) -> Answer {
@@ -102,12 +150,12 @@ fn beyond(seen: &Seen<'_>) -> Answer {
     let line = |held: &Held| {
         format!("{} may {}, which no permission needs", held.name, some(held.beyond.iter().map(String::as_str)))
     };
-    ("no token may do more than permissions need (as far as services tell; --ask)", wide.map(line).collect())
+    (BEYOND, wide.map(line).collect())
 }
 
 fn unused(seen: &Seen<'_>) -> Answer {
-    let unused = seen.permissions.iter().filter(|one| one.times.times == 0);
-    ("every permission was used", unused.map(|one| format!("{} was not used in this time", one.granted.rule)).collect())
+    let unused = seen.permissions.iter().filter(|one| seen.events > 0 && one.times.times == 0);
+    (UNUSED, unused.map(|one| format!("{} was not used in this time", one.granted.rule)).collect())
 }
 
 fn wide(seen: &Seen<'_>) -> Answer {
@@ -153,5 +201,5 @@ fn recorded(seen: &Seen<'_>) -> Answer {
         Ok(Verified::Broken(fault)) => vec![format!("not verified: {fault}")],
         Err(error) => vec![format!("cannot be read: {error:#}")],
     };
-    ("the record is whole", evidence)
+    (RECORDED, evidence)
 }

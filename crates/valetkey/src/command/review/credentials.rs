@@ -19,6 +19,8 @@ use crate::wiring::{Tested, credential_test};
 pub(super) struct Held {
     pub(super) name: CredentialName,
     pub(super) service: Option<String>,
+    /// This configuration names it; what the vault holds besides, another one may use.
+    pub(super) is_declared: bool,
     /// Where its value lies; none where the vault does not know it yet.
     source: Option<String>,
     /// Agents whose permissions let them use it.
@@ -70,6 +72,7 @@ pub(super) async fn all(
             times: using.credentials.get(name.as_str()).cloned().unwrap_or_default(),
             forbidden: using.forbidden.get(name.as_str()).copied().unwrap_or(0),
             name,
+            is_declared: document.credentials.get(key.as_str()).is_some(),
             service: None,
             source: None,
             stored: None,
@@ -114,23 +117,27 @@ impl Held {
         }
     }
 
+    /// Whether its service told what it may do, or it belongs to another configuration.
+    pub(super) fn told(&self) -> bool {
+        self.scopes.is_some() || !self.is_declared
+    }
+
     pub(super) fn words(&self) -> String {
         let mut text = format!("  {}", self.name);
         let mut add = |part: String| text = format!("{text}{part}");
         self.service.iter().for_each(|service| add(format!(" of {service}")));
         self.source.iter().for_each(|source| add(format!(" from {source}")));
         add(if self.agents.is_empty() {
-            ": no permission names it".to_owned()
+            if self.is_declared { ": no permission names it" } else { ": not of this configuration" }.to_owned()
         } else {
             format!(": for {}", some(self.agents.iter().map(String::as_str)))
         });
         add(match self.times.last {
             None => ", not used".to_owned(),
-            Some(last) => format!(
-                ", used {} times by {}, last {last}",
-                self.times.times,
-                some(self.used_by.iter().map(String::as_str))
-            ),
+            Some(last) => {
+                let by = some(self.used_by.iter().map(String::as_str));
+                format!(", used {} by {by}, last {last}", self.times.words())
+            }
         });
         self.stored.iter().for_each(|stored| add(format!(", stored {stored}")));
         if self.forbidden > 0 {

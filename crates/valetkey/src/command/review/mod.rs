@@ -13,8 +13,10 @@ use serde_json::json;
 
 use super::local::Local;
 use super::policy::{Ready, ready, suggest};
+use super::usage;
 use crate::config::{Ambient, Sources};
 use crate::output::{self, Paint};
+use checklist::Is;
 use credentials::Held;
 use used::{Permission, Use};
 
@@ -63,8 +65,14 @@ impl Args {
             "the configuration names no agents, so nothing is granted that could be reviewed; `valetkey policy suggest` drafts one from \
              what was done"
         );
+        if let Some(agent) = self.agent.as_ref().filter(|agent| !present.rules.knows_agent(agent)) {
+            return Err(usage(format!("the configuration names no agent `{agent}`")));
+        }
         let local = Local::open(ambient).await?;
         let now = local.now();
+        if self.since.is_some_and(|since| since > now) {
+            return Err(usage("`--since` lies in the future; nothing was done since then"));
+        }
         let since = self.since.unwrap_or_else(|| Timestamp(now.0 - (30 * DAY * 1_000_000).cast_signed()));
         let review = self.review(ambient, (&sources, &present), &local, (since, now)).await?;
         if self.json {
@@ -72,7 +80,7 @@ impl Args {
         } else {
             review.print(Paint::of_stdout(ambient.wants_colour()));
         }
-        Ok(review.checks.iter().all(|check| check.passed))
+        Ok(review.checks.iter().all(|check| check.answer != checklist::Is::Fail))
     }
 
     async fn review(
@@ -84,15 +92,20 @@ impl Args {
     ) -> anyhow::Result<Review> {
         let (document, _) = sources.document()?;
         let words = present.catalog.vocabulary();
-        let filter = Filter { agent: self.agent.clone(), since: Some(since), ..Filter::default() };
+        // Everybody's: a credential that one agent leaves alone may be another's.
+        let everybody = Filter { since: Some(since), ..Filter::default() };
         let mut using = Use::default();
-        for record in audit::search(&local.home.audit(), &filter)? {
+        for record in audit::search(&local.home.audit(), &everybody)? {
             using.add(&record.event);
         }
+        let filter = Filter { agent: self.agent.clone(), ..everybody };
         let mine = |agent: &Option<AgentName>| self.agent.is_none() || agent.is_none() || *agent == self.agent;
         let granted = present.rules.granted(&words).into_iter().filter(|one| mine(&one.agent));
         let permissions: Vec<Permission> = granted.map(|granted| using.of(granted)).collect();
         let mut credentials = credentials::all(local, (&document, &present.rules), &using).await?;
+        if let Some(agent) = &self.agent {
+            credentials.retain(|held| held.agents.contains(agent.as_str()));
+        }
         if self.ask {
             for held in &mut credentials {
                 held.ask(ambient, self.config.as_deref(), (&present.catalog, &permissions)).await;
@@ -105,6 +118,9 @@ impl Args {
             credentials: &credentials,
             local,
             now,
+            agent: self.agent.as_ref(),
+            events: using.events,
+            asked: self.ask,
         });
         let least = suggest::least(ambient, sources, &filter, false)?;
         let least = least.map(|least| least.comparison.lines().collect()).unwrap_or_default();
@@ -126,7 +142,8 @@ impl Review {
     }
 
     fn print(&self, paint: Paint) {
-        output::line(&paint.strong(&format!("Permissions, and what they were used for since {}", self.since)));
+        let title = format!("Permissions, and what they were used for since {} ({} events)", self.since, self.events);
+        output::line(&paint.strong(&title));
         for permission in &self.permissions {
             output::line(&output::safe(&permission.words()));
         }
@@ -136,7 +153,11 @@ impl Review {
         }
         output::line(&paint.strong("Checklist"));
         for check in &self.checks {
-            let word = if check.passed { paint.good("pass") } else { paint.bad("fail") };
+            let word = match check.answer {
+                Is::Pass => paint.good("pass"),
+                Is::Fail => paint.bad("fail"),
+                Is::Open => paint.faint("open"),
+            };
             output::line(&format!("  {word}  {}", check.title));
             for line in &check.evidence {
                 output::line(&output::safe(&format!("        {line}")));
@@ -148,7 +169,7 @@ impl Review {
                 output::line(&output::safe(&format!("  {line}")));
             }
         }
-        let failed = self.checks.iter().filter(|check| !check.passed).count();
-        output::line(&format!("{} of {} pass", self.checks.len() - failed, self.checks.len()));
+        let of = |answer| self.checks.iter().filter(|check| check.answer == answer).count();
+        output::line(&format!("{} pass, {} fail, {} open", of(Is::Pass), of(Is::Fail), of(Is::Open)));
     }
 }

@@ -23,6 +23,10 @@ impl Times {
         self.times += 1;
         self.last = self.last.max(Some(at));
     }
+
+    pub(super) fn words(&self) -> String {
+        if self.times == 1 { "once".to_owned() } else { format!("{} times", self.times) }
+    }
 }
 
 /// What is on record.
@@ -104,10 +108,7 @@ impl Permission {
         let (words, resources) = (some(words.iter().map(String::as_str)), some(resources.iter().map(String::as_str)));
         let what = format!("  {rule}  {words} of {service} on {resources}: ");
         let Some(last) = self.times.last else { return format!("{what}never used") };
-        let times = match self.times.times {
-            1 => "once".to_owned(),
-            many => format!("{many} times"),
-        };
+        let times = self.times.words();
         let of = self.granted.actions.len();
         let used = if of > 1 { format!(", {} of its {of} actions", self.used.len()) } else { String::new() };
         let unused = self.unused();
