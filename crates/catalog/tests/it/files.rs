@@ -102,3 +102,14 @@ cases:
     assert_eq!(service.default_host().map(|host| &*host.name), Some("crm.example"));
     assert_eq!(service.environment().collect::<Vec<_>>(), ["CRM_KEY"]);
 }
+
+/// The sample that explains every key is a service file, and its own cases hold.
+#[test]
+fn the_sample_is_a_service_file() {
+    let page = include_str!("../../services/README.md");
+    let yaml = page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a sample");
+    let file = ServiceFile::parse(yaml, "crm.yaml").expect("reads");
+    let catalog = Catalog::with(vec![file]).expect("compiles");
+    let outcomes = catalog.test("crm");
+    assert!(!outcomes.is_empty() && outcomes.iter().all(|outcome| outcome.failure.is_none()), "{outcomes:?}");
+}
