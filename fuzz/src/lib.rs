@@ -30,6 +30,7 @@ pub const ENTRIES: &[(&str, Entry)] = &[
     ("graphql", graphql),
     ("head", head),
     ("hook", hook),
+    ("message", message),
     ("names", names),
     ("push", push),
     ("record", record),
@@ -230,6 +231,52 @@ pub fn rpc(octets: &[u8]) {
     assert_eq!(run(&[b" \t\r\n".as_slice(), body, b" "].concat()), calls, "blanks around it change it");
     if body.trim_ascii_start().starts_with(b"{") {
         assert_eq!(run(&[b"[".as_slice(), body, b"]"].concat()), calls, "in a batch it is another");
+    }
+}
+
+/// What a client sends on a WebSocket: octet by octet it reads the same, every message read again is itself, and none that is said is
+/// without a call.
+pub fn message(octets: &[u8]) {
+    use proxy::net::message::{Reader, Step};
+    static CHAT: OnceLock<(catalog::Catalog, model::Classification)> = OnceLock::new();
+    let (chat, opening) = CHAT.get_or_init(|| {
+        let text = include_str!("../../crates/catalog/tests/sockets/chat.yaml");
+        let file = catalog::ServiceFile::parse(text, "chat.yaml").expect("a service file");
+        let chat = catalog::Catalog::with(vec![file]).expect("a catalogue");
+        let fields = [("connection", "Upgrade"), ("upgrade", "websocket")];
+        let fields = fields.map(|(name, value)| (name.parse().expect("a name"), HeaderValue::from_static(value)));
+        let fields: HeaderMap = fields.into_iter().collect();
+        let cleaned = clean(fields).expect("plain fields");
+        let request = CanonicalRequest::new(Method::GET, origin("chat.test"), "/talk", cleaned, Length::Empty);
+        let opening = chat.classify(&request.expect("a plain request"), BodyView::Empty).expect("a classification");
+        (chat, opening)
+    });
+    let service = chat.service("chat").expect("the service");
+    let read = |pieces: &mut dyn Iterator<Item = &[u8]>| {
+        let (mut reader, mut steps) = (Reader::default(), Vec::new());
+        pieces.for_each(|piece| reader.push(Bytes::copy_from_slice(piece), &mut steps));
+        steps
+    };
+    let steps = read(&mut std::iter::once(octets));
+    if octets.len() <= 4_096 {
+        assert_eq!(read(&mut octets.chunks(1)), steps, "octet by octet it reads otherwise");
+    }
+    for step in &steps {
+        match step {
+            Step::Message(message) => {
+                assert!(message.payload.len() < message.frames.len(), "a payload without its head");
+                assert_eq!(
+                    read(&mut std::iter::once(&*message.frames)),
+                    std::slice::from_ref(step),
+                    "its frames are another message"
+                );
+                if let Ok(found) = service.message(opening, &message.payload, message.text) {
+                    assert!(!found.calls.is_empty() && !found.needs_body, "a message without a call");
+                }
+            }
+            Step::Control(frame) => assert!(frame.len() <= 131, "a long control frame"),
+            Step::Fault(_) => assert_eq!(steps.last(), Some(step), "something after a fault"),
+        }
     }
 }
 

@@ -15,12 +15,13 @@ Generated from the code by `cargo xtask codegen`; do not edit by hand. How to wr
 ";
 
 /// Where the types of a service file stand.
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 9] = [
     include_str!("../src/file/mod.rs"),
     include_str!("../src/file/touch.rs"),
     include_str!("../src/file/graphql.rs"),
     include_str!("../src/file/batch.rs"),
     include_str!("../src/file/rpc.rs"),
+    include_str!("../src/file/sockets.rs"),
     include_str!("../../model/src/scheme.rs"),
     include_str!("../../model/src/class.rs"),
     include_str!("../../model/src/call.rs"),

@@ -44,7 +44,11 @@ impl Catalog {
             Some(text) => BodyView::Whole(text.as_bytes()),
             None => BodyView::Empty,
         };
-        let found = match self.classify(&request, body) {
+        let read = self.classify(&request, body).and_then(|found| match (&case.message, self.service(service)) {
+            (Some(text), Some(service)) => service.message(&found, text.as_bytes(), true),
+            _ => Ok(found),
+        });
+        let found = match read {
             Ok(found) => found,
             Err(refusal) if case.expect.starts_with("refused") => {
                 return refused(case, refusal.code.as_str(), &refusal.public);

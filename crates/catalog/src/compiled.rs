@@ -54,6 +54,8 @@ pub const MCP_UNLISTED_TOOL: &str = "mcp/unlisted-tool";
 pub const RPC_MESSAGE: &str = "rpc/message";
 /// The action of a method that no line has.
 pub const RPC_UNLISTED: &str = "rpc/unlisted-method";
+/// The action of a message on a WebSocket that no line has.
+pub const SOCKET_UNLISTED: &str = "socket/unlisted-message";
 /// The actions of the protocol itself.
 pub const MCP_ACTIONS: [(&str, Class, Effects); 11] = [
     (MCP_CONNECT, Class::Read, Effects::NONE),
@@ -74,6 +76,8 @@ pub const TOOL_FACT: &str = "mcp.tool";
 pub const URI_FACT: &str = "mcp.uri";
 pub const PROMPT_FACT: &str = "mcp.prompt";
 pub const METHOD_FACT: &str = "rpc.method";
+/// The fact that names the message by which a call comes on a WebSocket.
+pub const MESSAGE_FACT: &str = "socket.message";
 
 /// One service.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -116,6 +120,8 @@ pub struct Compiled {
     pub graphql: Option<GraphQl>,
     /// Where JSON-RPC is spoken, by itself or for MCP.
     pub rpc: Vec<Rpc>,
+    /// WebSockets whose messages are judged one by one.
+    pub sockets: Vec<Socket>,
     /// Sets of paths that matter more than others.
     pub touches: Vec<Touch>,
     /// Where several requests are sent as one.
@@ -301,9 +307,33 @@ pub struct GraphQl {
 impl Rpc {
     /// The lines of a tool or method.
     pub fn lines(&self, name: &str) -> Option<&[Line]> {
-        let index = self.names.binary_search_by(|(known, _)| (**known).cmp(name)).ok()?;
-        self.names.get(index).map(|(_, lines)| lines.as_slice())
+        lines_of(&self.names, name)
     }
+}
+
+impl Socket {
+    /// The lines of a message.
+    pub fn lines(&self, name: &str) -> Option<&[Line]> {
+        lines_of(&self.names, name)
+    }
+}
+
+fn lines_of<'a>(names: &'a [(Box<str>, Vec<Line>)], name: &str) -> Option<&'a [Line]> {
+    let index = names.binary_search_by(|(known, _)| (**known).cmp(name)).ok()?;
+    names.get(index).map(|(_, lines)| lines.as_slice())
+}
+
+/// A WebSocket of which every message is judged.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Socket {
+    /// The action whose patterns are where it is opened.
+    pub place: u16,
+    /// Roots of the patterns of the hosts where it is opened.
+    pub roots: Vec<u32>,
+    /// The member of a message that names it.
+    pub key: Box<str>,
+    /// Messages, by name, sorted.
+    pub names: Vec<(Box<str>, Vec<Line>)>,
 }
 
 /// What is asked by messages of JSON-RPC.

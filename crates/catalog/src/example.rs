@@ -67,6 +67,7 @@ impl Service {
         });
         let names = self.tables.graphql.iter().flat_map(|graphql| &graphql.mutations);
         let names = names.chain(self.tables.rpc.iter().flat_map(|rpc| &rpc.names));
+        let names = names.chain(self.tables.sockets.iter().flat_map(|socket| &socket.names));
         let mine = |line: &&Line| {
             let mut called = line.calls.iter().filter_map(|call| self.tables.actions.get(call.action as usize));
             called.any(|known| known.id.as_str() == action)

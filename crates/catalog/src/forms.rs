@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use model::vocabulary::ActionWords;
 use model::{Class, Effects};
 
-use crate::compiled::{CARRIES, Compiled, LineCall, MCP_UNLISTED_TOOL, RPC_UNLISTED};
+use crate::compiled::{CARRIES, Compiled, LineCall, MCP_UNLISTED_TOOL, RPC_UNLISTED, SOCKET_UNLISTED};
 
 type Forms = Vec<(Class, Effects)>;
 
@@ -17,7 +17,8 @@ pub(crate) fn fill(tables: &Compiled, actions: &mut BTreeMap<String, ActionWords
         add(&mut all, route.action, &whens);
     }
     let by_rpc = tables.rpc.iter().flat_map(|rpc| calls(&rpc.names));
-    for call in tables.graphql.iter().flat_map(|graphql| calls(&graphql.mutations)).chain(by_rpc) {
+    let by_message = tables.sockets.iter().flat_map(|socket| calls(&socket.names));
+    for call in tables.graphql.iter().flat_map(|graphql| calls(&graphql.mutations)).chain(by_rpc).chain(by_message) {
         let whens: Vec<_> = call.when.iter().map(|when| (when.class, when.effects)).collect();
         add(&mut all, call.action, &whens);
     }
@@ -34,7 +35,7 @@ pub(crate) fn fill(tables: &Compiled, actions: &mut BTreeMap<String, ActionWords
     }
     for (action, forms) in tables.actions.iter().zip(&mut all) {
         // What no table has is two calls, so that no effect permits it.
-        if [MCP_UNLISTED_TOOL, RPC_UNLISTED].contains(&action.id.as_str()) {
+        if [MCP_UNLISTED_TOOL, RPC_UNLISTED, SOCKET_UNLISTED].contains(&action.id.as_str()) {
             push(forms, (Class::Admin, Effects::NONE));
         }
     }

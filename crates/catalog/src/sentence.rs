@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use model::{Call, Fact};
 
-use crate::compiled::{MCP_UNLISTED_TOOL, RPC_UNLISTED};
+use crate::compiled::{MCP_UNLISTED_TOOL, RPC_UNLISTED, SOCKET_UNLISTED};
 use crate::file::pattern::{Part, template};
 
 /// Characters of one value that are shown.
@@ -58,17 +58,17 @@ pub(crate) fn of_name(call: &Call, name: &str, text: Option<&str>, (title, road)
     }
     let resource = &call.resource;
     // The agent chose the name of what no table has: it must not read as a sentence of ours.
-    if matches!(call.action.as_str(), MCP_UNLISTED_TOOL | RPC_UNLISTED) {
+    if matches!(call.action.as_str(), MCP_UNLISTED_TOOL | RPC_UNLISTED | SOCKET_UNLISTED) {
         return format!("Call the unknown {} {} ({title}, by {road})", resource.kind(), quoted(name));
     }
     let mut out = words(name);
     match resource.kind() {
-        "resource" | "tool" | "method" => {}
+        "resource" | "tool" | "method" | "message" => {}
         "node" => out.extend([" ", &plain_or_quoted(resource.rest())]),
         _ => out.extend([" in ", &plain_or_quoted(resource.as_str())]),
     }
     let mut mark = ": ";
-    let own = |name: &str| ["graphql.", "mcp.", "rpc."].iter().any(|road| name.starts_with(road));
+    let own = |name: &str| ["graphql.", "mcp.", "rpc.", "socket."].iter().any(|road| name.starts_with(road));
     for (name, fact) in call.facts.iter().filter(|(name, _)| !own(name)) {
         let text = match fact {
             Fact::Text(text) => text.to_string(),
@@ -99,7 +99,7 @@ fn is_told(text: &str, call: &Call) -> bool {
         }
     }
     // The name of a tool is no place.
-    let nowhere = matches!(call.resource.kind(), "tool" | "method")
+    let nowhere = matches!(call.resource.kind(), "tool" | "method" | "message")
         && ["{resource}", "{path}", "{last}"].iter().any(|part| needed.contains(part));
     !nowhere && render(&needed, call, &mut String::new())
 }

@@ -8,8 +8,9 @@ use model::vocabulary::{ActionWords, FactType, ServiceWords};
 use model::{ActionId, Call, SchemeSpec, ServiceName};
 
 use crate::compiled::{
-    Action, CARRIES, Compiled, FIELDS_FACT, HostRule, LIST_REFS, MCP_PROMPT, MCP_READ, MCP_UNLISTED_TOOL, METHOD_FACT,
-    MUTATION_FACT, PROMPT_FACT, PUSH_ACTIONS, PUSH_FACTS, RPC_UNLISTED, Reading, Route, TOOL_FACT, URI_FACT,
+    Action, CARRIES, Compiled, FIELDS_FACT, HostRule, LIST_REFS, MCP_PROMPT, MCP_READ, MCP_UNLISTED_TOOL, MESSAGE_FACT,
+    METHOD_FACT, MUTATION_FACT, PROMPT_FACT, PUSH_ACTIONS, PUSH_FACTS, RPC_UNLISTED, Reading, Route, SOCKET_UNLISTED,
+    TOOL_FACT, URI_FACT,
 };
 use crate::file::{AnswerHint, CaptureMap, FileHint, Protocol, ShapeMap};
 use crate::forms;
@@ -119,7 +120,7 @@ impl Service {
             return sentence::of_name(call, mutation, None, (self.title(), "GraphQL"));
         }
         let template = self.action(call.action.as_str()).and_then(|action| action.sentence.as_deref());
-        for (fact, road) in [(TOOL_FACT, "MCP"), (METHOD_FACT, "JSON-RPC")] {
+        for (fact, road) in [(TOOL_FACT, "MCP"), (METHOD_FACT, "JSON-RPC"), (MESSAGE_FACT, "WebSocket")] {
             if let Some(model::Fact::Text(name)) = call.facts.get(fact) {
                 return sentence::of_name(call, name, template, (self.title(), road));
             }
@@ -231,16 +232,17 @@ impl Service {
         self.tables.touches.iter().map(|set| (set.fact.to_string(), FactType::Text))
     }
 
-    /// What calls by MCP and JSON-RPC may have besides.
+    /// What calls by MCP, by JSON-RPC and by messages of WebSockets may have besides.
     fn rpc_words(&self, actions: &mut BTreeMap<String, ActionWords>) {
         let mut add = |id: &str, name: &str, kind: FactType| {
             if let Some(words) = actions.get_mut(id) {
                 words.facts.insert(name.to_owned(), kind);
             }
         };
-        for rpc in &self.tables.rpc {
-            let mark = if rpc.is_mcp { TOOL_FACT } else { METHOD_FACT };
-            for call in rpc.names.iter().flat_map(|(_, lines)| lines).flat_map(|line| &line.calls) {
+        let by_rpc = self.tables.rpc.iter().map(|rpc| (if rpc.is_mcp { TOOL_FACT } else { METHOD_FACT }, &rpc.names));
+        let by_message = self.tables.sockets.iter().map(|socket| (MESSAGE_FACT, &socket.names));
+        for (mark, names) in by_rpc.chain(by_message) {
+            for call in names.iter().flat_map(|(_, lines)| lines).flat_map(|line| &line.calls) {
                 let Some(action) = self.tables.actions.get(call.action as usize) else { continue };
                 add(action.id.as_str(), mark, FactType::Text);
                 for fact in &call.facts {
@@ -250,14 +252,15 @@ impl Service {
                     self.touch_facts().for_each(|(name, kind)| add(action.id.as_str(), &name, kind));
                 }
             }
-            for (id, name) in [
-                (MCP_UNLISTED_TOOL, TOOL_FACT),
-                (RPC_UNLISTED, METHOD_FACT),
-                (MCP_READ, URI_FACT),
-                (MCP_PROMPT, PROMPT_FACT),
-            ] {
-                add(id, name, FactType::Text);
-            }
+        }
+        for (id, name) in [
+            (MCP_UNLISTED_TOOL, TOOL_FACT),
+            (RPC_UNLISTED, METHOD_FACT),
+            (SOCKET_UNLISTED, MESSAGE_FACT),
+            (MCP_READ, URI_FACT),
+            (MCP_PROMPT, PROMPT_FACT),
+        ] {
+            add(id, name, FactType::Text);
         }
     }
 

@@ -123,6 +123,8 @@ pub(crate) fn arm(worker: &Arc<Worker>, resolved: Resolved) -> Result<Road, Box<
 /// What is judged again while a WebSocket or a bare connection stays open; other exchanges end with their answer.
 fn gate(worker: &Arc<Worker>, classified: &Classified) -> Option<Box<Gate>> {
     let stays = classified.upgrade.is_some() || classified.request.origin().scheme == Scheme::Tcp;
+    let opening = &classified.classification;
+    let service = opening.service.as_ref().and_then(|name| classified.snapshot.catalog.service(name.as_str()));
     stays.then(|| {
         Box::new(Gate {
             worker: Arc::clone(worker),
@@ -132,7 +134,8 @@ fn gate(worker: &Arc<Worker>, classified: &Classified) -> Option<Box<Gate>> {
             method: classified.request.method().clone(),
             origin: classified.request.origin().clone(),
             presented: classified.presented.as_ref().map(|(_, name)| name.clone()),
-            opening: classified.classification.clone(),
+            opening: opening.clone(),
+            judges: service.is_some_and(|service| service.judges_messages(opening)),
             judged: Instant::now(),
         })
     })

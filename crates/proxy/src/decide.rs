@@ -119,7 +119,7 @@ async fn reserve(
     }
 }
 
-fn limit_reached(reached: &Reached) -> Refusal {
+pub(crate) fn limit_reached(reached: &Reached) -> Refusal {
     let need = &reached.need;
     let refusal = Refusal::new(Code::LimitReached, format!("The limit {} is reached", need.label)).rule(&need.rule);
     match reached.retry_after_seconds {
@@ -129,7 +129,7 @@ fn limit_reached(reached: &Reached) -> Refusal {
 }
 
 /// Counters that cannot be asked are closed (row J119).
-fn counters_away(error: &store::StoreError) -> Refusal {
+pub(crate) fn counters_away(error: &store::StoreError) -> Refusal {
     Refusal::new(Code::Unavailable, "Limits cannot be counted now, so nothing is sent")
         .internal(error.to_string())
         .retry_after(1)

@@ -79,7 +79,10 @@ pub(crate) async fn forward(worker: &Arc<Worker>, ready: Ready) -> Result<Answer
     };
     let origin = armed.origin().clone();
     let search = search(worker, &snapshot, &who, matches!(passing, Some(Passing::Stream(_))));
-    let (request, needles) = request_of(armed, &who, (passing, &judged, fate.as_ref(), search), upgrade.is_some());
+    // Messages that are judged must read as they are.
+    let plain = gate.as_ref().is_some_and(|gate| gate.judges);
+    let sending = (passing, &judged, fate.as_ref(), search);
+    let (request, needles) = request_of(armed, &who, sending, (upgrade.is_some(), plain));
     let send = pin!(worker.pool.send(&snapshot.dialer, key, request, upgrade.is_some()));
     match send_within(send, &who, cut.as_ref(), &judged).await {
         Ok(response) => {
@@ -121,7 +124,7 @@ fn request_of(
     armed: Armed,
     who: &Who,
     sending: Sending<'_>,
-    upgrade: bool,
+    (upgrade, plain): (bool, bool),
 ) -> (Request<OutBody>, Option<Arc<Needles>>) {
     let ArmedParts { method, target, mut headers, body, needles, .. } = armed.into_parts();
     let body = match sending {
@@ -135,8 +138,8 @@ fn request_of(
     if upgrade {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        if needles.is_some() || who.live.holdings().known.is_some() {
-            // Compressed messages could be neither scrubbed (row E62) nor searched; clients do without when none is agreed on.
+        if plain || needles.is_some() || who.live.holdings().known.is_some() {
+            // Compressed messages could be neither scrubbed (row E62), searched nor judged; clients do without when none is agreed on.
             headers.remove(header::SEC_WEBSOCKET_EXTENSIONS);
         }
     }

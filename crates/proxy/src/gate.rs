@@ -3,15 +3,19 @@
 //! over, a credential that was revoked.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use http::Method;
 use model::canonical::Origin;
 use model::event::{Kind, Verdict};
-use model::{Classification, Code, CredentialName, Event, EventId, ExchangeId, Refusal};
-use policy::{Decision, Question, Subject};
+use model::{Class, Classification, Code, CredentialName, Event, EventId, ExchangeId, Refusal};
+use policy::{Conditions, Decision, Question, Subject};
 
+use crate::decide::{counters_away, limit_reached};
 use crate::gateway::Worker;
+use crate::net::message::Message;
+use crate::record::audit_refusal;
 use crate::session::LiveSession;
 
 /// What the exchange itself asked for is judged again this often while it stays open, whether anything passes or not.
@@ -27,6 +31,8 @@ pub(crate) struct Gate {
     pub(crate) origin: Origin,
     pub(crate) presented: Option<CredentialName>,
     pub(crate) opening: Classification,
+    /// What a client says on it is judged message by message.
+    pub(crate) judges: bool,
     pub(crate) judged: Instant,
 }
 
@@ -47,10 +53,64 @@ impl Gate {
     /// # Errors
     /// The refusal, which is on record.
     pub(crate) fn pass(&self, classification: &Classification) -> Result<(), Refusal> {
+        match self.decide(classification) {
+            Ok(_) => Ok(()),
+            Err(refusal) => Err(self.refused(classification, refusal)),
+        }
+    }
+
+    /// Judges a message of the client by what its service says of messages and by the policy that is in force now, and takes what
+    /// limits it needs. Nobody is asked: an answer would come long after what stood around the message. What changes something is on
+    /// record before it passes.
+    ///
+    /// # Errors
+    /// The refusal, which is on record.
+    pub(crate) async fn message(&self, message: &Message) -> Result<(), Refusal> {
+        let read = {
+            let snapshot = self.worker.gateway.snapshot.load();
+            let service = self.opening.service.as_ref().and_then(|name| snapshot.catalog.service(name.as_str()));
+            match service {
+                Some(service) => service.message(&self.opening, &message.payload, message.text),
+                None => Err(Refusal::new(Code::Denied, "The configuration has no such service any more")),
+            }
+        };
+        let (classification, judged) = match read {
+            Ok(classification) => {
+                let judged = self.admit(&classification).await;
+                (classification, judged)
+            }
+            Err(refusal) => (self.opening.clone(), Err(refusal)),
+        };
+        judged.map_err(|refusal| {
+            self.live.tally.denied.fetch_add(1, Relaxed);
+            self.refused(&classification, refusal)
+        })
+    }
+
+    async fn admit(&self, classification: &Classification) -> Result<(), Refusal> {
+        let conditions = self.decide(classification)?;
+        if let Some(need) = conditions.approval() {
+            let sentence =
+                "This message needs a person's approval, and nobody is asked about one message of an open WebSocket";
+            return Err(Refusal::new(Code::Denied, sentence).rule(need.rule.clone()));
+        }
+        if !conditions.limits().is_empty() {
+            let gateway = &self.worker.gateway;
+            let limits = gateway.store.limits();
+            let reserved = limits.reserve(&self.subject.tenant, conditions.limits(), gateway.clock.now()).await;
+            // Of a limit that asks when it is used up, nobody is asked either.
+            let _counted =
+                reserved.map_err(|error| counters_away(&error))?.map_err(|reached| limit_reached(&reached))?;
+        }
+        // A read is not on record by itself: audio comes fifty times a second.
+        if classification.class() == Class::Read { Ok(()) } else { self.allowed(classification, &conditions).await }
+    }
+
+    fn decide(&self, classification: &Classification) -> Result<Conditions, Refusal> {
         let gateway = &self.worker.gateway;
         let now = gateway.clock.now();
         if !self.live.is_live(now) {
-            return Err(self.refused(classification, Refusal::new(Code::SessionEnded, "The session has ended")));
+            return Err(Refusal::new(Code::SessionEnded, "The session has ended"));
         }
         let question = Question {
             subject: &self.subject,
@@ -61,12 +121,27 @@ impl Gate {
             now,
         };
         match gateway.snapshot.load().rules.decide(&question) {
-            Decision::Allow(_) => Ok(()),
-            Decision::Deny(refusal) => Err(self.refused(classification, refusal)),
+            Decision::Allow(conditions) => Ok(conditions),
+            Decision::Deny(refusal) => Err(refusal),
         }
     }
 
-    fn refused(&self, classification: &Classification, refusal: Refusal) -> Refusal {
+    async fn allowed(&self, classification: &Classification, conditions: &Conditions) -> Result<(), Refusal> {
+        let mut event = self.event(classification);
+        event.decision = Some(Verdict::Allow);
+        event.rules = conditions.rules().to_vec();
+        if let Some(refusal) = conditions.observed() {
+            event.reason = Some(format!("observed only: {}", refusal.public));
+            event.code = Some(refusal.code);
+        }
+        let position = self.worker.lane.append(&event).map_err(|error| audit_refusal(&error))?;
+        if self.worker.gateway.sync.needs_sync(classification.class()) {
+            self.worker.lane.synced(position).await.map_err(|error| audit_refusal(&error))?;
+        }
+        Ok(())
+    }
+
+    fn event(&self, classification: &Classification) -> Event {
         let gateway = &self.worker.gateway;
         let now = gateway.clock.now();
         let mut event = Event::new(EventId::fresh(now, &*gateway.random), now, Kind::Call, self.subject.tenant.clone());
@@ -75,8 +150,14 @@ impl Gate {
         event.exchange = Some(self.exchange);
         event.service.clone_from(&classification.service);
         event.calls = classification.calls.to_vec();
+        event
+    }
+
+    fn refused(&self, classification: &Classification, refusal: Refusal) -> Refusal {
+        let mut event = self.event(classification);
         event.decision = Some(Verdict::Deny);
         event.code = Some(refusal.code);
+        event.rules.extend(refusal.rule.as_deref().map(Arc::from));
         event.reason = Some(refusal.public.clone());
         if let Err(error) = self.worker.lane.append(&event) {
             tracing::error!(%error, "a refused call could not be recorded; its exchange is cut all the same");

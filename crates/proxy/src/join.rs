@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::gate::{AGAIN_AFTER, Gate};
 
 /// Octets read at once; a message of a chat fits, a large one takes several turns.
-const READ_BYTES: usize = 16 * 1024;
+pub(crate) const READ_BYTES: usize = 16 * 1024;
 
 /// Ready with the reason when one of the handles is cancelled, or what opened the streams is no longer allowed.
 pub(crate) async fn end(cut: Vec<CancellationToken>, gate: &Gate) -> Code {

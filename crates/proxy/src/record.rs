@@ -353,7 +353,7 @@ impl Attempt {
     }
 }
 
-fn audit_refusal(error: &audit::AuditError) -> Refusal {
+pub(crate) fn audit_refusal(error: &audit::AuditError) -> Refusal {
     Refusal::new(Code::AuditUnavailable, "The audit log cannot be written, so nothing is sent")
         .internal(error.to_string())
         .hint("free space on the disk that holds the audit log; it recovers by itself")

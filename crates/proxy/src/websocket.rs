@@ -1,8 +1,10 @@
 //! WebSocket (RFC 6455): the upgrade is an exchange like any other; after 101 the two streams are joined, scrubbed
 //! towards the agent, searched for known secrets towards the upstream, and cut when the session or the credential ends
-//! or the policy no longer allows what opened them.
+//! or the policy no longer allows what opened them. Where the service says how messages are read, each of the agent's is
+//! judged before it passes ([`judged`]).
 
 mod frames;
+mod judged;
 
 use std::sync::Arc;
 
@@ -22,6 +24,7 @@ use crate::forward::{Answered, clean_answer};
 use crate::gate::Gate;
 use crate::gateway::Worker;
 use crate::join;
+use crate::net::message::Message;
 use crate::record::Recorder;
 use crate::session::Place;
 use frames::{FrameError, FrameScrubber, FrameSearch};
@@ -33,6 +36,10 @@ pub(crate) fn switch(worker: &Arc<Worker>, answered: Answered) -> Result<Respons
         let refusal = Refusal::new(Code::UpstreamInvalid, "The upstream switched protocols without being asked");
         return Err(trip.refuse(refusal));
     };
+    if gate.judges && response.headers().contains_key(header::SEC_WEBSOCKET_EXTENSIONS) {
+        let refusal = Refusal::new(Code::UpstreamInvalid, "The upstream chose an extension that was not offered");
+        return Err(trip.refuse(refusal));
+    }
     let upstream = hyper::upgrade::on(&mut response);
     let (mut parts, _) = response.into_parts();
     clean_answer(&mut parts.headers);
@@ -76,7 +83,14 @@ impl Joint {
         let Ok((client, upstream)) = tokio::try_join!(client, upstream) else { return };
         let Self { mut traffic, gate, cut, recorder, _place } = self;
         let sides = (TokioIo::new(client), TokioIo::new(upstream));
-        let cut = traffic.between(sides, join::end(cut, &gate)).await;
+        let cut = if gate.judges {
+            let mut mask = [0; 4];
+            gate.worker.gateway.random.fill(&mut mask);
+            let judge = |message: Message| async { gate.message(&message).await.map(|()| message.frames) };
+            judged::between(&mut traffic, sides, (judge, mask), join::end(cut, &gate)).await
+        } else {
+            traffic.between(sides, join::end(cut, &gate)).await
+        };
         let scrubbed = traffic.scrubber.map_or(0, |scrubber| scrubber.hits());
         recorder
             .outcome(ResponseRecord { status: 101, bytes: traffic.bytes, scrubbed, ..ResponseRecord::default() }, cut);
@@ -100,27 +114,40 @@ impl Traffic {
         end: impl Future<Output = Code>,
     ) -> Option<Code> {
         let Self { scrubber, search, bytes } = self;
-        let up = |data, pieces: &mut Vec<Bytes>| match search {
-            None => {
-                pieces.push(data);
-                Ok(())
-            }
-            Some(search) => search.push(data, pieces).map_err(|error| match error {
-                FrameError::Secret => Code::SecretInRequest,
-                FrameError::Broken => Code::Malformed,
-            }),
-        };
-        let down = |data: Bytes, pieces: &mut Vec<Bytes>| {
-            *bytes += data.len() as u64;
-            match scrubber {
-                None => {
-                    pieces.push(data);
-                    Ok(())
-                }
-                Some(scrubber) => scrubber.push(data, pieces).map_err(|_| Code::UpstreamInvalid),
-            }
-        };
+        let up = |data, pieces: &mut Vec<Bytes>| searched(search, data, pieces);
+        let down = |data, pieces: &mut Vec<Bytes>| scrubbed(scrubber, bytes, data, pieces);
         join::between(sides, up, down, end).await
+    }
+}
+
+/// What of the agent's frames may pass, as far as known secrets go.
+fn searched(search: &mut Option<FrameSearch>, data: Bytes, pieces: &mut Vec<Bytes>) -> Result<(), Code> {
+    match search {
+        None => {
+            pieces.push(data);
+            Ok(())
+        }
+        Some(search) => search.push(data, pieces).map_err(|error| match error {
+            FrameError::Secret => Code::SecretInRequest,
+            FrameError::Broken => Code::Malformed,
+        }),
+    }
+}
+
+/// What the agent is given of the upstream's frames; `bytes` counts those that came.
+fn scrubbed(
+    scrubber: &mut Option<FrameScrubber>,
+    bytes: &mut u64,
+    data: Bytes,
+    pieces: &mut Vec<Bytes>,
+) -> Result<(), Code> {
+    *bytes += data.len() as u64;
+    match scrubber {
+        None => {
+            pieces.push(data);
+            Ok(())
+        }
+        Some(scrubber) => scrubber.push(data, pieces).map_err(|_| Code::UpstreamInvalid),
     }
 }
 

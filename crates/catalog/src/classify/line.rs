@@ -1,5 +1,5 @@
-//! Lines of a table of calls, whatever road they come by: a mutation of GraphQL, a tool of MCP, a method of JSON-RPC. The road says
-//! how an argument is found; which lines hold, what they act on and which facts they have is the same for all.
+//! Lines of a table of calls, whatever road they come by: a mutation of GraphQL, a tool of MCP, a method of JSON-RPC, a message of a
+//! WebSocket. The road says how an argument is found; which lines hold, what they act on and which facts they have is the same for all.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -11,9 +11,10 @@ use smallvec::SmallVec;
 use super::body::{Bad, Slot};
 use super::fact::{Verdict, typed};
 use super::tree::{Json, Members};
-use super::{View, refuse, touch};
+use super::{refuse, touch};
 use crate::compiled::{ArgumentPiece, Line, LineCall, Place};
 use crate::file::Holds;
+use crate::service::Service;
 
 /// Why something is not judged, for the sentence.
 pub(super) type Doubt = &'static str;
@@ -119,7 +120,7 @@ pub(super) trait Arguments {
 /// The road that calls come by.
 #[derive(Clone, Copy)]
 pub(super) struct Road<'a> {
-    pub view: View<'a>,
+    pub service: &'a Service,
     /// The fact that tells what the road calls it.
     pub mark: (&'static str, &'a str),
     /// The resource where no alternative's values are all there.
@@ -197,7 +198,7 @@ pub(super) fn calls(lines: &[Line], given: &dyn Arguments, road: Road<'_>) -> Re
 }
 
 fn one(call: &LineCall, resource: &Resource, given: &dyn Arguments, road: Road<'_>) -> Result<Call, Fault> {
-    let action = road.view.at.service.tables.actions.get(call.action as usize);
+    let action = road.service.tables.actions.get(call.action as usize);
     let action = action.ok_or("its service is not whole")?;
     let (mut class, mut effects) = (action.class, action.effects);
     for when in &call.when {
@@ -238,7 +239,7 @@ fn one(call: &LineCall, resource: &Resource, given: &dyn Arguments, road: Road<'
                 None => Slot::Unknown(Unknown::NotTold),
             });
         }
-        touch::add(&road.view.at.service.tables.touches, &slots, &mut facts);
+        touch::add(&road.service.tables.touches, &slots, &mut facts);
     }
     Ok(Call { action: action.id.clone(), class, effects, resource: resource.clone(), facts })
 }

@@ -3,6 +3,7 @@
 //!
 //! A host may have a protocol of its own ([`PROTOCOLS`]), which looks first; the patterns of the service file ([`rest`])
 //! take what it leaves, and where a pattern leads to GraphQL, JSON-RPC or a batch, the body says the calls ([`graphql`], [`rpc`], [`batch`]).
+//! Messages on an open WebSocket come later, each by itself ([`socket`]).
 //! Bodies are read by type ([`body`]), and only for what the matched pattern asks; but forms that are posted are searched for another method,
 //! whatever they match.
 
@@ -17,6 +18,7 @@ mod line;
 mod multipart;
 mod rest;
 mod rpc;
+mod socket;
 mod tcp;
 mod touch;
 mod tree;
@@ -187,7 +189,8 @@ pub(crate) fn unknown(view: View<'_>, resource: Option<Resource>) -> Result<Foun
         resource.unwrap_or_else(|| Resource::new(&format!("resource:{}", endpoint(view.request.path(), view.skip))));
     let class = Class::of_method(method);
     let class = if view.request.is_websocket() { class.max(Class::Write) } else { class };
-    let strength = if rpc::may_be_taken(view) { (Class::Admin, Effects::EVERY) } else { (class, Effects::NONE) };
+    let taken = rpc::may_be_taken(view) || socket::may_be_taken(view);
+    let strength = if taken { (Class::Admin, Effects::EVERY) } else { (class, Effects::NONE) };
     let (class, effects) = strength;
     Ok(Found::one(Call { action: action.clone(), class, effects, resource, facts: Facts::default() }))
 }

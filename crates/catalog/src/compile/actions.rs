@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::vocabulary::FactType;
 use model::{Class, Effects};
 
-use super::{Wrong, covers, graphql, lines, rpc};
+use super::{Wrong, covers, graphql, lines, rpc, sockets};
 use crate::compiled::{BARE_RESOURCE, CONNECT};
 use crate::file::pattern::Pattern;
 use crate::file::{ActionEntry, AnswerHint, CaptureMap, Holds, Protocol, ServiceFile, WhenEntry};
@@ -78,15 +78,7 @@ pub(super) fn drafts(written: &ServiceFile) -> Result<Vec<Draft>, Wrong> {
             draft.patterns.push((pattern, BTreeMap::new()));
         }
     }
-    let mut own = graphql::own(written)?;
-    own.extend(rpc::own(written)?);
-    let with_class = |own: &&lines::Own| {
-        entries.get(own.id.as_str()).is_some_and(|entry| entry.class.is_some() && entry.matches.0.is_empty())
-    };
-    if let Some(own) = own.iter().find(with_class) {
-        let message = format!("`{}` has its class and effects in its line: `{}:{0}`", own.id, own.class);
-        return Err(Wrong::new(&own.id, message));
-    }
+    let own = of_tables(written, &entries)?;
     for own in &own {
         let index = at(&mut drafts, &own.id);
         if let Some(draft) = drafts.get_mut(index).filter(|draft| draft.patterns.is_empty()) {
@@ -99,8 +91,26 @@ pub(super) fn drafts(written: &ServiceFile) -> Result<Vec<Draft>, Wrong> {
         draft.fill(written, entries.get(draft.id.as_str()).copied());
     }
     lines::settle(&own, &mut drafts);
+    sockets::imply(written, &mut drafts)?;
     imply(&mut drafts)?;
     Ok(drafts)
+}
+
+/// The actions that tables of calls declare.
+fn of_tables(written: &ServiceFile, entries: &BTreeMap<&str, &ActionEntry>) -> Result<Vec<lines::Own>, Wrong> {
+    let mut own = graphql::own(written)?;
+    own.extend(rpc::own(written)?);
+    own.extend(sockets::own(written)?);
+    let with_class = |own: &&lines::Own| {
+        entries.get(own.id.as_str()).is_some_and(|entry| entry.class.is_some() && entry.matches.0.is_empty())
+    };
+    match own.iter().find(with_class) {
+        Some(own) => {
+            let message = format!("`{}` has its class and effects in its line: `{}:{0}`", own.id, own.class);
+            Err(Wrong::new(&own.id, message))
+        }
+        None => Ok(own),
+    }
 }
 
 /// Globs of `implied_by` become ids; an action that implies is implied by nothing, so that nothing must be followed.

@@ -1,5 +1,5 @@
 //! Tables of calls, one a line, for roads that say by a name what is asked: `[+]name[[condition]] actions resource.. fact=place..`.
-//! The names are mutations of GraphQL, tools of MCP or methods of JSON-RPC.
+//! The names are mutations of GraphQL, tools of MCP, methods of JSON-RPC or messages of a WebSocket.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -8,6 +8,7 @@ mod hosts;
 mod lines;
 pub(crate) mod rpc;
 mod schemes;
+mod sockets;
 mod tables;
 mod touch;
 
@@ -42,6 +43,8 @@ pub fn compile(written: &ServiceFile) -> Result<Compiled, CatalogError> {
     let graphql = graphql::compile(written, &drafts).map_err(|wrong| fail(&wrong.text, wrong.message))?;
     let rpc = rpc::compile(written, &drafts, &|role| tables.known_root(role))
         .map_err(|wrong| fail(&wrong.text, wrong.message))?;
+    let sockets = sockets::compile(written, &drafts, &|role| tables.known_root(role))
+        .map_err(|wrong| fail(&wrong.text, wrong.message))?;
     let batches = batch::compile(written, &drafts).map_err(|wrong| fail(&wrong.text, wrong.message))?;
     let ids: BTreeSet<&str> = drafts.iter().map(|draft| draft.id.as_str()).collect();
     let aliases = words(&written.aliases, &ids).map_err(|wrong| fail(&wrong.text, wrong.message))?;
@@ -51,6 +54,7 @@ pub fn compile(written: &ServiceFile) -> Result<Compiled, CatalogError> {
     let mut kinds: BTreeSet<String> = tables.kinds();
     kinds.extend(graphql::kinds(written));
     kinds.extend(rpc::kinds(written));
+    kinds.extend(sockets::kinds(written));
     kinds.extend(written.parents.iter().flat_map(|(kind, parent)| [kind.clone(), parent.clone()]));
     let boxed = |list: &[String]| list.iter().map(|text| text.as_str().into()).collect();
     Ok(Compiled {
@@ -85,6 +89,7 @@ pub fn compile(written: &ServiceFile) -> Result<Compiled, CatalogError> {
         routes: tables.routes,
         graphql,
         rpc,
+        sockets,
         touches,
         batches,
     })

@@ -103,11 +103,7 @@ pub(super) fn compile(
     root_of: &dyn Fn(&str) -> Option<u32>,
 ) -> Result<Vec<Rpc>, Wrong> {
     let table = Table { written, under: None, drafts };
-    let roots = |place: u16| {
-        let patterns = drafts.get(place as usize).into_iter().flat_map(|draft| &draft.patterns);
-        let all: BTreeSet<u32> = patterns.filter_map(|(pattern, _)| root_of(&pattern.role)).collect();
-        all.into_iter().collect()
-    };
+    let roots = |place: u16| roots(drafts, place, root_of);
     let mut all = Vec::new();
     if written.mcp.is_some() {
         let place = table.place_of(MCP_MESSAGE, "MCP")?;
@@ -118,6 +114,13 @@ pub(super) fn compile(
         all.push(Rpc { place, roots: roots(place), is_mcp: false, names: table.compile(&methods(written)?)? });
     }
     Ok(all)
+}
+
+/// Roots of the hosts where an action has patterns.
+pub(super) fn roots(drafts: &[Draft], place: u16, root_of: &dyn Fn(&str) -> Option<u32>) -> Vec<u32> {
+    let patterns = drafts.get(place as usize).into_iter().flat_map(|draft| &draft.patterns);
+    let all: BTreeSet<u32> = patterns.filter_map(|(pattern, _)| root_of(&pattern.role)).collect();
+    all.into_iter().collect()
 }
 
 /// Kinds of resource that the tables can make.

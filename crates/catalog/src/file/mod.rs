@@ -6,6 +6,7 @@ mod graphql;
 mod parse;
 pub(crate) mod pattern;
 mod rpc;
+mod sockets;
 mod touch;
 mod word;
 
@@ -20,6 +21,7 @@ pub use batch::{BatchEntry, BatchForm};
 pub use captures::{CaptureMap, Captures, LoginHint};
 pub use graphql::GraphQlEntry;
 pub use rpc::{McpEntry, RpcEntry};
+pub use sockets::SocketEntry;
 pub use touch::{Stand, TouchEntry, TouchPath};
 pub use word::{OneOrMany, Word};
 
@@ -114,6 +116,9 @@ pub struct ServiceFile {
     /// Where JSON-RPC is spoken, and what its methods are.
     #[serde(default)]
     pub rpc: Option<RpcEntry>,
+    /// WebSockets whose messages are judged one by one, and what those messages are.
+    #[serde(default)]
+    pub sockets: Vec<SocketEntry>,
     /// Requests and what they must be; run as tests.
     #[serde(default)]
     pub cases: Vec<Case>,
@@ -475,6 +480,9 @@ pub struct Case {
     /// The body, as text.
     #[serde(default)]
     pub body: Option<String>,
+    /// A message that the client sends on the WebSocket that the request opens: it is what is expected then.
+    #[serde(default)]
+    pub message: Option<String>,
     /// `class action resource [effect ...]`, several calls divided by `;`, `unknown service`, or `refused code`.
     pub expect: String,
     /// Facts that it must have, as they stand in JSON.

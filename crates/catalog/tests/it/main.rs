@@ -13,6 +13,7 @@ mod packs;
 mod proofs;
 mod requests;
 mod rpc;
+mod sockets;
 
 use catalog::Catalog;
 

@@ -254,12 +254,15 @@ fn a_websocket_on_an_unknown_path_is_a_write() {
         ("api.openai.com", "/v1/realtime?model=m", Class::Read, Class::Read),
         ("api.github.com", "/user", Class::Read, Class::Read),
         // Unknown: at the root, under a base path or beside it, in an area, in a second spelling.
-        ("api.openai.com", "/v1/unheard/of", Class::Read, Class::Write),
-        ("api.openai.com", "/", Class::Read, Class::Write),
+        ("chatgpt.com", "/backend-api/unheard/of", Class::Read, Class::Write),
+        ("chatgpt.com", "/", Class::Read, Class::Write),
         ("chatgpt.com", "/backend-api/unheard", Class::Read, Class::Write),
         ("chatgpt.com", "/beside", Class::Read, Class::Write),
         ("api.github.com", "/repos/o/r/unheard", Class::Read, Class::Write),
         ("api.stripe.com", "/v1/unheard", Class::Read, Class::Write),
+        // On a host where messages are judged it may be taken for one of those.
+        ("api.openai.com", "/v1/unheard/of", Class::Read, Class::Admin),
+        ("api.openai.com", "/v1/Realtime", Class::Read, Class::Admin),
     ] {
         for (upgrade, want) in [(false, plain), (true, upgraded)] {
             let origin = Origin { scheme: Scheme::Https, host: Host::parse(host).expect("host"), port: 443 };

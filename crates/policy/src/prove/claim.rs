@@ -561,6 +561,10 @@ fn members(rules: &Rules, (service, words): (&str, &ServiceWords), ground: &Grou
         // An unknown path where messages may be taken for calls may do anything.
         members.extend(METHODS.map(|method| Member { id: format!("http/{method}"), form: anything }));
     }
+    if words.actions.keys().any(|id| id.starts_with("socket/")) {
+        // So may a WebSocket on an unknown path, where it may be taken for one whose messages are judged.
+        members.push(Member { id: "http/get".to_owned(), form: anything });
+    }
     let beside = |named: &Named| matches!(&named.selector, Selector::Ids(of, ids) if of == service && ids.iter().any(|id| id == BESIDE));
     if rules.list.iter().any(|rule| rule.kind == Kind::Permit && rule.actions.iter().any(beside)) {
         members.push(Member { id: UNLISTED.to_owned(), form: anything });

@@ -11,6 +11,7 @@ pub mod first;
 pub mod frame;
 pub mod guard;
 pub mod leaf;
+pub mod message;
 pub mod name;
 pub mod names;
 pub mod pool;

@@ -4,6 +4,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 use parking_lot::Mutex;
 
+use crate::ws::Message;
+
 /// The protocol of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
@@ -95,6 +97,7 @@ fn occurrences(hay: &[u8], needle: &[u8]) -> usize {
 #[derive(Debug, Default)]
 pub struct Journal {
     seen: Mutex<Vec<Seen>>,
+    messages: Mutex<Vec<Message>>,
     connections: std::sync::atomic::AtomicU64,
     handshakes: std::sync::atomic::AtomicU64,
 }
@@ -127,6 +130,16 @@ impl Journal {
     /// Takes everything out.
     pub fn take(&self) -> Vec<Seen> {
         std::mem::take(&mut self.seen.lock())
+    }
+
+    /// Every message and control frame that came by a WebSocket, in order of arrival.
+    #[must_use]
+    pub fn messages(&self) -> Vec<Message> {
+        self.messages.lock().clone()
+    }
+
+    pub(super) fn heard(&self, message: Message) {
+        self.messages.lock().push(message);
     }
 
     /// TCP connections accepted.

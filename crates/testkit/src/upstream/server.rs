@@ -108,7 +108,7 @@ async fn exchange(
         End::Proper | End::Cut => {}
     }
     if let (Content::WebSocket(greeting), Some(upgrade)) = (&answer.content, upgrade) {
-        return Ok(websocket(&seen, greeting.clone(), upgrade));
+        return Ok(websocket((&seen, &answer.headers), greeting.clone(), upgrade, Arc::clone(&shared.journal)));
     }
     Ok(respond(answer))
 }
@@ -178,30 +178,55 @@ fn respond(answer: Answer) -> Response<Body> {
     response.body(body).unwrap()
 }
 
-fn websocket(seen: &Seen, greeting: Option<String>, upgrade: hyper::upgrade::OnUpgrade) -> Response<Body> {
+fn websocket(
+    (seen, headers): (&Seen, &HeaderMap),
+    greeting: Option<String>,
+    upgrade: hyper::upgrade::OnUpgrade,
+    journal: Arc<Journal>,
+) -> Response<Body> {
     let key = seen.values("sec-websocket-key").join("");
     tokio::spawn(async move {
         if let Ok(stream) = upgrade.await {
-            let _ = echo(TokioIo::new(stream), greeting).await;
+            let _ = echo(TokioIo::new(stream), greeting, &journal).await;
         }
     });
-    Response::builder()
+    let mut response = Response::builder()
         .status(101)
         .header("connection", "Upgrade")
         .header("upgrade", "websocket")
         .header("sec-websocket-accept", ws::accept(&key))
         .body(Either::Left(Full::default()))
-        .unwrap()
+        .unwrap();
+    response.headers_mut().extend(headers.clone());
+    response
 }
 
-async fn echo(mut stream: TokioIo<hyper::upgrade::Upgraded>, greeting: Option<String>) -> std::io::Result<()> {
+async fn echo(
+    mut stream: TokioIo<hyper::upgrade::Upgraded>,
+    greeting: Option<String>,
+    journal: &Journal,
+) -> std::io::Result<()> {
+    // What has come of a message in fragments.
+    let mut open: Option<ws::Message> = None;
     if let Some(text) = greeting {
         stream.write_all(&ws::frame(1, text.as_bytes(), None)).await?;
     }
     let mut buffer = Vec::new();
     loop {
-        while let Some((message, used)) = ws::parse(&buffer) {
+        while let Some((mut message, used)) = ws::parse(&buffer) {
+            let last = buffer.first().is_some_and(|first| first & 0x80 != 0);
             buffer.drain(..used);
+            if message.opcode < 8
+                && let Some(mut front) = open.take()
+            {
+                front.payload.append(&mut message.payload);
+                message = front;
+            }
+            if !last {
+                open = Some(message);
+                continue;
+            }
+            journal.heard(message.clone());
             let opcode = if message.opcode == 9 { 10 } else { message.opcode };
             stream.write_all(&ws::frame(opcode, &message.payload, None)).await?;
             stream.flush().await?;

@@ -37,6 +37,7 @@ mod scan;
 mod semantics;
 mod setting;
 mod sharing;
+mod sockets;
 mod talk;
 mod terminal;
 mod tripwires;

@@ -113,7 +113,8 @@ impl<'v> Reading<'v> {
     /// The lines of a mutation: the first that holds and every one that may, and those that hold beside.
     fn listed(&mut self, field: &Field<'_>, lines: &[Line], scope: Scope<'_, '_>) -> Result<(), Fault> {
         let arguments = Given { scope, field };
-        let road = Road { view: self.view, mark: (MUTATION_FACT, field.name), anywhere: &|| self.anywhere() };
+        let road =
+            Road { service: self.view.at.service, mark: (MUTATION_FACT, field.name), anywhere: &|| self.anywhere() };
         for call in line::calls(lines, &arguments, road)? {
             self.push(call)?;
         }

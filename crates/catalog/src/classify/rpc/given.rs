@@ -1,4 +1,4 @@
-//! Arguments of a tool, parameters of a method.
+//! Arguments of a tool, parameters of a method, members of a message.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use super::super::tree::{Json, Members};
 const TWO_SPELLINGS: Doubt = "an argument has a name that differs from the known one only in its case";
 
 /// What is given: members by name, or a list by position.
-pub(super) struct Given<'j, 'a>(pub &'j Json<'a>);
+pub(in super::super) struct Given<'j, 'a>(pub &'j Json<'a>);
 
 impl Arguments for Given<'_, '_> {
     fn at(&self, path: &[Box<str>]) -> Result<Slot<'_>, Doubt> {
@@ -22,7 +22,7 @@ impl Arguments for Given<'_, '_> {
 
 /// The member of this name. Servers that fill the fields of a type take names whatever their case (Go), so another spelling beside
 /// it or instead of it is doubt.
-pub(super) fn member<'j, 'a>(members: &'j Members<'a>, name: &str) -> Result<Option<&'j Json<'a>>, Doubt> {
+pub(in super::super) fn member<'j, 'a>(members: &'j Members<'a>, name: &str) -> Result<Option<&'j Json<'a>>, Doubt> {
     let mut found = None;
     for (known, value) in members {
         if **known == *name {

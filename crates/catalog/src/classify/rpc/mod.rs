@@ -4,7 +4,7 @@
 //! tools and methods are given). A tool or a method that the table does not have may do anything: it is admitted by its own name,
 //! `mcp/unlisted-tool` on `tool:NAME`, and by no class, effect or `*`.
 
-mod given;
+pub(super) mod given;
 mod mcp;
 mod message;
 
@@ -138,8 +138,8 @@ impl Reading<'_> {
             }
             return self.unlisted(mark, unlisted);
         };
-        let (view, anywhere) = (self.view, || anywhere(self.view));
-        for call in line::calls(lines, &Given(given), Road { view, mark, anywhere: &anywhere })? {
+        let (service, anywhere) = (self.view.at.service, || anywhere(self.view));
+        for call in line::calls(lines, &Given(given), Road { service, mark, anywhere: &anywhere })? {
             self.push(call)?;
         }
         Ok(())
