@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use approval::{Question, Reply};
+use approval::{ApprovalError, Question, Reply};
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
@@ -145,12 +145,18 @@ pub(crate) async fn answer(
 ) -> Result<StatusCode, Problem> {
     let id = parse(&id)?;
     let Json(wanted) = wanted?;
-    let verdict = if wanted.decision == Decision::Approve { "approve" } else { "deny" };
     let (by, reply) = wanted.reply(&caller)?;
-    api.room.answer(&api.tenant, id, &by, reply).await?;
-    api.plane.refresh().await;
-    api.plane.record(&by, &format!("answered {id}: {verdict}"));
+    answered(&api, (id, &by), reply).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Takes an answer, by whichever door it came, and puts it on record.
+pub(crate) async fn answered(api: &Api, (id, by): (ApprovalId, &str), reply: Reply) -> Result<(), ApprovalError> {
+    let verdict = if matches!(reply, Reply::Deny(_)) { "deny" } else { "approve" };
+    api.room.answer(&api.tenant, id, by, reply).await?;
+    api.plane.refresh().await;
+    api.plane.record(by, &format!("answered {id}: {verdict}"));
+    Ok(())
 }
 
 fn parse(id: &str) -> Result<ApprovalId, Problem> {

@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
+use approval::inbox::ANSWER_BYTES_MAX;
+use approval::{ApprovalError, Given, InboxError, Stamp};
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Method, StatusCode};
-use model::ApprovalId;
 
+use crate::approvals::answered;
 use crate::{Api, Problem};
-use approval::inbox::ANSWER_BYTES_MAX;
-use approval::{ApprovalError, Given, InboxError, Reply, Stamp};
 
 /// How long a sender has for its message.
 const BODY_TIME_MAX: Duration = Duration::from_secs(10);
@@ -45,27 +45,13 @@ pub(crate) async fn answer(
     // Whether there is such a channel is not told to who cannot sign for it.
     let inbox = api.room.inbox(&channel).ok_or(InboxError::Forged)?;
     let given = inbox.open(&stamp, &body)?;
-    take(&api, given).await.inspect_err(|error| {
+    let Given { id, by, reply } = given;
+    answered(&api, (id, &by), reply).await.inspect_err(|error| {
         if matches!(error, ApprovalError::Store(_)) {
             inbox.give_back(&stamp);
         }
     })?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-async fn take(api: &Api, given: Given) -> Result<(), ApprovalError> {
-    let Given { id, by, reply } = given;
-    let what = said(id, &reply);
-    api.room.answer(&api.tenant, id, &by, reply).await?;
-    api.plane.refresh().await;
-    api.plane.record(&by, &what);
-    Ok(())
-}
-
-/// What is put on record.
-fn said(id: ApprovalId, reply: &Reply) -> String {
-    let verdict = if matches!(reply, Reply::Deny(_)) { "deny" } else { "approve" };
-    format!("answered {id}: {verdict}")
 }
 
 impl From<InboxError> for Problem {

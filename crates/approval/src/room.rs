@@ -8,6 +8,8 @@
 //! A question outlives the exchange that put it: a client that gives up, or is told that the answer is pending, comes back
 //! with the identical request and finds the answer. Until its time is over a question is kept by a task of its own.
 
+mod seat;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -30,6 +32,7 @@ use crate::channel::Channel;
 use crate::error::ApprovalError;
 use crate::inbox::Inbox;
 use crate::render::short;
+use seat::Seat;
 
 /// After a no the same question of the session is refused with the same words for this long, whatever its octets, without
 /// asking again (fatigue): an agent that changes one octet would otherwise ask until somebody gives in.
@@ -39,6 +42,8 @@ const SENTENCE_BYTES_MAX: usize = 4 * 1024;
 const URL_BYTES_MAX: usize = 2 * 1024;
 /// Who watches looks again within this, seconds.
 const WATCHED_SECONDS: u64 = 5;
+/// Who said no, where the row does not tell.
+const AN_APPROVER: &str = "an approver";
 /// Such answers kept, and once-per-session answers kept, of one process.
 const REMEMBERED_MAX: usize = 4_096;
 
@@ -95,13 +100,6 @@ impl Answerer {
     pub async fn answer(&self, by: &str, reply: Reply) -> Result<Answered, ApprovalError> {
         self.inner.answer(&self.tenant, self.id, by, reply).await
     }
-}
-
-/// One exchange that waits.
-struct Seat {
-    inner: Arc<Inner>,
-    id: ApprovalId,
-    settled: watch::Receiver<bool>,
 }
 
 /// What becomes of an exchange that asks.
@@ -328,8 +326,8 @@ impl Inner {
                     break;
                 }
             }
-            inner.heed(&ask, id).await;
             let settled = inner.settled(&tenant, id).await;
+            inner.heed(&ask, &settled);
             inner.clear(id, &settled);
         });
         seat
@@ -415,12 +413,10 @@ impl Inner {
     }
 
     /// The same for a no that another process took.
-    async fn heed(&self, ask: &Ask, id: ApprovalId) {
-        let row = self.store.approvals().get(&ask.tenant, id).await;
-        if row.is_ok_and(|row| row.is_some_and(|row| row.state == ApprovalState::Denied))
-            && let Ok(NotApproved::Denied { by, reason }) = self.denial(ask, id).await
-        {
-            self.remember_no(ask, &by, &reason);
+    fn heed(&self, ask: &Ask, settled: &Settled) {
+        if settled.state == ApprovalState::Denied {
+            let by = settled.by.first().map_or(AN_APPROVER, String::as_str);
+            self.remember_no(ask, by, &settled.reason);
         }
     }
 
@@ -448,7 +444,7 @@ impl Inner {
 
     async fn denial(&self, ask: &Ask, id: ApprovalId) -> Result<NotApproved, NotApproved> {
         let denial = self.store.approvals().denial(&ask.tenant, id).await.map_err(|error| unavailable(&error))?;
-        let (by, reason) = denial.map_or_else(|| ("an approver".to_owned(), String::new()), |no| (no.by, no.reason));
+        let (by, reason) = denial.map_or_else(|| (AN_APPROVER.to_owned(), String::new()), |no| (no.by, no.reason));
         Ok(NotApproved::Denied { by, reason })
     }
 
@@ -495,30 +491,5 @@ impl Inner {
             }
         }
         Ok(Some(grant))
-    }
-}
-
-impl Seat {
-    /// Waits until the question is settled, or the client is held no longer. `None`: the yes was used by another exchange.
-    async fn wait(mut self, ask: &Ask, held: Instant) -> Result<Option<Result<Grant, NotApproved>>, NotApproved> {
-        tokio::select! {
-            // The sender goes with the question.
-            _ = self.settled.wait_for(|settled| *settled) => {}
-            () = sleep_until(held) => return Err(NotApproved::Pending { id: self.id }),
-        }
-        let row = self.inner.store.approvals().get(&ask.tenant, self.id).await;
-        let Some(row) = row.map_err(|error| unavailable(&error))? else { return Err(NotApproved::Expired) };
-        match row.state {
-            ApprovalState::Approved => Ok(self.inner.grant(ask, &row).await?.map(Ok)),
-            ApprovalState::Used => Ok(None),
-            ApprovalState::Denied => {
-                let denied = self.inner.denial(ask, row.id).await?;
-                if let NotApproved::Denied { by, reason } = &denied {
-                    self.inner.remember_no(ask, by, reason);
-                }
-                Err(denied)
-            }
-            ApprovalState::Open | ApprovalState::Expired => Err(NotApproved::Expired),
-        }
     }
 }

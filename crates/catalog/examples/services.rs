@@ -15,8 +15,9 @@ Generated from the code by `cargo xtask codegen`; do not edit by hand. How to wr
 ";
 
 /// Where the types of a service file stand.
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 10] = [
     include_str!("../src/file/mod.rs"),
+    include_str!("../src/file/holds.rs"),
     include_str!("../src/file/touch.rs"),
     include_str!("../src/file/graphql.rs"),
     include_str!("../src/file/batch.rs"),

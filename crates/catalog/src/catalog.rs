@@ -1,9 +1,9 @@
 //! All services, found by name and by host.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
-use model::call::{BodyView, ServiceBounds};
+use model::call::BodyView;
 use model::canonical::{CanonicalRequest, Host, Scheme};
 use model::vocabulary::Vocabulary;
 use model::{Classification, Refusal};
@@ -170,17 +170,7 @@ impl Catalog {
             return classify::classify(found, request, body);
         }
         let path = classify::endpoint(request.path(), 0);
-        Ok(Classification {
-            service: None,
-            calls: SmallVec::new(),
-            needs_body: false,
-            hands_out: false,
-            reads_front: false,
-            endpoint: Arc::clone(&path),
-            path,
-            bounds: ServiceBounds::default(),
-            parts: Vec::new(),
-        })
+        Ok(Classification::new(None, SmallVec::new(), path))
     }
 
     /// Whose host this is, and which of its hosts. An exact name wins over a wildcard, a longer wildcard over a shorter;

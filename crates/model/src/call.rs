@@ -74,6 +74,22 @@ pub struct Part {
 }
 
 impl Classification {
+    /// These calls of a request for this path, with nothing that is said of more than them.
+    #[must_use]
+    pub fn new(service: Option<ServiceName>, calls: SmallVec<[Call; 1]>, path: Arc<str>) -> Self {
+        Self {
+            service,
+            calls,
+            needs_body: false,
+            hands_out: false,
+            reads_front: false,
+            endpoint: Arc::clone(&path),
+            path,
+            bounds: ServiceBounds::default(),
+            parts: Vec::new(),
+        }
+    }
+
     /// The part that the call of this number belongs to; none where the request stands alone.
     #[must_use]
     pub fn part_of(&self, call: usize) -> Option<&Part> {

@@ -24,6 +24,12 @@ impl Timestamp {
         Self(self.0.saturating_add((if secs > 1 << 40 { 1i64 << 40 } else { secs as i64 }) * MICROS))
     }
 
+    /// Earlier by `secs` seconds, saturating.
+    #[must_use]
+    pub const fn minus_secs(self, secs: u64) -> Self {
+        Self(self.0.saturating_sub((if secs > 1 << 40 { 1i64 << 40 } else { secs as i64 }) * MICROS))
+    }
+
     /// Microseconds from `earlier` to here, zero if it is later.
     #[must_use]
     pub const fn micros_since(self, earlier: Self) -> u64 {

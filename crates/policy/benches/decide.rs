@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use model::call::ServiceBounds;
 use model::canonical::{Host, Origin, Scheme};
 use model::vocabulary::{ActionWords, ServiceWords, Vocabulary};
 use model::{
@@ -63,23 +62,10 @@ fn bench(criterion: &mut Criterion) {
         return;
     };
     let origin = Origin { scheme: Scheme::Https, host, port: 443 };
-    let ask = |resource: &str| Classification {
-        service: Some(service.clone()),
-        calls: vec![Call {
-            action: action.clone(),
-            class: Class::Write,
-            effects: Effects::NONE,
-            resource: Resource::new(resource),
-            facts: Facts::default(),
-        }]
-        .into(),
-        needs_body: false,
-        hands_out: false,
-        reads_front: false,
-        endpoint: Arc::from("/repos"),
-        path: Arc::from("/repos"),
-        bounds: ServiceBounds::default(),
-        parts: Vec::new(),
+    let ask = |resource: &str| {
+        let (action, resource) = (action.clone(), Resource::new(resource));
+        let call = Call { action, class: Class::Write, effects: Effects::NONE, resource, facts: Facts::default() };
+        Classification::new(Some(service.clone()), vec![call].into(), Arc::from("/repos"))
     };
     for count in [10, 1_000, 10_000] {
         let Some(rules) = rules(count) else { continue };

@@ -110,6 +110,31 @@ pub struct Conditions {
     pub(crate) observed: Option<Refusal>,
 }
 
+/// Proof that a call inside an open exchange may go on. Only [`Conditions::admit`] gives it.
+///
+/// ```compile_fail
+/// let forged = policy::Admitted { rules: Vec::new(), observed: None };
+/// ```
+#[derive(Debug)]
+pub struct Admitted {
+    rules: Vec<Arc<str>>,
+    observed: Option<Refusal>,
+}
+
+impl Admitted {
+    /// The rules that decided.
+    #[must_use]
+    pub fn rules(&self) -> &[Arc<str>] {
+        &self.rules
+    }
+
+    /// What would have been refused, were the mode `enforce`.
+    #[must_use]
+    pub fn observed(&self) -> Option<&Refusal> {
+        self.observed.as_ref()
+    }
+}
+
 /// Why conditions did not become a permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unsatisfied {
@@ -155,6 +180,21 @@ impl Conditions {
     #[must_use]
     pub fn observed(&self) -> Option<&Refusal> {
         self.observed.as_ref()
+    }
+
+    /// Lets a call inside an open exchange go on, whose permit was given before: a message of a WebSocket. No credential is opened for
+    /// it, and no answer of a person counts for it, so what asks does not pass.
+    ///
+    /// # Errors
+    /// A limit without reservation; a question.
+    pub fn admit(self, reservation: &Reservation) -> Result<Admitted, Unsatisfied> {
+        if !reservation.covers(&self.limits) {
+            return Err(Unsatisfied::Limit);
+        }
+        if self.approval.is_some() {
+            return Err(Unsatisfied::Approval);
+        }
+        Ok(Admitted { rules: self.rules, observed: self.observed })
     }
 
     /// Turns conditions that hold into a permit for one exchange. The only way to one.

@@ -22,7 +22,7 @@ pub mod suggest;
 mod test_conditions;
 
 pub use alert::{Alerts, Response};
-pub use decision::{ApprovalNeed, Conditions, Decision, Grant, Question, Subject, Unsatisfied};
+pub use decision::{Admitted, ApprovalNeed, Conditions, Decision, Grant, Question, Subject, Unsatisfied};
 pub use document::{Diagnostic, Document, Note};
 pub use permit::{Bearer, Binding, Permit, Redeemed, StalePermit, Upkeep};
 pub use rules::{Explained, Granted, Rules};

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::Method;
 use model::canonical::Origin;
 use model::event::{Kind, Verdict};
 use model::{Class, Classification, Code, CredentialName, Event, EventId, ExchangeId, Refusal};
-use policy::{Conditions, Decision, Question, Subject};
+use policy::limit::Reservation;
+use policy::{Admitted, Conditions, Decision, Question, Subject};
 
 use crate::decide::{counters_away, limit_reached};
 use crate::gateway::Worker;
@@ -34,6 +36,32 @@ pub(crate) struct Gate {
     /// What a client says on it is judged message by message.
     pub(crate) judges: bool,
     pub(crate) judged: Instant,
+}
+
+/// The frames of a message that was judged and may go on. Nothing else of the agent's but control frames reaches the upstream.
+pub(crate) struct Passed(Bytes);
+
+impl Passed {
+    fn by(_: &Admitted, message: Message) -> Self {
+        Self(message.frames)
+    }
+
+    /// A message that nobody judged.
+    #[cfg(test)]
+    pub(crate) fn unjudged(message: Message) -> Self {
+        Self(message.frames)
+    }
+
+    /// As they came.
+    pub(crate) fn into_frames(self) -> Bytes {
+        self.0
+    }
+}
+
+/// The refusal of a message that a rule asks about.
+fn asks(rule: &str) -> Refusal {
+    let sentence = "This message needs a person's approval, and nobody is asked about one message of an open WebSocket";
+    Refusal::new(Code::Denied, sentence).rule(rule)
 }
 
 impl Gate {
@@ -65,7 +93,7 @@ impl Gate {
     ///
     /// # Errors
     /// The refusal, which is on record.
-    pub(crate) async fn message(&self, message: &Message) -> Result<(), Refusal> {
+    pub(crate) async fn message(&self, message: Message) -> Result<Passed, Refusal> {
         let read = {
             let snapshot = self.worker.gateway.snapshot.load();
             let service = self.opening.service.as_ref().and_then(|name| snapshot.catalog.service(name.as_str()));
@@ -81,29 +109,35 @@ impl Gate {
             }
             Err(refusal) => (self.opening.clone(), Err(refusal)),
         };
-        judged.map_err(|refusal| {
+        judged.map(|admitted| Passed::by(&admitted, message)).map_err(|refusal| {
             self.live.tally.denied.fetch_add(1, Relaxed);
             self.refused(&classification, refusal)
         })
     }
 
-    async fn admit(&self, classification: &Classification) -> Result<(), Refusal> {
+    async fn admit(&self, classification: &Classification) -> Result<Admitted, Refusal> {
         let conditions = self.decide(classification)?;
         if let Some(need) = conditions.approval() {
-            let sentence =
-                "This message needs a person's approval, and nobody is asked about one message of an open WebSocket";
-            return Err(Refusal::new(Code::Denied, sentence).rule(need.rule.clone()));
+            // Before anything is counted for it.
+            return Err(asks(&need.rule));
         }
+        let mut reservation = Reservation::nothing();
         if !conditions.limits().is_empty() {
             let gateway = &self.worker.gateway;
             let limits = gateway.store.limits();
             let reserved = limits.reserve(&self.subject.tenant, conditions.limits(), gateway.clock.now()).await;
             // Of a limit that asks when it is used up, nobody is asked either.
-            let _counted =
+            reservation =
                 reserved.map_err(|error| counters_away(&error))?.map_err(|reached| limit_reached(&reached))?;
         }
+        let admitted = conditions.admit(&reservation).map_err(|unmet| {
+            Refusal::new(Code::Denied, "The conditions of the rule are not met").internal(unmet.to_string())
+        })?;
         // A read is not on record by itself: audio comes fifty times a second.
-        if classification.class() == Class::Read { Ok(()) } else { self.allowed(classification, &conditions).await }
+        if classification.class() != Class::Read {
+            self.allowed(classification, &admitted).await?;
+        }
+        Ok(admitted)
     }
 
     fn decide(&self, classification: &Classification) -> Result<Conditions, Refusal> {
@@ -126,11 +160,11 @@ impl Gate {
         }
     }
 
-    async fn allowed(&self, classification: &Classification, conditions: &Conditions) -> Result<(), Refusal> {
+    async fn allowed(&self, classification: &Classification, admitted: &Admitted) -> Result<(), Refusal> {
         let mut event = self.event(classification);
         event.decision = Some(Verdict::Allow);
-        event.rules = conditions.rules().to_vec();
-        if let Some(refusal) = conditions.observed() {
+        event.rules = admitted.rules().to_vec();
+        if let Some(refusal) = admitted.observed() {
             event.reason = Some(format!("observed only: {}", refusal.public));
             event.code = Some(refusal.code);
         }

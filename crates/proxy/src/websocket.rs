@@ -86,7 +86,7 @@ impl Joint {
         let cut = if gate.judges {
             let mut mask = [0; 4];
             gate.worker.gateway.random.fill(&mut mask);
-            let judge = |message: Message| async { gate.message(&message).await.map(|()| message.frames) };
+            let judge = |message: Message| gate.message(message);
             judged::between(&mut traffic, sides, (judge, mask), join::end(cut, &gate)).await
         } else {
             traffic.between(sides, join::end(cut, &gate)).await

@@ -52,6 +52,11 @@ pub fn safe(text: &str) -> String {
     sandbox::visible(text)
 }
 
+/// One word as a POSIX shell takes it, whatever stands in it.
+pub fn shell_word(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
 /// A table with aligned columns; the last one is not padded.
 pub fn table(head: &[&str], rows: &[Vec<String>]) {
     let width = |column: usize| {

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use model::call::ServiceBounds;
 use model::canonical::{Host, Origin, Scheme};
 use model::vocabulary::{ActionWords, ServiceWords};
 use model::{ActionId, Call, Class, Classification, Effects, Facts, Resource, ServiceName};
@@ -11,7 +10,7 @@ use model::{ActionId, Call, Class, Classification, Effects, Facts, Resource, Ser
 use super::outcome::Outcome;
 use super::regions::{Ground, Region};
 use super::{Difference, Policy, TooMany, hosts, say};
-use crate::compile::actions::{METHODS, Way, is_guarded};
+use crate::compile::actions::{METHODS, RequestLine, is_guarded};
 use crate::compile::pattern::Pattern;
 use crate::condition::{Covered, Required};
 use crate::rules::{Kind, Rule};
@@ -103,9 +102,7 @@ pub(super) fn compare(
 /// The rules that can matter to this agent at this service.
 fn relevant<'a>(side: &Policy<'a>, subject: &Subject, service: &str) -> impl Iterator<Item = &'a Rule> {
     let (agent, service) = (subject.agent.clone(), service.to_owned());
-    side.rules.list.iter().filter(move |rule| {
-        rule.agent.as_ref().is_none_or(|of| *of == agent) && rule.service.as_deref().is_none_or(|of| of == service)
-    })
+    side.rules.list.iter().filter(move |rule| rule.is_for(&agent, &service))
 }
 
 /// Every pattern of these rules, each once, and those by which the guarded policy tells branches apart.
@@ -173,7 +170,7 @@ impl Survey<'_> {
                 let Some(classification) = self.classification(None, &road) else { continue };
                 let mut key: Vec<u8> = raw()
                     .map(|raw| {
-                        u8::from(raw.covers(Way {
+                        u8::from(raw.covers(RequestLine {
                             method: &road.method,
                             endpoint: &classification.endpoint,
                             path: &classification.path,
@@ -191,17 +188,11 @@ impl Survey<'_> {
     }
 
     fn classification(&self, call: Option<Call>, road: &Road) -> Option<Classification> {
-        Some(Classification {
-            service: Some(ServiceName::new(self.service).ok()?),
-            calls: call.into_iter().collect(),
-            needs_body: false,
-            reads_front: false,
-            hands_out: false,
-            endpoint: Arc::clone(&road.path),
-            path: Arc::clone(&road.path),
-            bounds: ServiceBounds::default(),
-            parts: Vec::new(),
-        })
+        Some(Classification::new(
+            Some(ServiceName::new(self.service).ok()?),
+            call.into_iter().collect(),
+            Arc::clone(&road.path),
+        ))
     }
 
     /// What no rule looks at: two items of one mark have the same outcomes everywhere.

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::Classification;
-use model::call::ServiceBounds;
 use model::canonical::{Host, Origin, Scheme};
 
 use super::outcome::Outcome;
@@ -82,17 +81,7 @@ fn difference((was, becomes): (&Outcome, &Outcome), methods: &BTreeSet<usize>, h
 /// What a policy says to a request to a host that it knows nothing of.
 pub(super) fn outcome(side: &Policy<'_>, subject: &Subject, host: &str, method: &http::Method) -> Outcome {
     let Ok(host) = Host::parse(host) else { return Outcome::DENIED };
-    let classification = Classification {
-        service: None,
-        calls: smallvec::SmallVec::new(),
-        needs_body: false,
-        reads_front: false,
-        hands_out: false,
-        endpoint: Arc::from("/"),
-        path: Arc::from("/"),
-        bounds: ServiceBounds::default(),
-        parts: Vec::new(),
-    };
+    let classification = Classification::new(None, smallvec::SmallVec::new(), Arc::from("/"));
     let origin = Origin { scheme: Scheme::Https, host, port: 443 };
     let now = subject.session_started;
     side.rules.outcome(&Question {

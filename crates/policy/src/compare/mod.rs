@@ -10,7 +10,7 @@ mod glob;
 mod hosts;
 mod outcome;
 mod regions;
-mod say;
+pub(crate) mod say;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};

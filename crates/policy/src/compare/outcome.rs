@@ -4,7 +4,7 @@
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use crate::compile::actions::Way as Asked;
+use crate::compile::actions::RequestLine;
 use crate::condition::{Ask, Covered, Required};
 use crate::limit::{LimitNeed, Over};
 use crate::rules::{Kind, Rule, Rules, Uses};
@@ -129,7 +129,7 @@ impl Rules {
         };
         let verdict = self.verdict(question, service, (0, call));
         let parts = self.parts(service.as_str(), &call.resource);
-        let may = |rule: &&Rule| rule.is_plausible(Asked::of(question, 0), service.as_str(), call, &parts);
+        let may = |rule: &&Rule| rule.is_plausible(RequestLine::of(question, 0), service.as_str(), call, &parts);
         let candidates: Vec<(u32, &Rule)> = self
             .candidates(&question.subject.agent, service.as_str(), call)
             .into_iter()

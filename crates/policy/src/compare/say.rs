@@ -173,8 +173,8 @@ fn by(survey: &Survey<'_>, items: &Set, roads: &Set) -> Vec<String> {
 }
 
 /// So many of these; the others are counted.
-fn some(words: &[String]) -> String {
-    let shown: Vec<&str> = words.iter().take(WORDS_MAX).map(String::as_str).collect();
+pub(crate) fn some<T: AsRef<str>>(words: &[T]) -> String {
+    let shown: Vec<&str> = words.iter().take(WORDS_MAX).map(AsRef::as_ref).collect();
     match words.len().saturating_sub(WORDS_MAX) {
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),

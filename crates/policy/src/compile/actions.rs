@@ -34,7 +34,7 @@ pub(crate) enum Selector {
 pub(crate) struct Named {
     pub(crate) word: String,
     pub(crate) selector: Selector,
-    /// The word is an alias, so that refusals may speak the same way.
+    /// The word is an alias, so that refusals may speak the same line.
     pub(crate) alias: bool,
 }
 
@@ -176,13 +176,13 @@ pub(crate) fn read_denial(word: &str, vocabulary: &Vocabulary) -> Result<Vec<Nam
 
 /// How a call is asked for, as raw rules see it: of one in a batch its own request.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Way<'a> {
+pub(crate) struct RequestLine<'a> {
     pub(crate) method: &'a http::Method,
     pub(crate) endpoint: &'a Arc<str>,
     pub(crate) path: &'a Arc<str>,
 }
 
-impl<'a> Way<'a> {
+impl<'a> RequestLine<'a> {
     /// Of the call of this number.
     pub(crate) fn of(question: &Question<'a>, call: usize) -> Self {
         let whole = question.classification;
@@ -204,7 +204,7 @@ pub(crate) struct Raw {
 
 impl Raw {
     /// Endpoints are meant after the service's base path or from the root, as the operator likes.
-    pub(crate) fn covers(&self, Way { method, endpoint, path }: Way<'_>) -> bool {
+    pub(crate) fn covers(&self, RequestLine { method, endpoint, path }: RequestLine<'_>) -> bool {
         let method = self.methods.is_empty() || self.methods.iter().any(|known| known == method.as_str());
         let under = |prefix: &String| {
             [endpoint, path].into_iter().any(|text| {

@@ -44,7 +44,8 @@ pub(crate) fn build(draft: Draft, problems: &mut Vec<Diagnostic>) -> Option<Rule
     let (cedar, needs) = draft.text();
     let mut said = draft.conditions.iter().filter_map(|condition| condition.explain());
     let when = said.find_map(|value| Some(value.get("when")?.as_str()?.to_owned()));
-    let facts = when.as_ref().and_then(|when| looks(when).ok()).map(|looks| looks.facts).unwrap_or_default();
+    // Read once before, so it reads again.
+    let looks = when.and_then(|when| looks(&when).ok()).unwrap_or_default();
     match PolicySet::from_str(&cedar) {
         Ok(policy) => Some(Rule {
             id: draft.id,
@@ -58,8 +59,7 @@ pub(crate) fn build(draft: Draft, problems: &mut Vec<Diagnostic>) -> Option<Rule
             key: draft.key,
             conditions: draft.conditions,
             needs,
-            when,
-            facts,
+            looks,
             cedar,
             policy,
         }),

@@ -5,7 +5,6 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use cedar_policy::{Context, EvalResult};
-use model::call::ServiceBounds;
 use model::canonical::{Host, Origin, Scheme};
 use model::time::MICROS;
 use model::{
@@ -14,7 +13,8 @@ use model::{
 };
 use serde::Serialize;
 
-use super::claim::{Group, Proof};
+use super::plan::Group;
+use super::proof::Proof;
 use super::statement::Verb;
 use crate::compile::text::quote;
 use crate::rules::Explained;
@@ -99,14 +99,14 @@ impl Proof<'_> {
             roles: texts(context, "roles").unwrap_or_default(),
             source: IpAddr::V4(Ipv4Addr::LOCALHOST),
             at,
-            since: Timestamp(at.0.saturating_sub(age * MICROS)),
+            since: at.minus_secs(age.cast_unsigned()),
             presented: group.presented.clone(),
         })
     }
 
     /// A number that a solver chose for the context, where some rule looks at it.
     fn chosen(&self, group: &Group, name: &str, number: Option<i64>) -> Option<i64> {
-        let rules = group.rules.iter().filter_map(|number| self.rules.list.get(*number as usize));
+        let rules = self.rules_of(&group.rules);
         let when = self.statement.scope.when.iter().map(|when| when.value.as_str());
         let looks = rules.map(|rule| rule.cedar.as_str()).chain(when).any(|text| text.contains(name));
         number.filter(|_| looks)
@@ -156,10 +156,7 @@ impl Proof<'_> {
     /// Whether some rule that may have decided looks at the time.
     #[must_use]
     pub fn minds_the_time(&self, found: &Found) -> bool {
-        let mine = self.rules.list.iter().filter(|rule| {
-            rule.agent.as_ref().is_none_or(|agent| *agent == found.agent)
-                && rule.service.as_deref().is_none_or(|service| service == found.service.as_str())
-        });
+        let mine = self.rules.list.iter().filter(|rule| rule.is_for(&found.agent, found.service.as_str()));
         let looks = |text: &str| ["context.now", "context.age", "hours "].iter().any(|word| text.contains(word));
         mine.map(|rule| rule.cedar.as_str()).any(looks)
     }
@@ -222,17 +219,11 @@ impl Proof<'_> {
         let hosts = &self.words.services.get(found.service.as_str())?.hosts;
         let host = hosts.first().map_or("host", String::as_str).replace('*', "any");
         let origin = Origin { scheme: Scheme::Https, host: Host::parse(&host).ok()?, port: 443 };
-        let classification = Classification {
-            service: Some(found.service.clone()),
-            calls: [found.call.clone()].into_iter().collect(),
-            needs_body: false,
-            reads_front: false,
-            hands_out: false,
-            endpoint: Arc::from("/"),
-            path: Arc::from("/"),
-            bounds: ServiceBounds::default(),
-            parts: Vec::new(),
-        };
+        let classification = Classification::new(
+            Some(found.service.clone()),
+            [found.call.clone()].into_iter().collect(),
+            Arc::from("/"),
+        );
         Some((classification, origin))
     }
 

@@ -13,11 +13,15 @@ mod claim;
 mod found;
 mod ground;
 mod pieces;
+mod plan;
+mod proof;
 mod statement;
 mod total;
 mod world;
 
-pub use claim::{Claim, Group, Plan, Proof};
+pub use claim::Claim;
 pub use found::{Asked, Found};
+pub use plan::{Group, Plan};
+pub use proof::{Proof, Provable, Unprovable};
 pub use statement::{Statement, Statements, Verb};
 pub use world::Shape;

@@ -73,7 +73,7 @@ pub(super) fn lacking(rule: &Rule, world: &World<'_>) -> Option<String> {
     if world.types(&rule.policy) && !calculates(rule) {
         return None;
     }
-    let named = world.facts.keys().filter(|name| rule.facts.contains(name));
+    let named = world.facts.keys().filter(|name| rule.looks.facts.contains(name));
     let has: Vec<String> = named.map(|name| format!("context.facts has {}", quote(name))).collect();
     let all = if has.is_empty() { "false".to_owned() } else { has.join(" && ") };
     Some(format!("forbid (principal, action, resource) unless {{ {all} }};"))

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::compile::expression::looks;
+use crate::compile::expression::{Looks, looks};
 use crate::document::{At, Diagnostic, Source, Words};
 
 /// Statements of one file.
@@ -25,6 +25,8 @@ pub struct Statement {
     /// What holds.
     pub verb: Verb,
     pub(crate) scope: Coverage,
+    /// What its `when` looks at.
+    pub(crate) looks: Looks,
     pub(crate) file: String,
     pub(crate) place: At<()>,
 }
@@ -126,13 +128,12 @@ fn read(written: Written, place: At<()>, file: &str) -> Result<Statement, (At<()
     if !scope.agents.is_empty() && !scope.except_agents.is_empty() {
         return Err(wrong("give `agents` or `except_agents`, not both"));
     }
-    if let Some(when) = &scope.when
-        && let Err((message, _)) = looks(&when.value)
-    {
-        return Err((when.with(()), message));
-    }
+    let looks = match &scope.when {
+        Some(when) => looks(&when.value).map_err(|(message, _)| (when.with(()), message))?,
+        None => Looks::default(),
+    };
     let name = written.name.unwrap_or_else(|| words(verb, &scope));
-    Ok(Statement { name, verb, scope, file: file.to_owned(), place })
+    Ok(Statement { name, verb, scope, looks, file: file.to_owned(), place })
 }
 
 /// A statement without a name, in words.

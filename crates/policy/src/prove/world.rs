@@ -103,6 +103,19 @@ impl World<'_> {
         all.map(|one| format!("({one})")).join(" &&\n  ")
     }
 
+    /// Numbers as people write them.
+    pub(super) fn plain_facts(&self) -> Option<String> {
+        let numbers = self.facts.iter().filter(|(_, kind)| **kind == FactType::Int);
+        let plain = |name: &String| {
+            format!(
+                "(!(context.facts has {0}) || context.facts[{0}] >= 0 && context.facts[{0}] <= {NUMBER_MAX})",
+                quote(name)
+            )
+        };
+        let all: Vec<String> = numbers.map(|(name, _)| plain(name)).collect();
+        (!all.is_empty()).then(|| all.join(" && "))
+    }
+
     /// A kind of resource lies within the kinds that contain it, and nothing else.
     fn kinds(&self) -> String {
         let mut known: Vec<(&String, &Vec<String>)> = self.known.within.iter().collect();
@@ -167,20 +180,5 @@ impl Shape {
             "!(context has tail)".to_owned()
         });
         all.join(" && ")
-    }
-}
-
-impl World<'_> {
-    /// Numbers as people write them.
-    pub(super) fn plain_facts(&self) -> Option<String> {
-        let numbers = self.facts.iter().filter(|(_, kind)| **kind == FactType::Int);
-        let plain = |name: &String| {
-            format!(
-                "(!(context.facts has {0}) || context.facts[{0}] >= 0 && context.facts[{0}] <= {NUMBER_MAX})",
-                quote(name)
-            )
-        };
-        let all: Vec<String> = numbers.map(|(name, _)| plain(name)).collect();
-        (!all.is_empty()).then(|| all.join(" && "))
     }
 }

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use super::index::Candidates;
 use super::{Kind, Rule, Rules};
 use crate::Question;
-use crate::compile::actions::{Way, is_guarded};
+use crate::compile::actions::{RequestLine, is_guarded};
 use crate::compile::pattern::Parts;
 use crate::condition::Needs;
 
@@ -100,7 +100,7 @@ impl Rules {
         service: &ServiceName,
         (at, call): (usize, &Call),
     ) -> Arc<Verdict> {
-        let way = Way::of(question, at);
+        let line = RequestLine::of(question, at);
         let key = Key {
             agent: question.subject.agent.clone(),
             service: service.clone(),
@@ -108,13 +108,13 @@ impl Rules {
             resource: call.resource.clone(),
             class: call.class,
             effects: call.effects,
-            raw: self.judge.raw.then(|| (way.method.clone(), Arc::clone(way.path))),
+            raw: self.judge.raw.then(|| (line.method.clone(), Arc::clone(line.path))),
         };
         let short = key.is_short();
         if short && let Some(kept) = self.judge.kept.get(&key) {
             return kept;
         }
-        let (verdict, keep) = self.judge_call(question, service, (way, call));
+        let (verdict, keep) = self.judge_call(question, service, (line, call));
         let verdict = Arc::new(verdict);
         if keep && short {
             self.judge.kept.insert(key, Arc::clone(&verdict));
@@ -141,13 +141,13 @@ impl Rules {
         &self,
         question: &Question<'_>,
         service: &ServiceName,
-        (way, call): (Way<'_>, &Call),
+        (line, call): (RequestLine<'_>, &Call),
     ) -> (Verdict, bool) {
         let parts = self.parts(service.as_str(), &call.resource);
         let found =
             self.index.candidates(question.subject.agent.as_str(), service.as_str(), call.action.as_str(), &parts);
         let plausible = |number: &u32| {
-            self.list.get(*number as usize).filter(|rule| rule.is_plausible(way, service.as_str(), call, &parts))
+            self.list.get(*number as usize).filter(|rule| rule.is_plausible(line, service.as_str(), call, &parts))
         };
         let candidates: SmallVec<[(u32, &Rule); 8]> =
             found.iter().filter_map(|number| plausible(number).map(|rule| (*number, rule))).collect();
@@ -161,7 +161,7 @@ impl Rules {
             verdict.broken = Some((number, format!("fact `{fact}` cannot be known")));
             return (verdict, false);
         }
-        let request = match self.request(question, service, (way, call), (&parts, needs, &candidates)) {
+        let request = match self.request(question, service, (line, call), (&parts, needs, &candidates)) {
             Ok(request) => request,
             Err(error) => {
                 verdict.broken = candidates.first().map(|(number, _)| (*number, error));
@@ -194,7 +194,7 @@ impl Rules {
         &self,
         question: &Question<'_>,
         service: &ServiceName,
-        (way, call): (Way<'_>, &Call),
+        (line, call): (RequestLine<'_>, &Call),
         (parts, needs, candidates): (&Parts<'_>, Needs, &[(u32, &Rule)]),
     ) -> Result<Request, String> {
         let mut pairs = Pairs(Vec::with_capacity(16));
@@ -212,9 +212,9 @@ impl Rules {
             pairs.resource(parts, depth);
         }
         if needs.has(Needs::RAW) {
-            pairs.text("method", way.method.as_str());
-            pairs.text("endpoint", way.endpoint);
-            pairs.text("path", way.path);
+            pairs.text("method", line.method.as_str());
+            pairs.text("endpoint", line.endpoint);
+            pairs.text("path", line.path);
         }
         pairs.circumstances(question, needs);
         if needs.has(Needs::HOLDS) {
@@ -238,8 +238,8 @@ impl Rules {
 
 impl Rule {
     /// Whether it could apply, as far as action, path and resource tell. Cedar decides; this saves asking.
-    pub(crate) fn is_plausible(&self, way: Way<'_>, service: &str, call: &Call, parts: &Parts<'_>) -> bool {
-        let raw = self.raw.as_ref().is_none_or(|raw| raw.covers(way));
+    pub(crate) fn is_plausible(&self, line: RequestLine<'_>, service: &str, call: &Call, parts: &Parts<'_>) -> bool {
+        let raw = self.raw.as_ref().is_none_or(|raw| raw.covers(line));
         self.names(service, call) && raw && self.resources.iter().any(|pattern| pattern.covers(parts))
     }
 
@@ -263,7 +263,7 @@ fn hidden<'a>(candidates: &[(u32, &Rule)], call: &'a Call) -> Option<(u32, &'a s
         let unknown = call.facts.iter().filter(|(_, fact)| matches!(fact, Fact::Unknown(_)));
         unknown
             .map(|(name, _)| name)
-            .find(|name| rule.facts.iter().any(|fact| fact == name))
+            .find(|name| rule.looks.facts.iter().any(|fact| fact == name))
             .map(|name| (*number, name))
     })
 }
@@ -391,17 +391,8 @@ mod tests {
             let action = key(2, None).action;
             let (class, effects, facts) = (Class::Read, Effects::NONE, model::Facts::default());
             let call = Call { action, class, effects, resource, facts };
-            let classification = model::Classification {
-                service: Some(name.clone()),
-                calls: smallvec::smallvec![call.clone()],
-                needs_body: false,
-                hands_out: false,
-                reads_front: false,
-                endpoint: Arc::from("/"),
-                path: Arc::from("/"),
-                bounds: model::call::ServiceBounds::default(),
-                parts: Vec::new(),
-            };
+            let classification =
+                model::Classification::new(Some(name.clone()), smallvec::smallvec![call.clone()], Arc::from("/"));
             let (method, now) = (http::Method::GET, model::Timestamp(1));
             let question = Question {
                 subject: &subject,

@@ -22,6 +22,7 @@ pub use granted::Granted;
 
 use crate::alert::Alerts;
 use crate::compile::actions::{Named, Raw};
+use crate::compile::expression::Looks;
 use crate::compile::pattern::Pattern;
 use crate::condition::{Condition, Needs};
 use crate::document::{Egress, Inject, Mode};
@@ -62,9 +63,8 @@ pub(crate) struct Rule {
     pub(crate) key: Arc<str>,
     pub(crate) conditions: Vec<Box<dyn Condition>>,
     pub(crate) needs: Needs,
-    /// Its `when`, as written, and the facts that this looks at.
-    pub(crate) when: Option<String>,
-    pub(crate) facts: Vec<String>,
+    /// What its `when` looks at.
+    pub(crate) looks: Looks,
     /// Cedar text of exactly the policy below.
     pub(crate) cedar: String,
     pub(crate) policy: PolicySet,
@@ -73,6 +73,18 @@ pub(crate) struct Rule {
 impl fmt::Debug for Rule {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}", self.cedar)
+    }
+}
+
+impl Rule {
+    /// Whether it is about this agent at this service.
+    pub(crate) fn is_for(&self, agent: &AgentName, service: &str) -> bool {
+        self.agent.as_ref().is_none_or(|name| name == agent) && self.is_at(service)
+    }
+
+    /// Whether it is about this service.
+    pub(crate) fn is_at(&self, service: &str) -> bool {
+        self.service.as_deref().is_none_or(|of| of == service)
     }
 }
 

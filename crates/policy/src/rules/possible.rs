@@ -18,20 +18,14 @@ impl Rules {
     /// Whether a rule that may hold for the agent at this service speaks of a fact.
     #[must_use]
     pub fn may_ask(&self, agent: &AgentName, service: &ServiceName, fact: &str) -> bool {
-        self.list.iter().any(|rule| {
-            rule.agent.as_ref().is_none_or(|name| name == agent)
-                && rule.service.as_deref().is_none_or(|of| of == service.as_str())
-                && rule.cedar.contains(fact)
-        })
+        let asks = |rule: &Rule| rule.looks.facts.iter().any(|known| known == fact);
+        self.list.iter().any(|rule| rule.is_for(agent, service.as_str()) && asks(rule))
     }
 
     fn one_possible(&self, agent: &AgentName, service: &str, prospect: &Prospect) -> bool {
         let resource = prospect.resource.clone().unwrap_or_else(|| Resource::new("resource:/"));
         let parts = self.parts(service, &resource);
-        let mine = |rule: &&Rule| {
-            rule.agent.as_ref().is_none_or(|name| name == agent)
-                && rule.service.as_deref().is_none_or(|of| of == service)
-        };
+        let mine = |rule: &&Rule| rule.is_for(agent, service);
         prospect.forms.iter().any(|(class, effects)| {
             let call = Call {
                 action: prospect.action.clone(),

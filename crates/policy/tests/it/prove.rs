@@ -5,7 +5,7 @@ use cedar_policy::{
     Authorizer, Context, Decision as Cedar, Entities, EntityUid, Request, Schema, ValidationMode, Validator,
 };
 use model::{Fact, Timestamp};
-use policy::prove::{Claim, Proof, Shape, Statements};
+use policy::prove::{Claim, Proof, Provable, Shape, Statements, Unprovable};
 use policy::{Decision, Rules};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -17,6 +17,18 @@ const CREDENTIALS: &str = "credentials: {gh: {service: github}, gh2: {service: g
 /// Nothing is asked before: that Friday's morning.
 fn now() -> Timestamp {
     Timestamp::parse("2026-11-20T06:00:00Z").expect("a time")
+}
+
+fn provable(rules: &Rules) -> Provable<'_> {
+    Provable::of(rules).expect("enforced, with agents")
+}
+
+#[test]
+fn nothing_is_proven_of_what_stops_nothing() {
+    let of = |text: &str| Provable::of(&rules(text)).map(drop);
+    assert_eq!(of("mode: observe\nagents: {a: {permissions: []}}"), Err(Unprovable::Observed));
+    assert_eq!(of("version: 1"), Err(Unprovable::Guarded));
+    assert_eq!(of("agents: {a: {permissions: []}}"), Ok(()));
 }
 
 fn statements(text: &str) -> Statements {
@@ -110,7 +122,7 @@ fn allows(claim: &Claim, asking: &Asking, covered: bool) -> bool {
 /// The claims that speak of a call, each with whether a credential chooses among its permissions.
 fn claims(rules: &Rules, statement: &str, asking: &Asking) -> Vec<Claim> {
     let (words, statements) = (vocabulary(), statements(statement));
-    let proof = Proof::new((rules, &words), &statements.list[0], now())
+    let proof = Proof::new((provable(rules), &words), &statements.list[0], now())
         .unwrap_or_else(|problems| panic!("{}", show(&problems)));
     let (service, call) = (asking.classification.service.as_ref().expect("a service"), &asking.classification.calls[0]);
     let plan = proof.plan();
@@ -307,7 +319,7 @@ fn words_that_nobody_knows_are_said() {
         ("{never: {agents: bat}}", "names no agent `bat`"),
     ] {
         let statements = statements(&format!("statements:\n  - {statement}"));
-        let problems = Proof::new((&rules, &words), &statements.list[0], now()).expect_err(statement);
+        let problems = Proof::new((provable(&rules), &words), &statements.list[0], now()).expect_err(statement);
         assert!(show(&problems).contains(says), "{statement}: {}", show(&problems));
         assert_eq!(problems[0].line, 2, "{statement}");
     }
@@ -321,7 +333,7 @@ fn what_a_solver_finds_is_read_back_and_judged() {
     ));
     let (words, statements) =
         (vocabulary(), statements("statements: [{never: {service: github, actions: [pulls/create]}}]"));
-    let proof = Proof::new((&rules, &words), &statements.list[0], now()).expect("known words");
+    let proof = Proof::new((provable(&rules), &words), &statements.list[0], now()).expect("known words");
     let plan = proof.plan();
     let [group] = plan.groups.as_slice() else { panic!("{plan:?}") };
     let shape = Shape::parse("repo:*/*").expect("a shape");

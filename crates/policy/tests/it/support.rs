@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use model::call::ServiceBounds;
 use model::canonical::{Host, Origin, Scheme};
 use model::vocabulary::{ActionWords, FactType, ServiceWords, Vocabulary};
 use model::{
@@ -181,17 +180,11 @@ pub fn asking(agent: &str, service: Option<&str>, calls: Vec<Call>) -> Asking {
             session_started: Timestamp(now.0 - 60_000_000),
             source: IpAddr::from([127, 0, 0, 1]),
         },
-        classification: Classification {
-            service: service.map(|name| ServiceName::new(name).expect("a name")),
-            calls: calls.into(),
-            needs_body: false,
-            hands_out: false,
-            reads_front: false,
-            endpoint: Arc::from("/"),
-            path: Arc::from("/"),
-            bounds: ServiceBounds::default(),
-            parts: Vec::new(),
-        },
+        classification: Classification::new(
+            service.map(|name| ServiceName::new(name).expect("a name")),
+            calls.into(),
+            Arc::from("/"),
+        ),
         method: http::Method::POST,
         origin: Origin { scheme: Scheme::Https, host: host("api.github.com"), port: 443 },
         presented: None,

@@ -168,16 +168,11 @@ fn head(octets: &[u8]) -> Result<Option<Frame>, Fault> {
         return Err(Fault::Broken);
     }
     let Some(second) = octets.get(1) else { return Ok(None) };
-    let (digits, short) = match second & 0x7f {
-        126 => (2, 0),
-        127 => (8, 0),
-        short => (0, u64::from(short)),
-    };
+    let digits = length_digits(*second);
     if second & 0x80 == 0 || opcode >= CLOSE && digits > 0 {
         return Err(Fault::Broken);
     }
-    let Some(given) = octets.get(2..2 + digits) else { return Ok(None) };
-    let length = given.iter().fold(short, |sum, octet| sum << 8 | u64::from(*octet));
+    let Some(length) = payload_length(octets) else { return Ok(None) };
     // RFC 6455 5.2: in the fewest octets, the top bit not set.
     let least = match digits {
         2 => 126,
@@ -250,15 +245,28 @@ impl Boundary {
 
 /// The length of a server's frame, once its head is whole.
 fn length_bare(head: &[u8]) -> Option<u64> {
-    let (digits, short) = match head.get(1)? & 0x7f {
-        126 => (2, 0),
-        127 => (8, 0),
-        short => (0, u64::from(short)),
-    };
+    let second = *head.get(1)?;
     // A server that masks breaks RFC 6455; its client finds that out.
-    let mask = if head.get(1)? & 0x80 == 0 { 0 } else { 4 };
+    let mask = if second & 0x80 == 0 { 0 } else { 4 };
+    head.get(..2 + length_digits(second) + mask)?;
+    payload_length(head)
+}
+
+/// Octets behind the second one of a frame's head that say how long its payload is (RFC 6455 5.2).
+pub(crate) const fn length_digits(second: u8) -> usize {
+    match second & 0x7f {
+        126 => 2,
+        127 => 8,
+        _ => 0,
+    }
+}
+
+/// The payload length that a frame's head says, once it is there.
+pub(crate) fn payload_length(head: &[u8]) -> Option<u64> {
+    let second = *head.get(1)?;
+    let digits = length_digits(second);
     let given = head.get(2..2 + digits)?;
-    head.get(..2 + digits + mask)?;
+    let short = if digits == 0 { u64::from(second & 0x7f) } else { 0 };
     Some(given.iter().fold(short, |sum, octet| sum << 8 | u64::from(*octet)))
 }
 

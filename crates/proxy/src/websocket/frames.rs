@@ -8,6 +8,8 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes, BytesMut};
 use inject::{KnownScan, KnownSecrets, Needles, Scrubber};
 
+use crate::net::message::{length_digits, payload_length};
+
 /// Frame heads and control frames that wait behind payload that is held back. Payload is held back for a few KiB at
 /// most, so only a sender of tiny fragments, or of control frames without end inside one message, comes near.
 const OWED_MAX: usize = 1_024;
@@ -298,13 +300,8 @@ fn head_length(head: &[u8], sender: Sender) -> Result<Option<u64>, FrameError> {
     if first & 0x70 != 0 && !extended || (second & 0x80 != 0) != masked || control && first & 0x80 == 0 {
         return Err(FrameError::Broken);
     }
-    let (digits, length) = match second & 0x7f {
-        126 => (2, 0),
-        127 => (8, 0),
-        short => (0, u64::from(short)),
-    };
-    let Some(given) = head.get(2..2 + digits) else { return Ok(None) };
-    let length = given.iter().fold(length, |sum, byte| sum << 8 | u64::from(*byte));
+    let digits = length_digits(*second);
+    let Some(length) = payload_length(head) else { return Ok(None) };
     if control && digits > 0 || length >> 63 != 0 {
         return Err(FrameError::Broken);
     }

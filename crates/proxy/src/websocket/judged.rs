@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::frames::{FrameScrubber, FrameSearch};
 use super::{Traffic, scrubbed, searched};
+use crate::gate::Passed;
 use crate::join::READ_BYTES;
 use crate::net::message::{Boundary, Fault, Message, Reader, Step, close};
 
@@ -48,9 +49,9 @@ impl From<Fault> for Ending {
     }
 }
 
-/// Copies both ways until both are done, one of them fails, or `end` comes. `judge` says of each message whether its frames, which it
-/// gives back, may pass; `mask` is for the close that the upstream gets. The code is why it was cut or closed, if it was.
-pub(super) async fn between<F: Future<Output = Result<Bytes, Refusal>>>(
+/// Copies both ways until both are done, one of them fails, or `end` comes. `judge` gives of each message the frames that may
+/// pass; `mask` is for the close that the upstream gets. The code is why it was cut or closed, if it was.
+pub(super) async fn between<F: Future<Output = Result<Passed, Refusal>>>(
     traffic: &mut Traffic,
     (client, upstream): (impl AsyncRead + AsyncWrite, impl AsyncRead + AsyncWrite),
     (judge, mask): (impl Fn(Message) -> F, [u8; 4]),
@@ -110,7 +111,7 @@ pub(super) async fn between<F: Future<Output = Result<Bytes, Refusal>>>(
 ///
 /// # Errors
 /// A side broke off.
-async fn up<F: Future<Output = Result<Bytes, Refusal>>>(
+async fn up<F: Future<Output = Result<Passed, Refusal>>>(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     (search, judge): (&mut Option<FrameSearch>, &impl Fn(Message) -> F),
@@ -136,7 +137,7 @@ async fn up<F: Future<Output = Result<Bytes, Refusal>>>(
 }
 
 /// What of one step may pass. Secrets first: what holds one must not be on record either.
-async fn pass<F: Future<Output = Result<Bytes, Refusal>>>(
+async fn pass<F: Future<Output = Result<Passed, Refusal>>>(
     step: Step,
     search: &mut Option<FrameSearch>,
     judge: &impl Fn(Message) -> F,
@@ -149,7 +150,7 @@ async fn pass<F: Future<Output = Result<Bytes, Refusal>>>(
         Step::Message(message) => {
             let mut found = Vec::new();
             searched(search, message.frames.clone(), &mut found).map_err(secret)?;
-            pieces.push(judge(message).await?);
+            pieces.push(judge(message).await?.into_frames());
             Ok(())
         }
     }

@@ -34,7 +34,7 @@ async fn talk(said: &[u8], heard: &[&[u8]], known: Option<Arc<KnownSecrets>>) ->
     let judge = |message: Message| {
         *asked.lock() += 1;
         let bad = message.payload.windows(3).any(|part| part == b"bad");
-        async move { if bad { Err(Refusal::new(Code::Denied, "Not this")) } else { Ok(message.frames) } }
+        async move { if bad { Err(Refusal::new(Code::Denied, "Not this")) } else { Ok(Passed::unjudged(message)) } }
     };
     let search = known.map(|known| FrameSearch::new(known, false));
     let mut traffic = Traffic { scrubber: None, search, bytes: 0 };
@@ -122,7 +122,7 @@ async fn a_stop_cuts_it_at_once() {
     let (mut agent, client) = duplex(64);
     let (_server, upstream) = duplex(64);
     let mut traffic = Traffic { scrubber: None, search: None, bytes: 0 };
-    let judge = |message: Message| async move { Ok(message.frames) };
+    let judge = |message: Message| async move { Ok(Passed::unjudged(message)) };
     let stop = async {
         sleep(Duration::from_millis(1)).await;
         Code::SessionEnded

@@ -115,7 +115,7 @@ fn print_environment(format: Format, agent: &AgentName, pairs: &[(&str, &str)]) 
         Format::Json => {}
         Format::Sh => {
             for (name, value) in pairs {
-                output::line(&format!("export {name}='{}'", value.replace('\'', "'\\''")));
+                output::line(&format!("export {name}={}", output::shell_word(value)));
             }
         }
         Format::Dotenv => {

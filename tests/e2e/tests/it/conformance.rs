@@ -135,6 +135,8 @@ fn what_a_server_passes_directly_it_passes_through_us() {
         assert!(differing.is_empty(), "{leg}: {differing:#?}\n{}", said.stdout);
         println!("{leg}: {} checks of {} scenarios as directly", direct.len(), scenarios.len());
     }
-    assert!(receipt.count("denied") == 0 && receipt.count("allowed") > 100, "{:?}", receipt.0);
+    // How many of the streams that the runner leaves open are over in time to count as allowed is chance; each scenario says hello and asks.
+    let asked = u64::try_from(2 * SCENARIOS).unwrap();
+    assert!(receipt.count("denied") == 0 && receipt.count("allowed") >= asked, "{:?}", receipt.0);
     scene.house.assert_audit();
 }

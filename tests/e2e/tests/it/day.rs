@@ -12,6 +12,7 @@ use e2e::audit::Log;
 use serde_json::{Value, json};
 
 use crate::doubles::{Town, operators};
+use crate::talk::Seeded;
 
 /// Where nothing is enforced, but every credential has a permission that names it, so that the agent has its placeholder.
 const OBSERVED: &str = r#"  dev:
@@ -21,17 +22,7 @@ const OBSERVED: &str = r#"  dev:
       - { service: slack, credential: chat, actions: [read], resources: ["*"] }
 "#;
 
-/// Numbers that are the same in every run (xorshift64).
-struct Seeded(u64);
-
 impl Seeded {
-    const fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
-
     /// An identifier as vendors make them.
     fn id(&mut self, prefix: &str) -> String {
         let mut id = format!("{prefix}_");

@@ -42,6 +42,7 @@ mod talk;
 mod terminal;
 mod tripwires;
 mod tunnels;
+mod uploads;
 mod vendors;
 mod walls;
 mod webhooks;

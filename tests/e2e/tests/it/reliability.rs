@@ -15,21 +15,9 @@ use serde_json::Value;
 use testkit::process::{Finished, Running, finish};
 use testkit::{Answer, Upstream};
 
-use crate::talk::{Agent, agent, echo_house};
+use crate::talk::{Agent, Seeded, agent, echo_house};
 
 const PATIENCE: Duration = Duration::from_mins(1);
-
-/// Numbers that are the same in every run (xorshift64).
-struct Seeded(u64);
-
-impl Seeded {
-    const fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
-}
 
 /// One life of a gateway: four agents ask until it is killed.
 struct Life {

@@ -17,6 +17,19 @@ use testkit::{Canary, Upstream};
 /// The one host that these tests ask.
 pub const HOST: &str = "kit.echo.test";
 
+/// Numbers that are the same in every run (xorshift64).
+pub struct Seeded(pub u64);
+
+impl Seeded {
+    /// One of `0..bound`.
+    pub const fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+}
+
 /// A home with the echo service, whose one credential is this canary, and these agents.
 pub fn echo_house(upstream: &Upstream, agents: &str) -> (House, Canary) {
     let canary = Canary::new(401, "tok_", 40);

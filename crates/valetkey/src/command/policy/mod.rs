@@ -6,15 +6,17 @@ mod replay;
 pub(super) mod suggest;
 mod test;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use catalog::Catalog;
 use clap::Subcommand;
+use model::bounds;
 use policy::document::{Diagnostic, Note};
 use policy::{Explained, Rules};
 use serde_json::json;
 
-use crate::config::{Ambient, Faults, Sources};
+use crate::config::{Ambient, Faults, Sources, read_bounded};
 use crate::output;
 
 /// What can be done with policies.
@@ -97,6 +99,17 @@ pub(super) fn ready(sources: &Sources) -> anyhow::Result<Box<Ready>> {
         Checked::Good(ready) => Ok(ready),
         Checked::Bad(faults) => Err(Faults(faults).into()),
     }
+}
+
+/// A text that people wrote: `what` says what it is, for messages.
+///
+/// # Errors
+/// It is not there, too large, or no UTF-8.
+fn text_of(ambient: &Ambient, path: &Path, what: &str) -> anyhow::Result<String> {
+    let name = path.display();
+    let bytes = read_bounded(&ambient.folder().join(path), bounds::CONFIG_BYTES_MAX)?
+        .with_context(|| format!("`{name}` does not exist; check the path of the {what}"))?;
+    String::from_utf8(bytes).ok().with_context(|| format!("`{name}` is not UTF-8 text; save it as UTF-8"))
 }
 
 /// What a policy says to a request, in one word.

@@ -3,18 +3,16 @@
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use catalog::Example;
-use model::bounds;
-use policy::prove::{Asked, Claim, Found, Group, Proof, Shape, Statement, Statements};
+use policy::prove::{Asked, Claim, Found, Group, Proof, Provable, Shape, Statement, Statements};
 use serde::Serialize;
 use serde_json::json;
 use solver::{Answer, Solver};
 
-use super::{Ready, ready};
+use super::{Ready, ready, text_of};
 use crate::clock::SystemClock;
 use crate::command::asked;
-use crate::config::{Ambient, Faults, Sources, read_bounded};
+use crate::config::{Ambient, Faults, Sources};
 use crate::output::{self, Paint};
 
 /// Actions and shapes of resources at which a request is looked for, of one group.
@@ -101,26 +99,17 @@ impl Args {
         let mut outcomes = Vec::new();
         for path in &self.files {
             let name = path.display().to_string();
-            let place = ambient.folder().join(path);
-            let statements = read(&place, &name)?;
+            let statements = Statements::parse(&text_of(ambient, path, "statements")?, &name).map_err(Faults)?;
             let beside = statements.policy.as_ref().map(|policy| path.with_file_name(policy));
             let named = self.config.clone().or(beside);
             let found = named.as_ref().map(|named| ambient.folder().join(named));
             let ready = ready(&Sources::find(ambient, found.as_deref())?)?;
-            anyhow::ensure!(
-                !ready.rules.is_guarded(),
-                "the configuration of `{name}` names no agents, so the guarded policy runs, whose questions depend on what was \
-                 done before; name agents, or ask `valetkey explain`"
-            );
-            anyhow::ensure!(
-                ready.rules.mode() == policy::document::Mode::Enforce,
-                "the configuration of `{name}` has `mode: observe`, so what is denied passes and nothing can be proven of it; prove it \
-                 without that line"
-            );
+            let rules =
+                Provable::of(&ready.rules).map_err(|why| anyhow::anyhow!("the configuration of `{name}` {why}"))?;
             let words = ready.catalog.vocabulary();
             let now = model::Clock::now(&SystemClock);
             for statement in &statements.list {
-                let proof = Proof::new((&ready.rules, &words), statement, now).map_err(Faults)?;
+                let proof = Proof::new((rules, &words), statement, now).map_err(Faults)?;
                 if self.cedar {
                     print_cedar(&proof, statement);
                     continue;
@@ -147,14 +136,6 @@ impl Args {
         }
         Ok(refuted + open == 0)
     }
-}
-
-fn read(place: &Path, name: &str) -> anyhow::Result<Statements> {
-    let bytes = read_bounded(place, bounds::CONFIG_BYTES_MAX)?
-        .with_context(|| format!("`{name}` does not exist; check the path of the statements"))?;
-    let text =
-        String::from_utf8(bytes).ok().with_context(|| format!("`{name}` is not UTF-8 text; save it as UTF-8"))?;
-    Ok(Statements::parse(&text, name).map_err(Faults)?)
 }
 
 fn print_cedar(proof: &Proof<'_>, statement: &Statement) {
@@ -197,7 +178,7 @@ impl Asking<'_> {
                     if counterexample.is_none() {
                         let seen = proof.read(group, (&agent, &context));
                         let seen = seen.map_or_else(|| group.words(), |found| found.words());
-                        open.push(format!("no proof, and no call that is decided otherwise: {seen}"));
+                        open.push(format!("no proof, and no call that was tried is decided otherwise: {seen}"));
                     }
                 }
             }
@@ -309,11 +290,7 @@ async fn ask(solver: &mut Solver, claim: Result<Claim, String>) -> anyhow::Resul
 /// A word that a shell takes as it is.
 fn quoted(text: &str) -> String {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:@%".contains(letter);
-    if !text.is_empty() && text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
-    }
+    if !text.is_empty() && text.chars().all(plain) { text.to_owned() } else { output::shell_word(text) }
 }
 
 impl Outcome {

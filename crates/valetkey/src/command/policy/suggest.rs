@@ -83,34 +83,30 @@ pub(in super::super) struct Least {
     pub(in super::super) comparison: Comparison,
 }
 
-/// Works out the least policy; none where nothing on record matches.
+/// Works out the least policy of what is on record, of one agent or of all; none where nothing of it could be covered.
 ///
 /// # Errors
-/// The configuration or the record cannot be read.
-pub(in super::super) fn least(
-    ambient: &Ambient,
-    sources: &Sources,
-    filter: &Filter,
+/// What it would change cannot be compared.
+pub(in super::super) fn least<'a>(
+    (present, document): (&Ready, &Document),
+    records: impl Iterator<Item = &'a Record>,
+    agent: Option<&AgentName>,
     with_denied: bool,
 ) -> anyhow::Result<Option<Least>> {
-    let present = ready(sources)?;
-    let (document, _) = sources.document()?;
     let words = present.catalog.vocabulary();
     let mut gathered = Gathered::default();
-    for record in audit::search(&Home::open(ambient)?.audit(), filter)? {
-        gathered.add((&present, &document), &record, with_denied);
-    }
-    let bare = compiled(&bare(&document), &words)?;
+    records.for_each(|record| gathered.add((present, document), record, with_denied));
+    let bare = compiled(&bare(document), &words)?;
     gathered.leave_profiles(&bare);
     if gathered.asked.is_empty() {
         return Ok(None);
     }
     let mut all = suggested(&mut gathered, &words);
-    let rules = fit(&document, &words, &gathered, &mut all)?;
+    let rules = fit(document, &words, &gathered, &mut all)?;
     let failing = gathered.refused(&rules);
     let sides = (Policy { rules: &present.rules, words: &words }, Policy { rules: &rules, words: &words });
-    let comparison = compare(sides.0, sides.1, filter.agent.as_ref())?;
-    let yaml = written(&document, &all);
+    let comparison = compare(sides.0, sides.1, agent)?;
+    let yaml = written(document, &all);
     Ok(Some(Least { all, yaml, failing, left_out: gathered.left_out, comparison }))
 }
 
@@ -121,8 +117,12 @@ impl Args {
             Some(path) => Some(session_of(ambient, path)?),
             None => self.session,
         };
+        let present = ready(&sources)?;
+        let (document, _) = sources.document()?;
         let filter = Filter { agent: self.agent, session, since: self.since, ..Filter::default() };
-        let Some(least) = least(ambient, &sources, &filter, self.denied)? else {
+        let records = audit::search(&Home::open(ambient)?.audit(), &filter)?;
+        let all = (&*present, &document);
+        let Some(least) = least(all, records.iter(), filter.agent.as_ref(), self.denied)? else {
             output::remark("nothing on record matches that a permission could cover");
             return Ok(false);
         };
@@ -272,7 +272,7 @@ impl Gathered {
 }
 
 /// The credential that rules name: what another minted (`parent.1`) is judged as that other.
-fn judged_as<'a>(document: &Document, name: &'a str) -> &'a str {
+pub(in super::super) fn judged_as<'a>(document: &Document, name: &'a str) -> &'a str {
     let declared = |name: &str| document.credentials.get(name).is_some();
     let parent = name.rsplit_once('.').map(|(parent, _)| parent).filter(|parent| !declared(name) && declared(parent));
     parent.unwrap_or(name)

@@ -4,16 +4,15 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
-use model::{AgentName, Code, Refusal, Timestamp, UserName, bounds};
+use model::{AgentName, Code, Refusal, Timestamp, UserName};
 use policy::Question;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Ready, Verdict, ready};
+use super::{Ready, Verdict, ready, text_of};
 use crate::clock::SystemClock;
 use crate::command::{asked, usage};
-use crate::config::{Ambient, Sources, read_bounded};
+use crate::config::{Ambient, Sources};
 use crate::output::{self, Paint};
 
 /// Cases of one table.
@@ -131,10 +130,7 @@ impl Args {
     fn table(&self, ambient: &Ambient, path: &Path) -> anyhow::Result<Vec<Outcome>> {
         let place = ambient.folder().join(path);
         let name = path.display().to_string();
-        let bytes = read_bounded(&place, bounds::CONFIG_BYTES_MAX)?
-            .with_context(|| format!("`{name}` does not exist; check the path of the table"))?;
-        let text =
-            String::from_utf8(bytes).ok().with_context(|| format!("`{name}` is not UTF-8 text; save it as UTF-8"))?;
+        let text = text_of(ambient, path, "table")?;
         let table: Table = serde_saphyr::from_str(&text).map_err(|error| {
             let at = error.location().map_or_else(String::new, |place| format!("{}:{}:", place.line(), place.column()));
             let said = error.without_snippet().to_string();

@@ -52,30 +52,47 @@ pub(super) struct Seen<'a> {
     pub(super) asked: bool,
 }
 
-const DORMANT: &str = "no credential is dormant";
-const BEYOND: &str = "no token may do more than permissions need, as far as services tell";
-const UNUSED: &str = "every permission was used";
-const RECORDED: &str = "the record is whole";
+/// A question, and what is known of it.
+struct Answer {
+    title: &'static str,
+    /// What speaks for a no.
+    against: Vec<String>,
+    /// Why a yes is not known.
+    unknown: Option<String>,
+}
 
-impl Seen<'_> {
-    /// Why a question cannot be answered.
-    fn unknown(&self, title: &str) -> Option<String> {
-        match title {
-            DORMANT | UNUSED | RECORDED if self.events == 0 => Some("nothing is on record since then".to_owned()),
-            BEYOND if !self.asked => Some("no service was asked: --ask".to_owned()),
-            BEYOND => {
-                let silent = self.credentials.iter().filter(|held| !held.told());
-                let silent: Vec<&str> = silent.map(|held| held.name.as_str()).collect();
-                let silent = (!silent.is_empty()).then(|| some(silent.into_iter()));
-                silent.map(|names| format!("nothing is told of {names}"))
-            }
-            _ => None,
-        }
+impl Answer {
+    fn of(title: &'static str, against: Vec<String>) -> Self {
+        Self { title, against, unknown: None }
+    }
+
+    fn unless(self, unknown: Option<String>) -> Self {
+        Self { unknown, ..self }
     }
 }
 
-/// The question, and what speaks for a no.
-type Answer = (&'static str, Vec<String>);
+impl Seen<'_> {
+    /// Why what was done says nothing.
+    fn silent(&self) -> Option<String> {
+        (self.events == 0).then(|| "nothing is on record since then".to_owned())
+    }
+
+    /// A question that what was done answers.
+    fn by_use(&self, title: &'static str, against: Vec<String>) -> Answer {
+        let unknown = self.silent();
+        Answer { title, against: if unknown.is_some() { Vec::new() } else { against }, unknown }
+    }
+
+    /// Whose service told nothing of what it may do.
+    fn untold(&self) -> Option<String> {
+        if !self.asked {
+            return Some("no service was asked: --ask".to_owned());
+        }
+        let silent: Vec<&str> =
+            self.credentials.iter().filter(|held| !held.told()).map(|held| held.name.as_str()).collect();
+        (!silent.is_empty()).then(|| format!("nothing is told of {}", some(silent.into_iter())))
+    }
+}
 
 type Ask = fn(&Seen<'_>) -> Answer;
 
@@ -86,20 +103,16 @@ const ALL: [Ask; 12] =
 /// Asks all of them.
 pub(super) fn all(seen: &Seen<'_>) -> Vec<Check> {
     let ask = |ask: &Ask| {
-        let (title, mut evidence) = ask(seen);
-        let answer = match (seen.unknown(title), evidence.is_empty()) {
-            (_, false) => Is::Fail,
-            (None, true) => Is::Pass,
-            (Some(why), true) => {
-                evidence.push(why);
-                Is::Open
-            }
+        let Answer { title, against: mut evidence, unknown } = ask(seen);
+        let answer = match (evidence.is_empty(), &unknown) {
+            (false, _) => Is::Fail,
+            (true, None) => Is::Pass,
+            (true, Some(_)) => Is::Open,
         };
         let more = evidence.len().saturating_sub(EVIDENCE_MAX);
         evidence.truncate(EVIDENCE_MAX);
-        if more > 0 {
-            evidence.push(format!("and {more} more"));
-        }
+        evidence.extend((more > 0).then(|| format!("and {more} more")));
+        evidence.extend(unknown.filter(|_| answer == Is::Open));
         Check { title, answer, evidence }
     };
     ALL.iter().map(ask).collect()
@@ -113,36 +126,38 @@ fn owners(seen: &Seen<'_>) -> Answer {
         let lacking: Vec<&str> = lacking.iter().filter(|(_, value)| value.is_none()).map(|(word, _)| *word).collect();
         (!lacking.is_empty()).then(|| format!("{} has no {}", name.value, lacking.join(" and no ")))
     });
-    ("every agent has a purpose and somebody who answers for it", lacks.collect())
+    Answer::of("every agent has a purpose and somebody who answers for it", lacks.collect())
 }
 
 fn shared(seen: &Seen<'_>) -> Answer {
     let shared = seen.credentials.iter().filter(|held| held.agents.len() > 1);
     let line = |held: &Held| format!("{} is shared by {}", held.name, some(held.agents.iter().map(String::as_str)));
-    ("no two agents share a credential", shared.map(line).collect())
+    Answer::of("no two agents share a credential", shared.map(line).collect())
 }
 
 fn orphans(seen: &Seen<'_>) -> Answer {
     let orphans = seen.credentials.iter().filter(|held| held.is_declared && held.agents.is_empty());
-    (
+    Answer::of(
         "every credential is named by a permission",
         orphans.map(|held| format!("{}: revoke it where it comes from, and remove it here", held.name)).collect(),
     )
 }
 
 fn dormant(seen: &Seen<'_>) -> Answer {
-    let silent = seen.events == 0;
-    let dormant = seen.credentials.iter().filter(|held| !silent && !held.agents.is_empty() && held.times.times == 0);
-    (DORMANT, dormant.map(|held| format!("{} was not used in this time", held.name)).collect())
+    let dormant = seen.credentials.iter().filter(|held| !held.agents.is_empty() && held.times.times == 0);
+    seen.by_use(
+        "no credential is dormant",
+        dormant.map(|held| format!("{} was not used in this time", held.name)).collect(),
+    )
 }
 
 fn old(seen: &Seen<'_>) -> Answer {
-    let since = Timestamp(seen.now.0 - (FRESH_DAYS * DAY * 1_000_000).cast_signed());
+    let since = seen.now.minus_secs(FRESH_DAYS * DAY);
     let line = |held: &Held| {
         let stored = held.stored.filter(|stored| *stored < since)?;
         Some(format!("{} was stored {stored}: `valetkey credential add {0} --replace`", held.name))
     };
-    ("no stored value is older than 90 days", seen.credentials.iter().filter_map(line).collect())
+    Answer::of("no stored value is older than 90 days", seen.credentials.iter().filter_map(line).collect())
 }
 
 fn beyond(seen: &Seen<'_>) -> Answer {
@@ -150,12 +165,16 @@ fn beyond(seen: &Seen<'_>) -> Answer {
     let line = |held: &Held| {
         format!("{} may {}, which no permission needs", held.name, some(held.beyond.iter().map(String::as_str)))
     };
-    (BEYOND, wide.map(line).collect())
+    let title = "no token may do more than permissions need, as far as services tell";
+    Answer::of(title, wide.map(line).collect()).unless(seen.untold())
 }
 
 fn unused(seen: &Seen<'_>) -> Answer {
-    let unused = seen.permissions.iter().filter(|one| seen.events > 0 && one.times.times == 0);
-    (UNUSED, unused.map(|one| format!("{} was not used in this time", one.granted.rule)).collect())
+    let unused = seen.permissions.iter().filter(|one| one.times.times == 0);
+    seen.by_use(
+        "every permission was used",
+        unused.map(|one| format!("{} was not used in this time", one.granted.rule)).collect(),
+    )
 }
 
 fn wide(seen: &Seen<'_>) -> Answer {
@@ -163,19 +182,19 @@ fn wide(seen: &Seen<'_>) -> Answer {
     let line = |one: &Permission| {
         format!("{} covers {} on everything", one.granted.rule, some(one.granted.words.iter().map(String::as_str)))
     };
-    ("what changes something is granted by name or for named resources", wide.map(line).collect())
+    Answer::of("what changes something is granted by name or for named resources", wide.map(line).collect())
 }
 
 fn unasked(seen: &Seen<'_>) -> Answer {
     let unasked = seen.permissions.iter().filter(|one| one.granted.is_unasked);
     let line = |one: &Permission| format!("{} says `approval: none` for what always asks", one.granted.rule);
-    ("what escalates, publishes, sends or lets data out asks a person", unasked.map(line).collect())
+    Answer::of("what escalates, publishes, sends or lets data out asks a person", unasked.map(line).collect())
 }
 
 fn unheld(seen: &Seen<'_>) -> Answer {
     let unheld = seen.permissions.iter().filter(|one| one.granted.changes && !one.granted.is_held);
     let line = |one: &Permission| format!("{} changes things without limit, bound or question", one.granted.rule);
-    ("what changes something has a limit, a bound or asks", unheld.map(line).collect())
+    Answer::of("what changes something has a limit, a bound or asks", unheld.map(line).collect())
 }
 
 fn enforced(seen: &Seen<'_>) -> Answer {
@@ -188,7 +207,7 @@ fn enforced(seen: &Seen<'_>) -> Answer {
         Egress::Open => found.push("`egress: open` lets agents reach any host".to_owned()),
         Egress::Known => found.push("`egress: known` lets agents read hosts that no permission names".to_owned()),
     }
-    ("decisions are enforced, and hosts that nobody named are closed", found)
+    Answer::of("decisions are enforced, and hosts that nobody named are closed", found)
 }
 
 fn recorded(seen: &Seen<'_>) -> Answer {
@@ -201,5 +220,5 @@ fn recorded(seen: &Seen<'_>) -> Answer {
         Ok(Verified::Broken(fault)) => vec![format!("not verified: {fault}")],
         Err(error) => vec![format!("cannot be read: {error:#}")],
     };
-    (RECORDED, evidence)
+    Answer::of("the record is whole", evidence).unless(seen.silent())
 }

@@ -73,7 +73,7 @@ impl Args {
         if self.since.is_some_and(|since| since > now) {
             return Err(usage("`--since` lies in the future; nothing was done since then"));
         }
-        let since = self.since.unwrap_or_else(|| Timestamp(now.0 - (30 * DAY * 1_000_000).cast_signed()));
+        let since = self.since.unwrap_or_else(|| now.minus_secs(30 * DAY));
         let review = self.review(ambient, (&sources, &present), &local, (since, now)).await?;
         if self.json {
             review.print_json()?;
@@ -95,10 +95,10 @@ impl Args {
         // Everybody's: a credential that one agent leaves alone may be another's.
         let everybody = Filter { since: Some(since), ..Filter::default() };
         let mut using = Use::default();
-        for record in audit::search(&local.home.audit(), &everybody)? {
-            using.add(&record.event);
+        let records = audit::search(&local.home.audit(), &everybody)?;
+        for record in &records {
+            using.add(&document, &record.event);
         }
-        let filter = Filter { agent: self.agent.clone(), ..everybody };
         let mine = |agent: &Option<AgentName>| self.agent.is_none() || agent.is_none() || *agent == self.agent;
         let granted = present.rules.granted(&words).into_iter().filter(|one| mine(&one.agent));
         let permissions: Vec<Permission> = granted.map(|granted| using.of(granted)).collect();
@@ -122,7 +122,9 @@ impl Args {
             events: using.events,
             asked: self.ask,
         });
-        let least = suggest::least(ambient, sources, &filter, false)?;
+        let agent = self.agent.as_ref();
+        let mine = records.iter().filter(|record| agent.is_none() || record.event.agent.as_ref() == agent);
+        let least = suggest::least((present, &document), mine, agent, false)?;
         let least = least.map(|least| least.comparison.lines().collect()).unwrap_or_default();
         Ok(Review { since, now, permissions, credentials, checks, least, events: using.events })
     }

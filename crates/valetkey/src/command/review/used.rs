@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use model::event::Kind;
 use model::{Event, Timestamp};
-use policy::Granted;
+use policy::{Document, Granted};
 use serde::Serialize;
+
+use crate::command::policy::suggest::judged_as;
 
 /// Actions that are named in a line.
 const NAMED_MAX: usize = 6;
@@ -55,9 +57,9 @@ pub(super) struct Permission {
 }
 
 impl Use {
-    pub(super) fn add(&mut self, event: &Event) {
+    pub(super) fn add(&mut self, document: &Document, event: &Event) {
         self.events += 1;
-        let credential = event.credential.as_ref().map(|used| parent(used.name.as_str()).to_owned());
+        let credential = event.credential.as_ref().map(|used| judged_as(document, used.name.as_str()).to_owned());
         if event.kind == Kind::Outcome
             && event.response.as_ref().is_some_and(|response| response.status == 403)
             && let Some(name) = &credential
@@ -85,14 +87,6 @@ impl Use {
         let covers = |action: &&String| granted.actions.is_empty() || granted.actions.contains(*action);
         let used = used.filter(covers).cloned().collect();
         Permission { granted, times, used }
-    }
-}
-
-/// What another credential minted (`parent.1`) is used in its name.
-fn parent(name: &str) -> &str {
-    match name.rsplit_once('.') {
-        Some((parent, number)) if number.bytes().all(|byte| byte.is_ascii_digit()) && !number.is_empty() => parent,
-        _ => name,
     }
 }
 
