@@ -183,7 +183,7 @@ impl Pattern {
             )]
         };
         for (at, segment) in self.segments.iter().enumerate().filter(|(_, segment)| *segment != "*") {
-            all.push(like(&format!("context.s{at}"), segment));
+            all.push(like(&format!("context.{}", segment_name(at)), segment));
         }
         if let Some(tail) = &self.tail {
             all.push("context has tail".to_owned());
@@ -196,6 +196,35 @@ impl Pattern {
     pub(crate) fn depth(&self) -> usize {
         self.segments.len()
     }
+
+    /// What its Cedar text reads of such a resource.
+    pub(crate) fn sees(&self, parts: &Parts<'_>) -> Seen {
+        let Some(kind) = &self.kind else { return Seen::default() };
+        // Only where `context.kind != kind` holds is there a look at what contains it.
+        Seen { depth: self.depth(), within: self.tail.is_none() && parts.kind != kind }
+    }
+}
+
+/// What Cedar texts of patterns read of a resource, beside its kind, its tail and the number of its segments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// So many segments.
+    pub(crate) depth: usize,
+    /// The kinds that contain its kind.
+    pub(crate) within: bool,
+}
+
+impl Seen {
+    /// What either reads.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self { depth: self.depth.max(other.depth), within: self.within || other.within }
+    }
+}
+
+/// The name of a segment in the context.
+pub(crate) fn segment_name(at: usize) -> Cow<'static, str> {
+    const FIRST: [&str; 4] = ["s0", "s1", "s2", "s3"];
+    FIRST.get(at).map_or_else(|| Cow::Owned(format!("s{at}")), |name| Cow::Borrowed(*name))
 }
 
 /// Whether `pattern`, in which `*` stands for any text, matches all of `text`. Linear but for one mark to go back to.

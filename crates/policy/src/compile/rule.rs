@@ -5,6 +5,7 @@ use std::str::FromStr as _;
 use std::sync::Arc;
 
 use cedar_policy::PolicySet;
+use cedar_policy_core::ast::{Expr, Policy};
 use model::AgentName;
 
 use super::actions::{Named, Raw};
@@ -46,8 +47,8 @@ pub(crate) fn build(draft: Draft, problems: &mut Vec<Diagnostic>) -> Option<Rule
     let when = said.find_map(|value| Some(value.get("when")?.as_str()?.to_owned()));
     // Read once before, so it reads again.
     let looks = when.and_then(|when| looks(&when).ok()).unwrap_or_default();
-    match PolicySet::from_str(&cedar) {
-        Ok(policy) => Some(Rule {
+    match parsed(&cedar) {
+        Ok((policy, condition)) => Some(Rule {
             id: draft.id,
             kind: draft.kind,
             agent: draft.agent,
@@ -62,6 +63,7 @@ pub(crate) fn build(draft: Draft, problems: &mut Vec<Diagnostic>) -> Option<Rule
             looks,
             cedar,
             policy,
+            condition,
         }),
         Err(error) => {
             problems.push(Diagnostic {
@@ -75,6 +77,16 @@ pub(crate) fn build(draft: Draft, problems: &mut Vec<Diagnostic>) -> Option<Rule
             None
         }
     }
+}
+
+/// The one policy of a text, and what it asks.
+fn parsed(cedar: &str) -> Result<(PolicySet, Expr), String> {
+    let set = PolicySet::from_str(cedar).map_err(|error| error.to_string())?;
+    let mut policies = set.policies().map(|policy| AsRef::<Policy>::as_ref(policy).condition());
+    let (condition, None) = (policies.next(), policies.next()) else { return Err("it is several policies".to_owned()) };
+    drop(policies);
+    let condition = condition.ok_or("it is no policy")?;
+    Ok((set, condition))
 }
 
 impl Draft {

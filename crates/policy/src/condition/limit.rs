@@ -11,6 +11,7 @@ use crate::limit::{LimitNeed, Over};
 struct Limit {
     rate: Rate,
     key: String,
+    label: String,
     declaring: Vec<String>,
 }
 
@@ -27,7 +28,7 @@ pub(super) fn read(written: &Conditions, reader: &mut Reader<'_>) -> Vec<Box<dyn
         let rate = Rate { sum, ..written.value };
         // The maximum is not part of the name: raising it must not forget what was taken.
         let key = format!("{}/{}/{}", reader.key, rate.sum.as_deref().unwrap_or("calls"), period_name(rate.seconds));
-        all.push(Box::new(Limit { rate, key, declaring }));
+        all.push(Box::new(Limit { label: rate.label(), rate, key, declaring }));
     }
     all
 }
@@ -48,11 +49,11 @@ impl Condition for Limit {
         }
         if amount > 0 || self.rate.sum.is_none() {
             required.limits.push(LimitNeed {
-                key: format!("{}/{}", covered.subject.agent, self.key),
+                key: [covered.subject.agent.as_str(), "/", &self.key].concat(),
                 amount,
                 max: self.rate.max,
                 period_micros: micros(self.rate.seconds),
-                label: self.rate.label(),
+                label: self.label.clone(),
                 rule: covered.rule.to_string(),
                 over: Over::Refuse,
             });
@@ -61,7 +62,7 @@ impl Condition for Limit {
     }
 
     fn explain(&self) -> Option<serde_json::Value> {
-        Some(serde_json::json!({ "kind": "limit", "limit": self.rate.label() }))
+        Some(serde_json::json!({ "kind": "limit", "limit": self.label }))
     }
 
     fn reads_body(&self, calls: &[&Call]) -> bool {

@@ -1,17 +1,27 @@
 //! Asks Cedar which of the candidate rules apply. Any error denies.
+//!
+//! The evaluator is asked itself, with values (decision 33). What stands in front of it in the library, expressions for every value
+//! and a list of all that each policy said, takes two thirds of a decision and tells us nothing: a rule is one policy.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cedar_policy::{Authorizer, Context, Entities, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression};
+use cedar_policy_core::ast::{
+    Context, Eid, EntityType, EntityUID, EntityUIDEntry, Literal, Request, SlotEnv, Value, ValueKind,
+};
+use cedar_policy_core::entities::Entities;
+use cedar_policy_core::evaluator::Evaluator;
+use cedar_policy_core::extensions::Extensions;
 use model::{ActionId, AgentName, Call, Class, Effect, Effects, Fact, Resource, ServiceName, bounds};
 use quick_cache::sync::Cache;
 use smallvec::SmallVec;
+use smol_str::SmolStr;
 
 use super::index::Candidates;
 use super::{Kind, Rule, Rules};
 use crate::Question;
 use crate::compile::actions::{RequestLine, is_guarded};
-use crate::compile::pattern::Parts;
+use crate::compile::pattern::{Parts, Seen, segment_name};
 use crate::condition::Needs;
 
 /// Octets of resource and path up to which a verdict is kept. The cache is bounded by number; without this bound an
@@ -52,11 +62,10 @@ impl Key {
 
 /// Cedar, and the verdicts that are good for more than one request.
 pub(crate) struct Judge {
-    authorizer: Authorizer,
     entities: Entities,
-    agent: EntityTypeName,
-    action: EntityTypeName,
-    resource: EntityTypeName,
+    agent: EntityType,
+    action: EntityType,
+    resource: EntityType,
     kept: Cache<Key, Arc<Verdict>>,
     /// Some rule looks at methods and paths.
     raw: bool,
@@ -72,8 +81,7 @@ impl Judge {
     /// The three entity types are fixed words; `None` only if the library stopped reading them.
     pub(crate) fn new(rules: &[Rule]) -> Option<Self> {
         Some(Self {
-            authorizer: Authorizer::new(),
-            entities: Entities::empty(),
+            entities: Entities::new(),
             agent: "Agent".parse().ok()?,
             action: "Action".parse().ok()?,
             resource: "Resource".parse().ok()?,
@@ -87,8 +95,8 @@ impl Judge {
         self.raw
     }
 
-    fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
-        EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id))
+    fn entry(kind: &EntityType, id: &str) -> EntityUIDEntry {
+        EntityUIDEntry::known(EntityUID::from_components(kind.clone(), Eid::new(id), None), None)
     }
 }
 
@@ -161,33 +169,13 @@ impl Rules {
             verdict.broken = Some((number, format!("fact `{fact}` cannot be known")));
             return (verdict, false);
         }
-        let request = match self.request(question, service, (line, call), (&parts, needs, &candidates)) {
-            Ok(request) => request,
-            Err(error) => {
-                verdict.broken = candidates.first().map(|(number, _)| (*number, error));
-                return (verdict, false);
-            }
-        };
+        let request = self.request(question, service, (line, call), (&parts, needs, &candidates));
+        let evaluator = Evaluator::new(request, &self.judge.entities, Extensions::all_available());
         for (number, rule) in candidates {
-            self.ask(&request, number, rule, &mut verdict);
+            ask(&evaluator, number, rule, &mut verdict);
         }
         let keep = needs.keeps() && verdict.broken.is_none();
         (verdict, keep)
-    }
-
-    fn ask(&self, request: &Request, number: u32, rule: &Rule, verdict: &mut Verdict) {
-        let answer = self.judge.authorizer.is_authorized(request, &rule.policy, &self.judge.entities);
-        let diagnostics = answer.diagnostics();
-        if let Some(error) = diagnostics.errors().next() {
-            verdict.broken.get_or_insert((number, error.to_string()));
-        } else if diagnostics.reason().next().is_some() {
-            match rule.kind {
-                Kind::Deny => {
-                    verdict.denied.get_or_insert(number);
-                }
-                Kind::Permit => verdict.permits.push(number),
-            }
-        }
     }
 
     fn request(
@@ -196,25 +184,26 @@ impl Rules {
         service: &ServiceName,
         (line, call): (RequestLine<'_>, &Call),
         (parts, needs, candidates): (&Parts<'_>, Needs, &[(u32, &Rule)]),
-    ) -> Result<Request, String> {
-        let mut pairs = Pairs(Vec::with_capacity(16));
-        pairs.text("service", service.as_str());
+    ) -> Request {
+        let mut pairs = Pairs::default();
+        pairs.put("service", service.as_str());
         if needs.has(Needs::CLASS) {
-            pairs.text("class", call.class.as_str());
+            pairs.put("class", call.class.as_str());
             pairs.set("effects", call.effects.iter().map(Effect::as_str));
-            pairs.flag("guarded", is_guarded(call));
+            pairs.put("guarded", is_guarded(call));
         }
         if needs.has(Needs::ACTION) {
-            pairs.text("action", call.action.as_str());
+            pairs.put("action", call.action.as_str());
         }
         if needs.has(Needs::RESOURCE) {
-            let depth = candidates.iter().map(|(_, rule)| rule.depth()).max().unwrap_or(0);
-            pairs.resource(parts, depth);
+            let patterns = candidates.iter().flat_map(|(_, rule)| &rule.resources);
+            let seen = patterns.fold(Seen::default(), |seen, pattern| seen.and(pattern.sees(parts)));
+            pairs.resource(parts, seen);
         }
         if needs.has(Needs::RAW) {
-            pairs.text("method", line.method.as_str());
-            pairs.text("endpoint", line.endpoint);
-            pairs.text("path", line.path);
+            pairs.put("method", line.method.as_str());
+            pairs.put("endpoint", &**line.endpoint);
+            pairs.put("path", &**line.path);
         }
         pairs.circumstances(question, needs);
         if needs.has(Needs::HOLDS) {
@@ -222,18 +211,32 @@ impl Rules {
             pairs.set("holds", conditions.filter_map(|one| one.holds(question.subject, question.now)));
         }
         if needs.has(Needs::FACTS) {
-            pairs.facts(call)?;
+            pairs.facts(call);
         }
-        let context = Context::from_pairs(pairs.0).map_err(|error| error.to_string())?;
-        Request::new(
-            Judge::uid(&self.judge.agent, question.subject.agent.as_str()),
-            Judge::uid(&self.judge.action, &format!("{service}:{}", call.action)),
-            Judge::uid(&self.judge.resource, call.resource.as_str()),
-            context,
-            None,
+        Request::new_unchecked(
+            Judge::entry(&self.judge.agent, question.subject.agent.as_str()),
+            Judge::entry(&self.judge.action, &[service.as_str(), ":", call.action.as_str()].concat()),
+            Judge::entry(&self.judge.resource, call.resource.as_str()),
+            Some(pairs.into_context()),
         )
-        .map_err(|error| error.to_string())
     }
+}
+
+/// Whether a rule applies. A rule is one policy, so that its condition holding is all that Cedar's authorizer would find.
+fn ask(evaluator: &Evaluator<'_>, number: u32, rule: &Rule, verdict: &mut Verdict) {
+    let error = match evaluator.interpret(&rule.condition, &SlotEnv::new()).map(|value| value.value) {
+        Ok(ValueKind::Lit(Literal::Bool(false))) => return,
+        Ok(ValueKind::Lit(Literal::Bool(true))) => {
+            match rule.kind {
+                Kind::Deny => drop(verdict.denied.get_or_insert(number)),
+                Kind::Permit => verdict.permits.push(number),
+            }
+            return;
+        }
+        Ok(_) => "its condition is neither true nor false".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    verdict.broken.get_or_insert((number, error));
 }
 
 impl Rule {
@@ -251,10 +254,6 @@ impl Rule {
         }
         self.actions.iter().any(|named| named.selector.covers(service, call, denial))
     }
-
-    fn depth(&self) -> usize {
-        self.resources.iter().map(crate::compile::pattern::Pattern::depth).max().unwrap_or(0)
-    }
 }
 
 /// An unknown fact that a rule by facts names: absent from the context, `has` would take it for absent from the call.
@@ -268,36 +267,36 @@ fn hidden<'a>(candidates: &[(u32, &Rule)], call: &'a Call) -> Option<(u32, &'a s
     })
 }
 
-/// The context under construction.
-struct Pairs(Vec<(String, RestrictedExpression)>);
+/// The context under construction; a name that is set again would be an error of ours, and the later value holds.
+#[derive(Default)]
+struct Pairs(BTreeMap<SmolStr, Value>);
 
 impl Pairs {
-    fn text(&mut self, name: &str, value: &str) {
-        self.0.push((name.to_owned(), RestrictedExpression::new_string(value.to_owned())));
+    fn into_context(self) -> Context {
+        Context::Value(Arc::new(self.0))
     }
 
-    fn flag(&mut self, name: &str, value: bool) {
-        self.0.push((name.to_owned(), RestrictedExpression::new_bool(value)));
-    }
-
-    fn number(&mut self, name: &str, value: i64) {
-        self.0.push((name.to_owned(), RestrictedExpression::new_long(value)));
+    fn put(&mut self, name: &str, value: impl Into<Value>) {
+        self.0.insert(name.into(), value.into());
     }
 
     fn set<'a>(&mut self, name: &str, values: impl Iterator<Item = &'a str>) {
-        let values = values.map(|value| RestrictedExpression::new_string(value.to_owned()));
-        self.0.push((name.to_owned(), RestrictedExpression::new_set(values)));
+        self.put(name, Value::set(values.map(Value::from), None));
     }
 
-    fn resource(&mut self, parts: &Parts<'_>, depth: usize) {
-        self.text("kind", parts.kind);
-        self.set("within", parts.within.iter().map(String::as_str));
-        self.number("segments", parts.segments.len() as i64);
-        for (at, segment) in parts.segments.iter().take(depth).enumerate() {
-            self.0.push((format!("s{at}"), RestrictedExpression::new_string(segment.to_string())));
+    /// Of a resource what the patterns read. A set or a segment that is read and missing would be an error, which denies; a tail could be
+    /// asked for with `has`, so it is there whenever the resource has one.
+    fn resource(&mut self, parts: &Parts<'_>, seen: Seen) {
+        self.put("kind", parts.kind);
+        self.put("segments", parts.segments.len() as i64);
+        if seen.within {
+            self.set("within", parts.within.iter().map(String::as_str));
+        }
+        for (at, segment) in parts.segments.iter().take(seen.depth).enumerate() {
+            self.put(&segment_name(at), &**segment);
         }
         if let Some(tail) = parts.tail {
-            self.text("tail", tail);
+            self.put("tail", tail);
         }
     }
 
@@ -306,37 +305,34 @@ impl Pairs {
         if needs.has(Needs::TASK)
             && let Some(task) = &subject.task
         {
-            self.text("task", task);
+            self.put("task", task.as_str());
         }
         if needs.has(Needs::USER) {
             if let Some(user) = &subject.user {
-                self.text("user", user.as_str());
+                self.put("user", user.as_str());
             }
             self.set("roles", subject.roles.iter().map(String::as_str));
         }
         if needs.has(Needs::TIME) {
             let age = question.now.0.saturating_sub(subject.session_started.0).max(0);
-            self.number("now", question.now.0.div_euclid(model::time::MICROS));
-            self.number("age", age / model::time::MICROS);
+            self.put("now", question.now.0.div_euclid(model::time::MICROS));
+            self.put("age", age / model::time::MICROS);
         }
     }
 
-    fn facts(&mut self, call: &Call) -> Result<(), String> {
+    fn facts(&mut self, call: &Call) {
         let known = call.facts.iter().filter_map(|(name, fact)| {
             let value = match fact {
-                Fact::Text(text) => RestrictedExpression::new_string(text.to_string()),
-                Fact::Int(number) => RestrictedExpression::new_long(*number),
-                Fact::Bool(flag) => RestrictedExpression::new_bool(*flag),
-                Fact::List(items) => RestrictedExpression::new_set(
-                    items.iter().map(|item| RestrictedExpression::new_string(item.to_string())),
-                ),
+                Fact::Text(text) => Value::from(&**text),
+                Fact::Int(number) => Value::from(*number),
+                Fact::Bool(flag) => Value::from(*flag),
+                Fact::List(items) => Value::set(items.iter().map(|item| Value::from(&**item)), None),
                 Fact::Unknown(_) => return None,
             };
-            Some((name.to_owned(), value))
+            Some((name, value))
         });
-        let record = RestrictedExpression::new_record(known).map_err(|error| error.to_string())?;
-        self.0.push(("facts".to_owned(), record));
-        Ok(())
+        let facts = Value::record(known, None);
+        self.put("facts", facts);
     }
 }
 

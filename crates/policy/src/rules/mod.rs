@@ -14,6 +14,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use cedar_policy::PolicySet;
+use cedar_policy_core::ast::Expr;
 use model::{AgentName, CredentialName, Rank, ServiceName};
 
 pub(crate) use decide::strictest;
@@ -68,6 +69,8 @@ pub(crate) struct Rule {
     /// Cedar text of exactly the policy below.
     pub(crate) cedar: String,
     pub(crate) policy: PolicySet,
+    /// Scope and conditions of that policy as one expression.
+    pub(crate) condition: Expr,
 }
 
 impl fmt::Debug for Rule {
