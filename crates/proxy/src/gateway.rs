@@ -1,6 +1,6 @@
 //! What all exchanges share: one immutable snapshot, the state behind it, and a worker for each thread.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -41,6 +41,8 @@ pub struct Stopped {
     pub agents: Vec<AgentName>,
     /// Credentials that are put on nothing.
     pub credentials: Vec<CredentialName>,
+    /// Versions of credentials that are.
+    pub versions: Vec<(CredentialName, u64)>,
 }
 
 /// The gateway of one process.
@@ -115,25 +117,59 @@ impl Drop for ConnectionPlace {
     }
 }
 
-/// One cancellation handle per credential, so that revoking it cuts what carries it.
+/// Versions of one credential whose handles are kept; what carries an older one is cut with the whole credential alone.
+const VERSIONS_KEPT_MAX: usize = 16;
+
+/// A cancellation handle for each credential and for each of its versions, so that revoking either cuts what carries it.
 #[derive(Default)]
 pub struct InUse {
-    handles: RwLock<HashMap<CredentialName, CancellationToken>>,
+    handles: RwLock<HashMap<CredentialName, Handles>>,
+}
+
+#[derive(Default)]
+struct Handles {
+    all: CancellationToken,
+    /// Below `all`.
+    versions: BTreeMap<u64, CancellationToken>,
 }
 
 impl InUse {
-    /// The handle that exchanges with this credential hold.
+    /// The handle of a credential, whatever version will be put on. Take it before the vault is asked, so that no revocation falls
+    /// between, and the one of the version from it when that is known.
     #[must_use]
     pub fn handle(&self, name: &CredentialName) -> CancellationToken {
-        if let Some(handle) = self.handles.read().get(name) {
+        if let Some(handles) = self.handles.read().get(name) {
+            return handles.all.clone();
+        }
+        self.handles.write().entry(name.clone()).or_default().all.clone()
+    }
+
+    /// The handle of a version, below the credential's. Whether the version was revoked must be looked at once more afterwards.
+    #[must_use]
+    pub fn handle_of(&self, name: &CredentialName, version: u64) -> CancellationToken {
+        if let Some(handle) = self.handles.read().get(name).and_then(|handles| handles.versions.get(&version)) {
             return handle.clone();
         }
-        self.handles.write().entry(name.clone()).or_default().clone()
+        let mut all = self.handles.write();
+        let Handles { all, versions } = all.entry(name.clone()).or_default();
+        let handle = versions.entry(version).or_insert_with(|| all.child_token()).clone();
+        if versions.len() > VERSIONS_KEPT_MAX {
+            versions.pop_first();
+        }
+        handle
     }
 
     /// Cuts everything that carries it; later exchanges get a fresh handle.
     pub fn cut(&self, name: &CredentialName) {
-        if let Some(handle) = self.handles.write().remove(name) {
+        if let Some(handles) = self.handles.write().remove(name) {
+            handles.all.cancel();
+        }
+    }
+
+    /// Cuts everything that carries this version of it.
+    pub fn cut_version(&self, name: &CredentialName, version: u64) {
+        let cut = self.handles.write().get_mut(name).and_then(|handles| handles.versions.remove(&version));
+        if let Some(handle) = cut {
             handle.cancel();
         }
     }

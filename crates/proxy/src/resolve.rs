@@ -28,19 +28,42 @@ pub(crate) async fn resolve(worker: &Arc<Worker>, mut permitted: Permitted) -> R
     let Some((name, scheme)) = wanted(&permitted) else {
         return Ok(Resolved { permitted, credential: None, cut: None, turn: None });
     };
-    let cut = Some(worker.gateway.in_use.handle(&name));
+    let whole = worker.gateway.in_use.handle(&name);
     let turn = match scheme.part() {
         Part::Refresh => Some(turn(worker, &permitted, &name).await),
         Part::Value | Part::Identity => None,
     };
-    match open(worker, &permitted, &name).await {
-        Ok(credential) => {
+    let opened = open(worker, &permitted, &name).await;
+    match opened.and_then(|credential| Ok((cut(worker, &permitted, (&name, whole), &credential)?, credential))) {
+        Ok((cut, credential)) => {
+            let cut = Some(cut);
             permitted.classified.trip.recorder.credential(credential.name(), credential.version());
             let credential = if turn.is_some() { credential.showing(Field::Refresh) } else { credential };
             Ok(Resolved { permitted, credential: Some((scheme, credential)), cut, turn })
         }
         Err(refusal) => Err(permitted.classified.trip.refuse(refusal)),
     }
+}
+
+/// What cuts an exchange that carries this credential: its version's handle. `whole` is the one of all its versions, taken before the vault was
+/// asked; whatever was revoked since then is found here.
+fn cut(
+    worker: &Worker,
+    permitted: &Permitted,
+    (name, whole): (&CredentialName, CancellationToken),
+    credential: &Credential,
+) -> Result<CancellationToken, Refusal> {
+    // What was minted under a credential goes with that.
+    if credential.name() != name {
+        return Ok(whole);
+    }
+    let handle = worker.gateway.in_use.handle_of(name, credential.version());
+    if whole.is_cancelled() {
+        return Ok(whole);
+    }
+    let tenant = &permitted.classified.subject.tenant;
+    let usable = worker.gateway.vault.usable(tenant, name, credential.version());
+    usable.map(|()| handle).map_err(|error| Refusal::new(error.code(), error.to_string()))
 }
 
 /// Which credential goes where: the slot that held the placeholder; the service's first where the configuration says

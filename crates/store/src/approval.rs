@@ -2,50 +2,16 @@
 //! never both win; an approval given once is used once.
 
 use std::collections::HashSet;
-use std::fmt;
-use std::str::FromStr;
 
 use model::{AgentName, ApprovalId, Digest, SessionId, Tenant, Timestamp};
 
 use crate::StoreError;
 use crate::change::{Topic, bump};
 use crate::engine::{Db, Durability, Tx};
-use crate::value::{Row, json, vals};
+use crate::value::{Row, json, vals, words};
 
 /// Questions listed at once.
 const LISTED_MAX: i64 = 1_000;
-
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),* $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum $name { $($(#[$vdoc])* $variant),* }
-
-        impl $name {
-            /// The word in the store and in JSON.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text),* }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-                out.write_str(self.as_str())
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = String;
-            fn from_str(text: &str) -> Result<Self, String> {
-                match text {
-                    $($text => Ok(Self::$variant),)*
-                    _ => Err(format!("`{text}` is none of {}", concat!($($text, " "),*))),
-                }
-            }
-        }
-    };
-}
 
 words!(
     /// State of a question.

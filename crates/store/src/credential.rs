@@ -234,7 +234,7 @@ async fn insert(tx: &mut Tx, row: &CredentialRow) -> Result<(), StoreError> {
     tx.exec(sql, &columns(row)).await.map(drop)
 }
 
-async fn insert_version(
+pub(crate) async fn insert_version(
     tx: &mut Tx,
     tenant: &Tenant,
     name: &CredentialName,

@@ -7,8 +7,11 @@ use crate::engine::{Db, Durability, Tx};
 use crate::value::{Row, vals};
 
 /// Number and text. A text never changes once it was released: add the next one.
-const MIGRATIONS: &[(i64, &str)] =
-    &[(1, include_str!("migrations/0001_first.sql")), (2, include_str!("migrations/0002_reasons.sql"))];
+const MIGRATIONS: &[(i64, &str)] = &[
+    (1, include_str!("migrations/0001_first.sql")),
+    (2, include_str!("migrations/0002_reasons.sql")),
+    (3, include_str!("migrations/0003_rotations.sql")),
+];
 
 /// The `tenant` of rows that belong to no organisation.
 const NOBODY: &str = "*";

@@ -8,8 +8,8 @@ use model::{Clock, Tenant};
 
 use crate::engine::{Db, postgres, sqlite};
 use crate::{
-    Agents, Approvals, Changes, Credentials, Keyslots, Limits, Meta, Nodes, Placeholders, Sessions, Stops, StoreError,
-    migrate,
+    Agents, Approvals, Changes, Credentials, Keyslots, Limits, Meta, Nodes, Placeholders, Rotations, Sessions, Stops,
+    StoreError, migrate,
 };
 
 /// Where the rows lie.
@@ -107,6 +107,12 @@ impl Store {
     #[must_use]
     pub const fn nodes(&self) -> Nodes<'_> {
         Nodes { db: &self.db }
+    }
+
+    /// Rotations of credentials that are under way.
+    #[must_use]
+    pub const fn rotations(&self) -> Rotations<'_> {
+        Rotations { db: &self.db }
     }
 
     /// Small texts by key.

@@ -87,6 +87,41 @@ macro_rules! vals {
 }
 pub(crate) use vals;
 
+/// An enum whose variants are words in rows and in JSON.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name { $($(#[$vdoc])* $variant),* }
+
+        impl $name {
+            /// The word in the store and in JSON.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),* }
+            }
+        }
+
+        impl ::std::fmt::Display for $name {
+            fn fmt(&self, out: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                out.write_str(self.as_str())
+            }
+        }
+
+        impl ::std::str::FromStr for $name {
+            type Err = String;
+            fn from_str(text: &str) -> Result<Self, String> {
+                match text {
+                    $($text => Ok(Self::$variant),)*
+                    _ => Err(format!("`{text}` is none of {}", concat!($($text, " "),*))),
+                }
+            }
+        }
+    };
+}
+
+pub(crate) use words;
+
 /// A number that a row can hold.
 pub(crate) fn whole(number: u64, what: &'static str) -> Result<i64, StoreError> {
     i64::try_from(number).map_err(|_| StoreError::TooLarge { what })

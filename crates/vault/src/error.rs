@@ -62,6 +62,30 @@ pub enum VaultError {
         /// The name.
         name: CredentialName,
     },
+    /// Another process rotates it.
+    #[error(
+        "another process rotates `{name}`; it is done within minutes, and a rotation that was interrupted goes on then"
+    )]
+    Rotates {
+        /// The name.
+        name: CredentialName,
+    },
+    /// A step of a rotation was not done.
+    #[error("the rotation of `{name}` is not done: {error}; what is done stays done, and the same command goes on")]
+    Undone {
+        /// The name.
+        name: CredentialName,
+        /// Why.
+        error: crate::rotate::RotateError,
+    },
+    /// There is nothing to go back to.
+    #[error(
+        "no version of `{name}` is in grace, so there is none to go back to; `valetkey credential show {name}` lists them"
+    )]
+    NothingBefore {
+        /// The name.
+        name: CredentialName,
+    },
     /// The permit was given for a request that goes out bare.
     #[error("the permit names no credential")]
     NoCredential,

@@ -34,6 +34,7 @@ mod put_back;
 mod reference;
 mod resolve;
 mod revoked;
+pub mod rotate;
 mod seal;
 mod vault;
 

@@ -57,6 +57,14 @@ impl Vault {
         Ok(Credential::new(name.clone(), live.version, Arc::clone(&live.material), live.lease.clone()))
     }
 
+    /// Whether a version may still be used, as this process last heard.
+    ///
+    /// # Errors
+    /// It was revoked.
+    pub fn usable(&self, tenant: &Tenant, name: &CredentialName, version: u64) -> Result<(), VaultError> {
+        self.inner.revoked.load().check(tenant, name, Some(version))
+    }
+
     /// Shows a credential's parts to a chore, freshly read: its name, version and material. Nothing is kept.
     pub async fn with_material(
         &self,
@@ -93,6 +101,10 @@ impl Vault {
 impl Inner {
     /// Reads a credential from its back end.
     pub async fn fetch(&self, tenant: &Tenant, name: &CredentialName, now: Timestamp) -> Result<Live, VaultError> {
+        let staged = self.staged.read().get(&(tenant.clone(), name.clone())).cloned();
+        if let Some((of, version)) = staged {
+            return self.staged(tenant, &of, version, now).await;
+        }
         let (reference, kind) = self.whereabouts(tenant, name).await?;
         reference.usable()?;
         let backend = self.backend(reference.scheme()).ok_or_else(|| VaultError::NotFound { name: name.clone() })?;
@@ -102,6 +114,20 @@ impl Inner {
         let expires = lease.expires.or_else(|| kind::expires(&kind, &value));
         let (material, lease) = (kind::material(&kind, value)?, Lease { expires, ..lease });
         Ok(Live::new(version, material, lease, now))
+    }
+
+    /// A version that a rotation lends.
+    async fn staged(
+        &self,
+        tenant: &Tenant,
+        of: &CredentialName,
+        version: u64,
+        now: Timestamp,
+    ) -> Result<Live, VaultError> {
+        let (_, kind) = self.whereabouts(tenant, of).await?;
+        let value = self.version(tenant, of, version).await?;
+        let lease = Lease { id: None, expires: kind::expires(&kind, &value) };
+        Ok(Live::new(version, kind::material(&kind, value)?, lease, now))
     }
 
     /// Where a credential lies and of what kind it is.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use model::{Clock, Random, Tenant};
+use model::{Clock, CredentialName, Random, Tenant};
 use parking_lot::RwLock;
 use store::{StopRow, Store};
 
@@ -30,6 +30,8 @@ pub(crate) struct Inner {
     pub backends: Vec<Box<dyn Backend>>,
     /// What this process's configuration declares; wins over what the store knows.
     pub declared: RwLock<HashMap<Place, Arc<Declaration>>>,
+    /// Versions that are lent under a name of their own while somebody looks whether they work.
+    pub staged: RwLock<HashMap<Place, (CredentialName, u64)>>,
     pub materials: Materials,
     pub revoked: ArcSwap<Revoked>,
 }
@@ -53,6 +55,7 @@ impl Vault {
             random,
             ambient,
             declared: RwLock::default(),
+            staged: RwLock::default(),
             materials: Materials::new(),
             revoked: ArcSwap::default(),
         };

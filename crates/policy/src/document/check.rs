@@ -4,7 +4,7 @@ use model::canonical::parse_authority;
 use model::{AgentName, CredentialName, Digest, UserName};
 
 use super::at::At;
-use super::schema::{Agent, Channel, CredentialEntry, Document, Permission};
+use super::schema::{Agent, Channel, CredentialEntry, Document, Permission, Rotate};
 use super::{Diagnostic, Source, nearest, webhook};
 use crate::{alert, profile};
 
@@ -13,6 +13,8 @@ const BACK_ENDS: [&str; 5] = ["builtin", "env", "file", "exec", "login"];
 /// Back ends of a later version.
 const BACK_ENDS_LATER: [&str; 7] = ["hashicorp", "aws-sm", "gcp-sm", "azure-kv", "op", "keyring", "k8s"];
 /// Kinds of credential that this version knows.
+/// A shorter time would be one rotation after another.
+const ROTATED_SECONDS_MIN: u64 = 10;
 const KINDS: [&str; 3] = ["token", "basic", "oauth2"];
 /// Kinds of a later version.
 const KINDS_LATER: [&str; 7] = ["github-app", "aws", "gcp", "azure", "mtls", "database", "ssh"];
@@ -129,12 +131,36 @@ fn credential(entry: &CredentialEntry, document: &Document, checker: &mut Checke
         );
     }
     if let Some(rotate) = &entry.rotate {
-        checker.later(rotate, "rotate");
+        rotation(rotate, entry, checker);
     }
     if let Some(fallback) = &entry.fallback {
         checker.later(fallback, "fallback");
     }
     shared(entry, document, checker);
+}
+
+fn rotation(at: &At<Rotate>, entry: &CredentialEntry, checker: &mut Checker<'_>) {
+    let Rotate { with, every, grace: _ } = &at.value;
+    if let Some(from) = entry.from.as_ref().filter(|from| from.value != "builtin") {
+        checker.say(from, "`rotate` is for values in the built-in vault; what lies elsewhere is rotated there");
+    }
+    if let Some(with) =
+        with.as_ref().filter(|with| with.value.strip_prefix("exec:").is_none_or(|words| words.trim().is_empty()))
+    {
+        checker.say(with, "who rotates it is written `exec:PROGRAM ARGUMENTS`");
+    }
+    match every {
+        Some(every) if with.is_none() => {
+            checker.say(&every.with("every".to_owned()), "nothing here can make a new value: add `with: exec:PROGRAM`, or take `every` out and rotate it by hand");
+        }
+        Some(every) if every.value.0 < ROTATED_SECONDS_MIN => {
+            checker.say(
+                &every.with("every".to_owned()),
+                format!("a value is rotated every {ROTATED_SECONDS_MIN} seconds at most"),
+            );
+        }
+        _ => {}
+    }
 }
 
 /// One reference used for two environments.

@@ -84,7 +84,7 @@ pub struct CredentialEntry {
     pub kind: Option<At<String>>,
     /// The environment it may be used in.
     pub environment: Option<At<String>>,
-    /// Regular rotation. Not in this version.
+    /// How a new value takes over from the old one.
     pub rotate: Option<At<Rotate>>,
     /// What to do when it fails. Not in this version.
     pub fallback: Option<At<Fallback>>,
@@ -104,14 +104,15 @@ pub enum Inject {
     Always,
 }
 
-/// Regular rotation.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+/// How a new value takes over from the old one.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
 pub struct Rotate {
-    /// How often.
-    pub every: At<Span>,
-    /// How long the old one stays good.
-    #[serde(default)]
+    /// Who makes new values and retires old ones: `exec:PROGRAM ARGUMENTS`. Without it an operator brings them (`credential rotate`).
+    pub with: Option<At<String>>,
+    /// How old a value may become before it is rotated, ten seconds or more; by hand alone where nothing is written.
+    pub every: Option<At<Span>>,
+    /// How long the old value stays good once the new one is in use; an hour where nothing is written.
     pub grace: Option<At<Span>>,
 }
 

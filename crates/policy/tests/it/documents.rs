@@ -143,7 +143,6 @@ fn complaints_name_the_place_and_the_nearest_word() {
         ("alerts: [{ condition: tripwire, action: require_approval }]".into(), "f.yaml:1:41: action `require_approval` is not in this version; write one of notify_admin, stop_session, disable_agent"),
         ("alerts: [{ condition: tripwire, action: stop }]".into(), "f.yaml:1:41: unknown action `stop`; did you mean `stop_session`?"),
         ("channels:\n  ops: { slack: { app_token: 'env:A', bot_token: 'env:B', channel: '#x' } }".into(), "f.yaml:2:17: `slack` is not in this version; take it out"),
-        ("credentials:\n  t: {service: github, rotate: { every: 7d, grace: 1h }}".into(), "f.yaml:2:32: `rotate` is not in this version; take it out"),
         ("credentials:\n  t: {service: github, fallback: { credential: x }}".into(), "f.yaml:2:34: `fallback` is not in this version; take it out"),
         ("upstreams:\n  'a_b': {address: '127.0.0.1:1'}".into(), "f.yaml:2:3: host is not a plain DNS name or address; give it without user part, trailing dot, escapes or brackets on names: `a_b`"),
         ("upstreams:\n  a.test: {address: '127.0.0.1'}".into(), "f.yaml:2:21: an address is written `host:port`: `127.0.0.1`"),
@@ -158,6 +157,33 @@ fn complaints_name_the_place_and_the_nearest_word() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn rotations_name_who_makes_values() {
+    let table: [(String, &str); 4] = [
+        (
+            "credentials:\n  t: {service: github, rotate: { every: 7d, grace: 1h }}".into(),
+            "f.yaml:2:41: nothing here can make a new value: add `with: exec:PROGRAM`, or take `every` out and rotate it by hand",
+        ),
+        (
+            "credentials:\n  t: {service: github, rotate: { with: 'exec:./make', every: 5s }}".into(),
+            "f.yaml:2:62: a value is rotated every 10 seconds at most",
+        ),
+        (
+            "credentials:\n  t: {service: github, rotate: { with: ./make }}".into(),
+            "f.yaml:2:40: who rotates it is written `exec:PROGRAM ARGUMENTS`",
+        ),
+        (
+            "credentials:\n  t: {service: github, from: 'env:T', rotate: { grace: 1h }}".into(),
+            "f.yaml:2:30: `rotate` is for values in the built-in vault; what lies elsewhere is rotated there",
+        ),
+    ];
+    for (text, expected) in table {
+        let found = complaints(&text);
+        assert!(found.iter().any(|line| line.starts_with(expected)), "{text}\nexpected {expected}\n   found {found:?}");
+    }
+    assert!(complaints("credentials:\n  t: {service: github, rotate: { with: 'exec:./make', every: 7d }}").is_empty());
 }
 
 #[test]

@@ -155,7 +155,7 @@ fn disable_agent(gateway: &Gateway, live: &LiveSession) -> Refusal {
     gateway.stopped.rcu(|known| {
         let mut agents = known.agents.clone();
         agents.push(agent.clone());
-        Stopped { all: known.all, agents, credentials: known.credentials.clone() }
+        Stopped { all: known.all, agents, credentials: known.credentials.clone(), versions: known.versions.clone() }
     });
     end(gateway, |known| known.session.agent == agent);
     live.end();

@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 use vault::{NewCredential, Summary};
 
 use super::local::Local;
+use super::run::span_seconds;
 use super::{hidden, usage};
 use crate::config::{Ambient, without_line_end};
 use crate::output;
-use crate::wiring::Tested;
+use crate::wiring::{Done, RotationWanted, Tested, Turning};
 
 /// What can be done with credentials.
 #[derive(Debug, Subcommand)]
@@ -45,17 +46,15 @@ pub enum Credential {
         #[arg(long)]
         json: bool,
     },
-    /// Replace it (not in this version)
-    #[command(hide = true)]
-    Rotate {
-        /// Its name
-        name: CredentialName,
-    },
-    /// Go back to the version before (not in this version)
-    #[command(hide = true)]
+    /// Let a new value take over: one that comes on standard input or from a prompt, or one that the configuration's program makes
+    Rotate(RotateArgs),
+    /// Go back to the version before, while it is in grace
     Rollback {
         /// Its name
         name: CredentialName,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -88,6 +87,81 @@ pub struct AddArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+/// Let a new value take over
+#[derive(Debug, clap::Args)]
+pub struct RotateArgs {
+    /// Its name
+    name: CredentialName,
+    /// The configuration that names it
+    #[arg(long, value_name = "FILE")]
+    config: Option<std::path::PathBuf>,
+    /// How long the old value stays good, such as `10m`; what the configuration says, or an hour, where nothing is given
+    #[arg(long, value_name = "SPAN", value_parser = span_seconds)]
+    grace: Option<u64>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl RotateArgs {
+    async fn run(self, ambient: &Ambient) -> anyhow::Result<bool> {
+        let local = Local::open(ambient).await?;
+        let Some(summary) = find(&local, &self.name).await? else { return Ok(false) };
+        let turning = Turning::open(ambient, self.config.as_deref()).await?;
+        let value = turning.wants_value(&self.name).then(|| read_value(&self.name)).transpose()?;
+        let (name, by) = (&self.name, Local::operator());
+        let wanted = RotationWanted { name, grace: self.grace, by: by.clone() };
+        let done = turning.rotate(&wanted, value).await?;
+        let (version, words) = match &done {
+            Done::Rotated { old, new, .. } => (*new, format!("{by} rotated it: version {new} took over from {old}")),
+            Done::Kept { why } => (0, format!("{by} could not rotate it: {why}")),
+        };
+        local.record(Kind::Credential, |event| {
+            event.service.clone_from(&summary.service);
+            event.credential = Some(CredentialUse { name: name.clone(), version });
+            event.reason = Some(words);
+        })?;
+        match &done {
+            Done::Rotated { old, new, retire } if self.json => {
+                output::json(
+                    &json!({ "credential": name, "version": new, "grace": { "version": old, "until": retire } }),
+                )?;
+            }
+            Done::Kept { why } if self.json => {
+                output::json(&json!({ "credential": name, "version": null, "failure": why }))?;
+            }
+            Done::Rotated { old, new, retire } => output::line(&format!(
+                "{name} rotated: version {new} is in use; version {old} stays good until {retire} (`valetkey credential rollback {name}` goes back to it)"
+            )),
+            Done::Kept { why } => {
+                output::line(&output::safe(&format!(
+                    "{name} stays as it is, because the new value does not work: {why}"
+                )));
+            }
+        }
+        Ok(matches!(done, Done::Rotated { .. }))
+    }
+}
+
+async fn roll_back(ambient: &Ambient, name: &CredentialName, json: bool) -> anyhow::Result<bool> {
+    let local = Local::open(ambient).await?;
+    let Some(summary) = find(&local, name).await? else { return Ok(false) };
+    let (old, new) = local.vault().await?.roll_back(&local.tenant, name).await?;
+    local.record(Kind::Credential, |event| {
+        event.service.clone_from(&summary.service);
+        event.credential = Some(CredentialUse { name: name.clone(), version: old });
+        event.reason = Some(format!("{} went back to version {old}; version {new} is out of use", Local::operator()));
+    })?;
+    if json {
+        output::json(&json!({ "credential": name, "version": old, "revoked": new }))?;
+    } else {
+        output::line(&format!(
+            "{name} went back to version {old}; version {new} is out of use here, and valid at its service until you revoke it there"
+        ));
+    }
+    Ok(true)
 }
 
 /// Whether its service takes it: one harmless request, on the road that agents take
@@ -133,12 +207,8 @@ impl Credential {
             Self::Show { name, json } => show(ambient, &name, json).await,
             Self::Test(args) => args.run(ambient).await,
             Self::Revoke { name, number, json } => revoke(ambient, &name, number, json).await,
-            Self::Rotate { name } => Err(usage(format!(
-                "`credential rotate` is not in this version; `valetkey credential add {name} --replace` stores a new value"
-            ))),
-            Self::Rollback { name } => Err(usage(format!(
-                "`credential rollback` is not in this version; `valetkey credential add {name} --replace` stores the old value again"
-            ))),
+            Self::Rotate(args) => args.run(ambient).await,
+            Self::Rollback { name, json } => roll_back(ambient, &name, json).await,
         }
     }
 }

@@ -9,16 +9,17 @@ use std::time::Duration;
 use anyhow::Context;
 use approval::WaitingRoom;
 use bytes::Bytes;
+use catalog::Catalog;
 use http::{Request, header};
 use http_body_util::{BodyExt, Full};
-use model::{AgentName, CredentialName};
+use model::{AgentName, CredentialName, ServiceName};
 use proxy::net::leaf::{Authority, AuthorityName};
 use serde_json::json;
 
 use super::client;
 use super::environment::{self, Trust};
 use super::gateway::{self, Options};
-use super::open;
+use super::open::{self, Opened};
 use super::plan::{Held, Plan};
 use super::sessions::Wanted;
 use crate::command::usage;
@@ -60,24 +61,40 @@ pub async fn credential_test(
     let service = summary.service.context(
         "it is bound to no service; name its service in the configuration, or add it under another name with --service",
     )?;
-    let known = configured.catalog.service(service.as_str());
+    if configured.catalog.service(service.as_str()).is_some_and(|known| known.check().is_none()) {
+        return Err(usage(format!("service `{service}` offers no harmless request to test with")));
+    }
+    let asked = ask_service(ambient, (&opened, &sources, &configured.catalog), (name, &service, &summary.kind)).await?;
+    asked.with_context(|| format!("service `{service}` offers no harmless request to test with"))
+}
+
+/// Asks a service whether it takes a credential of this name and kind; none where it offers no harmless request.
+///
+/// # Errors
+/// The service is not known or cannot be asked.
+pub(super) async fn ask_service(
+    ambient: &Ambient,
+    (opened, sources, catalog): (&Arc<Opened>, &Sources, &Catalog),
+    (name, service, kind): (&CredentialName, &ServiceName, &str),
+) -> anyhow::Result<Option<Tested>> {
+    let known = catalog.service(service.as_str());
     let known = known.with_context(|| {
         format!("its service `{service}` is not known; `valetkey service list` names those that are")
     })?;
-    let (method, path) =
-        known.check().ok_or_else(|| usage(format!("service `{service}` offers no harmless request to test with")))?;
+    let Some((method, path)) = known.check() else { return Ok(None) };
     let (method, path) = (method.to_owned(), path.to_owned());
     let scopes_header = known.scopes_header().map(str::to_owned);
     let host = known.default_host().context("its service has no host to ask")?.name.to_string();
-    let text = config_for(&sources, name.as_str(), service.as_str())?;
+    let text = config_for(sources, name.as_str(), service.as_str())?;
     let narrow = Sources::of_text(&text, &sources.folder().join("credential-test"))?.with_services(sources.services()?);
     let held = Held {
         name: name.clone(),
-        service: Some(service),
+        service: Some(service.clone()),
         from: None,
-        kind: summary.kind,
+        kind: kind.to_owned(),
         always: true,
         variables: Vec::new(),
+        rotation: None,
         digest: None,
         hollow: false,
     };
@@ -95,7 +112,7 @@ pub async fn credential_test(
         identify_by_header: false,
         doors: super::walls::Doors::default(),
     };
-    let serving = gateway::start(&opened, plan, opened.log()?, options)?;
+    let serving = gateway::start(opened, plan, opened.log()?, options)?;
     let wanted = Wanted { agent: AgentName::new(AGENT)?, task: None, user: None, ttl_seconds: Some(60) };
     let begun = serving.maker.begin(wanted).await?;
     let proxy = environment::proxy_url(serving.address, &begun.token);
@@ -111,7 +128,7 @@ pub async fn credential_test(
         let words = told.split(',').map(|word| word.trim().chars().take(SCOPE_CHARS_MAX).collect::<String>());
         words.filter(|word| !word.is_empty()).take(SCOPES_MAX).collect()
     });
-    Ok(Tested { failure, scopes })
+    Ok(Some(Tested { failure, scopes }))
 }
 
 async fn ask(proxy: &str, bundle: &str, host: &str, (method, path): (&str, &str)) -> anyhow::Result<Answered> {

@@ -38,11 +38,27 @@ pub struct Held {
     pub always: bool,
     /// Variables of the agent's environment that hold its placeholder.
     pub variables: Vec<String>,
+    /// How a new value takes over.
+    pub rotation: Option<Rotation>,
     /// SHA-256 of what its file holds, where that is a log-in.
     pub digest: Option<Digest>,
     /// Its file holds placeholders: the agent logged in behind us and wrote them there itself.
     pub hollow: bool,
 }
+
+/// How a new value of a credential takes over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rotation {
+    /// Who makes and retires values; an operator where nothing is written.
+    pub with: Option<String>,
+    /// Seconds that a value may become old.
+    pub every: Option<u64>,
+    /// Seconds that the old value stays good.
+    pub grace: u64,
+}
+
+/// How long an old value stays good where nothing is written, seconds.
+pub const GRACE_SECONDS_DEFAULT: u64 = 3_600;
 
 impl Held {
     /// Whether it is the tokens of a log-in, which may not have happened yet.
@@ -201,6 +217,11 @@ fn declared(document: &Document, catalog: &Catalog, folder: &Path) -> anyhow::Re
             kind,
             always: entry.inject.as_ref().is_some_and(|inject| inject.value == Inject::Always),
             variables,
+            rotation: entry.rotate.as_ref().map(|rotate| Rotation {
+                with: rotate.value.with.as_ref().map(|with| with.value.clone()),
+                every: rotate.value.every.as_ref().map(|every| every.value.0),
+                grace: rotate.value.grace.as_ref().map_or(GRACE_SECONDS_DEFAULT, |grace| grace.value.0),
+            }),
             digest: None,
             hollow: false,
         });
@@ -224,6 +245,7 @@ fn logins(catalog: &Catalog, credentials: &mut Vec<Held>) {
             kind: LOGIN.to_owned(),
             always: false,
             variables: Vec::new(),
+            rotation: None,
             digest: None,
             hollow: false,
         });

@@ -197,6 +197,7 @@ fn held(found: &Found) -> Held {
         kind: found.kind.clone(),
         always: found.always,
         variables: found.variables.clone(),
+        rotation: None,
         digest: found.digest,
         hollow: false,
     }

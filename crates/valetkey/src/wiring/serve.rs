@@ -7,8 +7,8 @@ use std::sync::Arc;
 use anyhow::Context;
 use api::{Api, LocalUser, Operators, Plane, StartSession, StartedSession};
 use approval::WaitingRoom;
-use model::AgentName;
 use model::event::Kind;
+use model::{AgentName, CredentialName};
 use parking_lot::Mutex;
 use proxy::Gateway;
 use proxy::net::address::Own;
@@ -22,6 +22,7 @@ use super::environment::{self, Trust};
 use super::gateway::{self, Options, Serving};
 use super::open::{self, Opened};
 use super::plan::Plan;
+use super::rotation;
 use super::sessions::{Maker, Wanted};
 use super::signals::Stop;
 use super::walls::Doors;
@@ -101,6 +102,7 @@ pub async fn serve(ambient: &Ambient, wanted: Serve) -> anyhow::Result<()> {
     let shown = doors(&opened, &control, operators, wanted.api, others).await?;
     tokio::spawn(watch::watch(Arc::clone(&opened), Arc::clone(&serving.gateway)));
     tokio::spawn(watch::checkpoints(Arc::clone(&serving.gateway)));
+    control.rotate_by_schedule(sources.clone());
     tokio::spawn(reload(sources, Arc::clone(&control), Some(channels)));
     let proxy = format!("http://{}", serving.address);
     if wanted.identify_by_header {
@@ -242,6 +244,23 @@ impl Control {
             self.gateway.room.set_channels(channels.of(hooks).await?);
         }
         Ok(())
+    }
+
+    /// Rotates what is due, as long as the gateway runs.
+    pub fn rotate_by_schedule(self: &Arc<Self>, sources: Sources) {
+        let (told, asked) = (Arc::clone(self), Arc::clone(self));
+        let record = move |name: &CredentialName, version: u64, words: &str| {
+            let fill = |event: &mut model::Event| rotation::fill(event, name, version, words);
+            watch::record(&told.gateway, &told.lane.lock(), Kind::Credential, fill);
+        };
+        let schedule = rotation::Schedule {
+            ambient: self.ambient.clone(),
+            opened: Arc::clone(&self.opened),
+            sources,
+            record: Box::new(record),
+            stop: self.gateway.drain.clone(),
+        };
+        tokio::spawn(schedule.run(move || asked.maker.rest.read().credentials.clone()));
     }
 
     /// Records the end of a session.

@@ -82,8 +82,10 @@ pub async fn refresh(opened: &Opened, gateway: &Gateway) -> Result<(), StoreErro
             StopKind::All => stopped.all = true,
             StopKind::Agent => stopped.agents.extend(row.name.parse()),
             StopKind::Credential => {
-                if row.version.is_none() {
-                    stopped.credentials.extend(row.name.parse());
+                let Ok(name) = row.name.parse() else { continue };
+                match row.version {
+                    Some(version) => stopped.versions.push((name, version)),
+                    None => stopped.credentials.push(name),
                 }
             }
             StopKind::Session => sessions.extend(row.name.parse::<SessionId>()),
@@ -103,6 +105,9 @@ pub async fn refresh(opened: &Opened, gateway: &Gateway) -> Result<(), StoreErro
     let stopped = gateway.stopped.load_full();
     for name in stopped.credentials.iter().filter(|name| !before.credentials.contains(name)) {
         gateway.in_use.cut(name);
+    }
+    for (name, version) in stopped.versions.iter().filter(|version| !before.versions.contains(version)) {
+        gateway.in_use.cut_version(name, *version);
     }
     end_sessions(gateway, |live| {
         stopped.all || stopped.agents.contains(&live.session.agent) || sessions.contains(&live.session.id)

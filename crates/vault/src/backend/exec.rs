@@ -80,7 +80,8 @@ struct Answer {
     expires_at: Option<Timestamp>,
 }
 
-fn read(out: &[u8]) -> Result<Fetched, &'static str> {
+/// What a program printed: the value alone, or the documented object.
+pub(crate) fn read(out: &[u8]) -> Result<Fetched, &'static str> {
     let out = without_newline(out);
     if out.first() != Some(&b'{') {
         return Ok(Fetched::plain(Secret::new(out.to_vec())));

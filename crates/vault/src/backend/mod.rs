@@ -9,6 +9,8 @@ mod file;
 mod keychain;
 pub(crate) mod login;
 
+pub(crate) use exec::read as printed;
+
 use std::sync::Arc;
 
 use model::{CredentialName, Tenant, Timestamp};

@@ -11,5 +11,6 @@ mod backends;
 mod crash;
 mod keyrings;
 mod resolving;
+mod rotating;
 mod unprintable;
 mod world;

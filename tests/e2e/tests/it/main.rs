@@ -32,6 +32,7 @@ mod prove;
 mod real;
 mod reliability;
 mod review;
+mod rotation;
 mod rows;
 mod scan;
 mod semantics;

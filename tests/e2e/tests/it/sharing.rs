@@ -5,8 +5,10 @@ use std::thread;
 use std::time::Duration;
 
 use e2e::House;
+use e2e::house::binary;
 use serde_json::Value;
 use testkit::Upstream;
+use testkit::process::finish;
 
 use crate::talk::{Agent, Held, agent, echo_house};
 
@@ -79,8 +81,12 @@ fn three_agents_share_a_gateway_and_keep_their_own_limits() {
 fn cut_by(command: &[&str], said: &str, refusal: &str) {
     let upstream = Upstream::start();
     let (house, _) = echo_house(&upstream, &agent("tester", ""));
+    cut_in(&house, (command, said, refusal));
+}
+
+fn cut_in(house: &House, (command, said, refusal): (&[&str], &str, &str)) {
     let gateway = house.serve();
-    let held = Held::start(&house, "tester", "held");
+    let held = Held::start(house, "tester", "held");
     let agents = [Agent::of(&gateway, &house.session("tester")), Agent::in_run(&held.env)];
     let streaming = Arc::new(Barrier::new(3));
     let streams = agents.clone().map(|agent| {
@@ -131,6 +137,24 @@ fn a_stop_is_seen_by_all_and_cuts_streams() {
 #[test]
 fn a_revocation_is_seen_by_all_and_cuts_streams() {
     cut_by(&["credential", "revoke", "echo-token"], "revoked every version", "502 credential_revoked");
+}
+
+/// What the built-in vault holds is revoked version by version.
+#[test]
+fn a_revoked_version_is_seen_by_all_and_cuts_streams() {
+    for command in
+        [&["credential", "revoke", "echo-token"][..], &["credential", "revoke", "echo-token", "--version", "1"]]
+    {
+        let upstream = Upstream::start();
+        let (house, canary) = echo_house(&upstream, &agent("tester", ""));
+        let config = std::fs::read_to_string(house.config()).unwrap().replace(", from: env:ECHO_TOKEN", "");
+        std::fs::write(house.config(), config).unwrap();
+        let mut add = house.clean(std::path::Path::new("/bin/sh"));
+        add.args(["-c", "printf %s \"$1\" | \"$2\" credential add echo-token --service echo", "sh", &canary.value()]);
+        let _ = finish(add.arg(binary()), Duration::from_mins(1)).expect_success("credential add");
+        let said = if command.len() == 3 { "revoked every version" } else { "revoked version 1" };
+        cut_in(&house, (command, said, "502 credential_revoked"));
+    }
 }
 
 #[test]

@@ -1,0 +1,314 @@
+//! Rotations: by hand for `credential rotate` and `rollback`, by schedule beside a gateway.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use catalog::Catalog;
+use model::event::{CredentialUse, Kind};
+use model::time::MICROS;
+use model::{CredentialName, Event, ServiceName, Timestamp};
+use policy::Upkeep;
+use secret::Secret;
+use store::{RotationRow, RotationStep, StoreError};
+use tokio_util::sync::CancellationToken;
+use vault::rotate::{Check, Given, Looked, Means, RotateError, Rotated, Rotator};
+use vault::{VaultError, VersionState};
+
+use super::credential_test::ask_service;
+use super::open::{self, Opened};
+use super::plan::{GRACE_SECONDS_DEFAULT, Held, Plan, Rotation};
+use crate::config::{Ambient, Sources};
+
+/// Between two looks at what is due.
+const EVERY: Duration = Duration::from_secs(2);
+/// A rotation that failed is tried again after this long, and after twice as long each time up to an hour.
+const REST_SECONDS: u64 = 30;
+const REST_SECONDS_MAX: u64 = 3_600;
+
+/// How long a command waits for whoever rotates the same credential, and between two tries.
+const PATIENCE: Duration = Duration::from_secs(30);
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// Who looks whether a new value works: its service, on the road that agents take.
+struct ByService<'a> {
+    ambient: &'a Ambient,
+    opened: &'a Arc<Opened>,
+    sources: &'a Sources,
+    catalog: &'a Catalog,
+    service: Option<ServiceName>,
+    kind: String,
+}
+
+impl Check for ByService<'_> {
+    fn check<'a>(
+        &'a self,
+        staged: &'a CredentialName,
+    ) -> Pin<Box<dyn Future<Output = Result<Looked, RotateError>> + Send + 'a>> {
+        Box::pin(async move {
+            let Some(service) = &self.service else { return Ok(Looked::Unable) };
+            let place = (self.opened, self.sources, self.catalog);
+            match ask_service(self.ambient, place, (staged, service, &self.kind)).await {
+                Ok(None) => Ok(Looked::Unable),
+                Ok(Some(tested)) => tested.failure.map_or(Ok(Looked::Works), |why| Err(RotateError::Refused(why))),
+                Err(error) => Err(RotateError::Away(format!("{error:#}"))),
+            }
+        })
+    }
+}
+
+/// What was done with a credential.
+#[derive(Debug)]
+pub enum Done {
+    /// A version is current, the one before stays good until then.
+    Rotated { old: u64, new: u64, retire: Timestamp },
+    /// The new value does not work, and the old one stays.
+    Kept { why: String },
+}
+
+/// A rotation by hand or of one's own accord.
+pub struct Wanted<'a> {
+    /// What is rotated.
+    pub name: &'a CredentialName,
+    /// How long the old value stays good, where it is not what the configuration says.
+    pub grace: Option<u64>,
+    /// Who asks.
+    pub by: String,
+}
+
+/// A home and a configuration in which a credential is rotated.
+pub struct Turning {
+    ambient: Ambient,
+    opened: Arc<Opened>,
+    sources: Sources,
+    plan: Plan,
+}
+
+impl Turning {
+    /// Opens them.
+    ///
+    /// # Errors
+    /// The home or the configuration cannot be read.
+    pub async fn open(ambient: &Ambient, config: Option<&Path>) -> anyhow::Result<Self> {
+        let opened = open::open(ambient).await?;
+        let sources = Sources::find(ambient, config)?;
+        let plan = Plan::make(&sources, &[])?;
+        opened.declare(&plan.credentials).await?;
+        Ok(Self { ambient: ambient.clone(), opened, sources, plan })
+    }
+
+    fn rotation(&self, name: &CredentialName) -> Option<&Rotation> {
+        self.plan.credentials.iter().find(|held| held.name == *name)?.rotation.as_ref()
+    }
+
+    /// Whether an operator must bring the value.
+    #[must_use]
+    pub fn wants_value(&self, name: &CredentialName) -> bool {
+        self.rotation(name).is_none_or(|rotation| rotation.with.is_none())
+    }
+
+    /// Rotates: with the value that was brought, or by the program of the configuration. A rotation that was interrupted goes on.
+    ///
+    /// # Errors
+    /// As [`vault::Vault::rotate`].
+    pub async fn rotate(&self, wanted: &Wanted<'_>, value: Option<Secret>) -> anyhow::Result<Done> {
+        let name = wanted.name;
+        let rotation = self.rotation(name);
+        let brought = value.is_some();
+        let by: Box<dyn Rotator> = match (value, rotation.and_then(|rotation| rotation.with.as_deref())) {
+            (Some(value), _) => Box::new(Given::new(value)),
+            (None, Some(with)) => rotator(with, &self.ambient, self.sources.folder())?,
+            (None, None) => Box::new(Given::nothing()),
+        };
+        let summary = self.opened.vault.show(&self.opened.tenant, name).await?;
+        let check = ByService {
+            ambient: &self.ambient,
+            opened: &self.opened,
+            sources: &self.sources,
+            catalog: &self.plan.catalog,
+            service: summary.service,
+            kind: summary.kind,
+        };
+        let grace = wanted.grace.or_else(|| rotation.map(|rotation| rotation.grace)).unwrap_or(GRACE_SECONDS_DEFAULT);
+        let means = Means { by: &*by, check: &check, grace_seconds: grace, node: &node(&self.opened) };
+        let upkeep = Upkeep::of(self.opened.tenant.clone(), "rotation");
+        let asked = Instant::now();
+        let rotated = loop {
+            self.end_before(&upkeep, (name, brought), means).await?;
+            match self.opened.vault.rotate(&upkeep, name, &wanted.by, means).await {
+                // A gateway retires what is out of grace; that takes moments.
+                Err(VaultError::Rotates { .. }) if asked.elapsed() < PATIENCE => tokio::time::sleep(AGAIN).await,
+                rotated => break rotated,
+            }
+        };
+        let done = match rotated? {
+            Rotated::GaveUp { why } => Done::Kept { why },
+            Rotated::Switched(row) => {
+                let retire = row.retire.context("a rotation that has switched has an end")?;
+                Done::Rotated { old: row.old, new: row.new, retire }
+            }
+        };
+        Ok(done)
+    }
+}
+
+/// A name that nobody else has.
+fn node(opened: &Opened) -> String {
+    let mut bytes = [0; 8];
+    opened.random.fill(&mut bytes);
+    format!("rotation/{:016x}", u64::from_be_bytes(bytes))
+}
+
+impl Turning {
+    /// Retires what a rotation before left in grace: of three values the oldest goes, once no process has it in memory. One that was
+    /// interrupted is taken back where another value is brought, and goes on otherwise.
+    async fn end_before(
+        &self,
+        upkeep: &Upkeep,
+        (name, brought): (&CredentialName, bool),
+        means: Means<'_>,
+    ) -> anyhow::Result<()> {
+        let held = &self.opened.vault;
+        let known = held.rotations(&self.opened.tenant).await?;
+        let Some(before) = known.iter().find(|row| row.credential == *name) else { return Ok(()) };
+        let ended = if before.step == RotationStep::Switched {
+            tokio::time::sleep(Duration::from_secs(vault::rotate::SETTLED_SECONDS)).await;
+            held.retire(upkeep, before, means).await
+        } else if brought {
+            held.abandon(upkeep, before, means).await.map(drop)
+        } else {
+            Ok(())
+        };
+        match ended {
+            // A gateway does it, or has just done it.
+            Ok(()) | Err(VaultError::Rotates { .. } | VaultError::Store(StoreError::Conflict { .. })) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn rotator(with: &str, ambient: &Ambient, folder: &Path) -> anyhow::Result<Box<dyn Rotator>> {
+    let around = ambient.for_vault_at(folder);
+    vault::rotate::rotator(with, &around).map_err(|why| anyhow::anyhow!("`rotate.with: {with}` cannot be used: {why}"))
+}
+
+/// Takes credential, version and words.
+pub type Record = dyn Fn(&CredentialName, u64, &str) + Send + Sync;
+
+/// What is due, beside a gateway.
+pub struct Schedule {
+    /// The environment.
+    pub ambient: Ambient,
+    /// The home.
+    pub opened: Arc<Opened>,
+    /// The configuration's files.
+    pub sources: Sources,
+    /// Records what was done.
+    pub record: Box<Record>,
+    /// Ends it.
+    pub stop: CancellationToken,
+}
+
+/// When something may be tried again, and how often it failed.
+type Rests = HashMap<CredentialName, (Timestamp, u32)>;
+
+impl Schedule {
+    /// Looks until it is told to stop. `credentials` are those of the configuration that is in force.
+    pub async fn run(self, credentials: impl Fn() -> Vec<Held> + Send + Sync) {
+        let mut rests = Rests::new();
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = tokio::time::sleep(EVERY) => {}
+            }
+            let all = credentials();
+            if let Err(error) = self.look(&all, &mut rests).await {
+                tracing::warn!(%error, "rotations could not be looked at");
+            }
+        }
+    }
+
+    async fn look(&self, all: &[Held], rests: &mut Rests) -> anyhow::Result<()> {
+        let now = self.opened.clock.now();
+        let under_way = self.opened.vault.rotations(&self.opened.tenant).await?;
+        for held in all {
+            let row = under_way.iter().find(|row| row.credential == held.name);
+            if rests.get(&held.name).is_some_and(|(until, _)| now < *until) || !self.is_due(held, row, now).await? {
+                continue;
+            }
+            match self.turn(held, row).await {
+                Ok((version, words)) => {
+                    rests.remove(&held.name);
+                    (self.record)(&held.name, version, &words);
+                }
+                Err(error) => {
+                    let failed = rests.get(&held.name).map_or(0, |(_, failed)| *failed);
+                    let rest = (REST_SECONDS << failed.min(16)).min(REST_SECONDS_MAX);
+                    rests.insert(held.name.clone(), (now.plus_secs(rest), failed + 1));
+                    tracing::warn!(credential = %held.name, %error, "a rotation is not done; it is tried again");
+                    (self.record)(&held.name, 0, &format!("rotation not done: {error:#}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A rotation that was interrupted, an old value whose time is over, a current one that is too old.
+    async fn is_due(&self, held: &Held, row: Option<&RotationRow>, now: Timestamp) -> anyhow::Result<bool> {
+        if let Some(row) = row {
+            return Ok(row.retire.is_none_or(|retire| retire <= now));
+        }
+        let Some(every) = held.rotation.as_ref().and_then(|rotation| rotation.every) else { return Ok(false) };
+        let known = self.opened.store.credentials().get(&self.opened.tenant, &held.name).await?;
+        if known.is_none() {
+            return Ok(false);
+        }
+        let summary = self.opened.vault.show(&self.opened.tenant, &held.name).await?;
+        let current = summary.versions.iter().find(|version| version.state == VersionState::Current);
+        let age = i64::try_from(every).unwrap_or(i64::MAX).saturating_mul(MICROS);
+        Ok(current.is_some_and(|current| now.0.saturating_sub(current.created.0) >= age))
+    }
+
+    /// Does what is due; the version that it is about, and what was done.
+    async fn turn(&self, held: &Held, row: Option<&RotationRow>) -> anyhow::Result<(u64, String)> {
+        let (opened, rotation) = (&self.opened, held.rotation.as_ref());
+        let by: Box<dyn Rotator> = match rotation.and_then(|rotation| rotation.with.as_deref()) {
+            Some(with) => rotator(with, &self.ambient, self.sources.folder())?,
+            None => Box::new(Given::nothing()),
+        };
+        let catalog = Catalog::with(self.sources.services()?)?;
+        let check = ByService {
+            ambient: &self.ambient,
+            opened,
+            sources: &self.sources,
+            catalog: &catalog,
+            service: held.service.clone(),
+            kind: held.kind.clone(),
+        };
+        let grace_seconds = rotation.map_or(GRACE_SECONDS_DEFAULT, |rotation| rotation.grace);
+        let means = Means { by: &*by, check: &check, grace_seconds, node: &node(opened) };
+        let upkeep = Upkeep::of(opened.tenant.clone(), "rotation");
+        if let Some(row) = row.filter(|row| row.step == RotationStep::Switched) {
+            opened.vault.retire(&upkeep, row, means).await?;
+            return Ok((row.old, format!("version {} was retired ({})", row.old, by.name())));
+        }
+        let reason = row.map_or("schedule", |row| row.reason.as_str());
+        Ok(match opened.vault.rotate(&upkeep, &held.name, reason, means).await? {
+            Rotated::Switched(row) => {
+                let words = format!("version {} took over from {} ({}, {reason})", row.new, row.old, by.name());
+                (row.new, words)
+            }
+            Rotated::GaveUp { why } => (0, format!("rotation taken back: {why}")),
+        })
+    }
+}
+
+/// Fills an event about a rotation.
+pub fn fill(event: &mut Event, name: &CredentialName, version: u64, words: &str) {
+    event.kind = Kind::Credential;
+    event.credential = Some(CredentialUse { name: name.clone(), version });
+    event.reason = Some(words.to_owned());
+}
