@@ -208,6 +208,7 @@ impl Credentials<'_> {
     pub async fn delete(&self, tenant: &Tenant, name: &CredentialName) -> Result<bool, StoreError> {
         let mut tx = self.db.tx(Durability::Power).await?;
         tx.exec("DELETE FROM versions WHERE tenant = $1 AND name = $2", vals![tenant, name]).await?;
+        tx.exec("DELETE FROM rotations WHERE tenant = $1 AND credential = $2", vals![tenant, name]).await?;
         let count = tx.exec("DELETE FROM credentials WHERE tenant = $1 AND name = $2", vals![tenant, name]).await?;
         bump(&mut tx, tenant, Topic::Credentials).await?;
         tx.commit().await?;

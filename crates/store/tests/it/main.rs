@@ -12,5 +12,6 @@ mod broken;
 mod limits;
 mod postgres;
 mod processes;
+mod rotations;
 mod rows;
 mod world;
