@@ -23,6 +23,7 @@ pub type Entry = fn(&[u8]);
 /// Every entry by the name of its target and of its corpus.
 pub const ENTRIES: &[(&str, Entry)] = &[
     ("answer", answer),
+    ("aws", aws),
     ("batch", batch),
     ("body", body),
     ("canonical", canonical),
@@ -413,6 +414,93 @@ pub fn answer(octets: &[u8]) {
         }
     }
     let _ = answer.finish();
+}
+
+/// AWS. The first octet chooses: the `Authorization` header and the name of an endpoint (what is read is read again from what was written);
+/// a body in signed chunks (in pieces it becomes what it becomes whole, as long as it was); a request (host, target, field and body, a line
+/// each): it has calls, or is refused.
+pub fn aws(octets: &[u8]) {
+    let Some((choice, rest)) = octets.split_first() else { return };
+    match choice % 3 {
+        0 => aws_signed(rest),
+        1 => aws_chunks(rest),
+        _ => aws_asked(rest),
+    }
+}
+
+fn aws_signed(octets: &[u8]) {
+    use model::aws::{Endpoint, Scope, Signed};
+    let Ok(text) = std::str::from_utf8(octets) else { return };
+    if let Some(signed) = Signed::parse(text) {
+        let scope = if signed.scope.region.is_empty() { return } else { signed.scope };
+        let written = format!("{}/{scope}", scope.key_id);
+        assert_eq!(Scope::parse(&written, signed.algorithm), Some(scope), "a scope reads differently");
+    }
+    if let Some(found) = Endpoint::of(text) {
+        assert!(found.bucket.is_none() || found.service == "s3" && found.bucket != Some(""), "{text}");
+    }
+}
+
+fn aws_signer() -> Option<Box<inject::ChunkSigner>> {
+    let scope = "AKIDEXAMPLE/20261120/us-east-1/s3/aws4_request";
+    let signed = format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=00");
+    let mut fields = HeaderMap::new();
+    fields.insert("authorization", signed.parse().ok()?);
+    fields.insert("x-amz-date", HeaderValue::from_static("20261120T000000Z"));
+    fields.insert("x-amz-content-sha256", HeaderValue::from_static("STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"));
+    let host = origin("b.s3.us-east-1.amazonaws.com");
+    let request = CanonicalRequest::new(Method::PUT, host, "/k", clean(fields).ok()?, Length::Streamed).ok()?;
+    let part = |field, text: &str| (field, Secret::new(text.as_bytes().to_vec()));
+    let fields = vec![part(secret::Field::Value, SECRET), part(secret::Field::KeyId, "AKIDEXAMPLEEXAMPLE")];
+    let name = model::CredentialName::new("aws").ok()?;
+    let credential = secret::Credential::new(name, 1, Arc::new(Material::new(fields)), secret::Lease::default());
+    let now = model::Timestamp::parse("2026-11-20T00:00:00Z")?;
+    let put = inject::Put { spec: &model::SchemeSpec::Sigv4 {}, credential: &credential, now };
+    inject::arm(request, put, Arc::new(Needles::none()), None).ok()?.into_parts().signer
+}
+
+fn aws_chunks(octets: &[u8]) {
+    let run = |size: usize| {
+        let mut signer = aws_signer().expect("a signer");
+        let mut out = Vec::new();
+        for piece in octets.chunks(size) {
+            out.extend(signer.push(piece).ok()?);
+        }
+        out.extend(signer.finish().ok()?);
+        Some(out)
+    };
+    let whole = run(octets.len().max(1));
+    assert!(whole.as_ref().is_none_or(|whole| whole.len() == octets.len()), "the length changed");
+    // A line's bound is looked at whenever something comes, so a long one may be refused earlier in pieces, never accepted.
+    assert_eq!(run(7), whole, "pieces make a difference");
+}
+
+fn aws_asked(octets: &[u8]) {
+    static CATALOG: OnceLock<catalog::Catalog> = OnceLock::new();
+    let catalog = CATALOG.get_or_init(catalog::Catalog::builtin);
+    let mut lines = octets.splitn(4, |octet| *octet == b'\n').map(|line| std::str::from_utf8(line).unwrap_or_default());
+    let mut next = || lines.next().unwrap_or_default();
+    let (host, target, field, body) = (next(), next(), next(), next());
+    let Ok(host) = Host::parse(&format!("{host}.amazonaws.com")) else { return };
+    let origin = Origin { scheme: Scheme::Https, host, port: 443 };
+    let mut fields = HeaderMap::new();
+    let (name, value) = field.split_once(": ").unwrap_or(("x-amz-target", field));
+    if let (Ok(name), Ok(value)) = (name.parse::<http::HeaderName>(), value.parse()) {
+        fields.insert(name, value);
+    }
+    let json = body.starts_with('{');
+    let kind = if json { "application/x-amz-json-1.1" } else { "application/x-www-form-urlencoded" };
+    fields.insert("content-type", HeaderValue::from_static(kind));
+    let Ok(cleaned) = clean(fields) else { return };
+    let length = if body.is_empty() { Length::Empty } else { Length::Known(body.len() as u64) };
+    let Ok(request) = CanonicalRequest::new(Method::POST, origin, target, cleaned, length) else { return };
+    let view = if body.is_empty() { BodyView::Empty } else { BodyView::Whole(body.as_bytes()) };
+    if let Ok(found) = catalog.classify(&request, view) {
+        assert!(!found.calls.is_empty() && !found.needs_body, "a request without a call");
+        // Before its body is read it is no less certain to have one.
+        let before = catalog.classify(&request, BodyView::NotRead).expect("it was taken with its body");
+        assert!(!before.calls.is_empty(), "nothing is said before the body");
+    }
 }
 
 /// Lines of an audit log: what is accepted has the hash that it says.

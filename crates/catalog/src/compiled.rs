@@ -126,6 +126,42 @@ pub struct Compiled {
     pub touches: Vec<Touch>,
     /// Where several requests are sent as one.
     pub batches: Vec<Batch>,
+    /// What is asked at endpoints of AWS.
+    pub aws: Option<Aws>,
+}
+
+/// The action of what is asked of AWS and is in no table.
+pub const AWS_UNLISTED: &str = "aws/unlisted-request";
+
+/// What is asked at endpoints of AWS.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Aws {
+    /// The action of what is not known.
+    pub unlisted: u16,
+    /// Operations that a header or a form names: `dynamodb:PutItem`, sorted.
+    pub named: Vec<(Box<str>, AwsOperation)>,
+    /// Operations that stand at a place.
+    pub placed: Vec<AwsPlace>,
+}
+
+/// An operation, and what it acts on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AwsOperation {
+    pub action: u16,
+    /// What follows service, region and account in an ARN: `table/{TableName}`; alternatives with `|` between them.
+    pub resources: Vec<Box<str>>,
+}
+
+/// An operation of a service by path.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AwsPlace {
+    pub service: Box<str>,
+    pub method: Box<str>,
+    /// `/2015-03-31/functions/{FunctionName}`; of S3 what the path names: `service`, `bucket`, `object`.
+    pub path: Box<str>,
+    /// A parameter that must be there, perhaps with its value.
+    pub query: Option<Box<str>>,
+    pub operation: AwsOperation,
 }
 
 /// A place where batches are sent.

@@ -18,10 +18,10 @@ use bodies::{FRAME, SIZE, bodies, needles, now, token};
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use inject::{Entry, Index, Look, NeedleCache, Scrubber, arm, scrub_headers};
+use inject::{Entry, Index, Look, NeedleCache, Put, Scrubber, arm, scrub_headers};
 use model::canonical::{CanonicalRequest, Host, Length, Origin, Scheme, clean};
-use model::{AgentName, CredentialName, SchemeSpec, ServiceName, SessionId};
-use secret::{Credential, Lease, Material, Secret};
+use model::{AgentName, CredentialName, SchemeSpec, ServiceName, SessionId, Timestamp};
+use secret::{Credential, Field, Lease, Material, Secret};
 
 const HOLDER: &str = "ghp_aaaaBBBBccccDDDDeeeeFFFFggggHHHHiiii";
 
@@ -134,7 +134,52 @@ fn requests(bench: &mut Criterion) {
             request,
             |request| {
                 let needles = cache.of(&credential, &schemes[0]);
-                arm(request, &schemes[0], &credential, needles, None).expect("armed")
+                arm(
+                    request,
+                    Put { spec: &schemes[0], credential: &credential, now: Timestamp::default() },
+                    needles,
+                    None,
+                )
+                .expect("armed")
+            },
+            criterion::BatchSize::SmallInput,
+        );
+    });
+}
+
+/// A request that is signed anew (AWS): a body of 4 KiB, hashed and checked.
+fn signing(bench: &mut Criterion) {
+    let body = Bytes::from(vec![b'x'; 4 * 1024]);
+    let part = |field, text: &str| (field, Secret::new(text.as_bytes().to_vec()));
+    let parts = vec![part(Field::Value, &token(2, 36)), part(Field::KeyId, "AKIAIOSFODNN7EXAMPLE")];
+    let name = CredentialName::new("aws").expect("name");
+    let credential = Credential::new(name, 1, Arc::new(Material::new(parts)), Lease::default());
+    let spec = SchemeSpec::Sigv4 {};
+    let (cache, moment) = (NeedleCache::new(), Timestamp::parse("2026-11-20T18:38:47Z").expect("time"));
+    let request = || {
+        let mut map = headers();
+        map.remove("authorization");
+        let scope = "AKIAI44QH8DHBEXAMPLE/20261120/us-east-1/dynamodb/aws4_request";
+        let signed = "content-type;host;x-amz-date;x-amz-target";
+        for (name, value) in [
+            ("authorization", format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders={signed}, Signature=00")),
+            ("x-amz-date", "20261120T183847Z".to_owned()),
+            ("x-amz-target", "DynamoDB_20120810.PutItem".to_owned()),
+            ("content-type", "application/x-amz-json-1.0".to_owned()),
+        ] {
+            map.insert(HeaderName::from_static(name), HeaderValue::from_str(&value).expect("value"));
+        }
+        let host = Host::parse("dynamodb.us-east-1.amazonaws.com").expect("host");
+        let origin = Origin { scheme: Scheme::Https, host, port: 443 };
+        let length = Length::Known(body.len() as u64);
+        CanonicalRequest::new(Method::POST, origin, "/", clean(map).expect("clean"), length).expect("canonical")
+    };
+    bench.bench_function("sign, 4 KiB body", |bench| {
+        bench.iter_batched(
+            request,
+            |request| {
+                let put = Put { spec: &spec, credential: &credential, now: moment };
+                arm(request, put, cache.of(&credential, &spec), Some(body.clone())).expect("armed")
             },
             criterion::BatchSize::SmallInput,
         );
@@ -148,5 +193,5 @@ fn config() -> Criterion {
         .measurement_time(Duration::from_secs(1))
 }
 
-criterion_group! { name = all; config = config(); targets = scrubbing, requests }
+criterion_group! { name = all; config = config(); targets = scrubbing, requests, signing }
 criterion_main!(all);

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::Method;
 use http::header::{self, HeaderMap, HeaderValue};
-use model::CanonicalRequest;
-use model::canonical::{Origin, Scheme as OriginScheme};
+use model::canonical::{Length, Origin, Scheme as OriginScheme};
 use model::scheme::SchemeSpec;
+use model::{CanonicalRequest, Timestamp};
 use secret::Credential;
 
 use crate::InjectError;
 use crate::answer::codec::Coding;
+use crate::scheme::sigv4::chunks::ChunkSigner;
 use crate::scheme::{self, Draft};
 use crate::scrub::Needles;
 
@@ -24,6 +25,7 @@ pub struct Armed {
     body: Option<Bytes>,
     needles: Arc<Needles>,
     redacted: Option<String>,
+    signer: Option<Box<ChunkSigner>>,
 }
 
 /// The parts of an [`Armed`] request, for the sender.
@@ -40,6 +42,19 @@ pub struct ArmedParts {
     pub body: Option<Bytes>,
     /// What to look for in the answer.
     pub needles: Arc<Needles>,
+    /// Signs the body while it passes, where it carries signatures of its own.
+    pub signer: Option<Box<ChunkSigner>>,
+}
+
+/// What goes on a request, and how.
+#[derive(Clone, Copy)]
+pub struct Put<'a> {
+    /// The slot.
+    pub spec: &'a SchemeSpec,
+    /// What goes there.
+    pub credential: &'a Credential,
+    /// The time, for signatures.
+    pub now: Timestamp,
 }
 
 impl Armed {
@@ -48,7 +63,7 @@ impl Armed {
     pub fn bare(request: CanonicalRequest, body: Option<Bytes>) -> Self {
         let target = request.target();
         let (method, origin, _, _, headers) = request.into_parts();
-        Self { method, origin, target, headers, body, needles: Arc::new(Needles::none()), redacted: None }
+        Self { method, origin, target, headers, body, needles: Arc::new(Needles::none()), redacted: None, signer: None }
     }
 
     /// The method.
@@ -96,8 +111,8 @@ impl Armed {
     /// Takes it apart, for the sender.
     #[must_use]
     pub fn into_parts(self) -> ArmedParts {
-        let Self { method, origin, target, headers, body, needles, .. } = self;
-        ArmedParts { method, origin, target, headers, body, needles }
+        let Self { method, origin, target, headers, body, needles, signer, .. } = self;
+        ArmedParts { method, origin, target, headers, body, needles, signer }
     }
 }
 
@@ -108,29 +123,45 @@ impl Armed {
 /// Clear text, a value that would break its line, a body in which the slot cannot be found. Nothing may be sent then.
 pub fn arm(
     request: CanonicalRequest,
-    spec: &SchemeSpec,
-    credential: &Credential,
+    put: Put<'_>,
     needles: Arc<Needles>,
     body: Option<Bytes>,
 ) -> Result<Armed, InjectError> {
+    let Put { spec, credential, now } = put;
     if request.origin().scheme != OriginScheme::Https {
         return Err(InjectError::ClearText { name: credential.name().clone() });
     }
-    let (method, origin, path, query, headers) = request.into_parts();
-    let mut draft = Draft { headers, query: query.raw().map(str::to_owned), body };
+    let is_empty = request.length() == Length::Empty;
+    let (method, origin, path, query, mut headers) = request.into_parts();
+    // Before it is signed. A key that signs never travels, so there is nothing that an upstream could give back in pieces.
+    answerable(&mut headers, matches!(spec, SchemeSpec::Sigv4 {}));
+    let mut draft = Draft {
+        headers,
+        query: query.raw().map(str::to_owned),
+        body,
+        method,
+        authority: origin.to_string(),
+        path,
+        is_empty,
+        now,
+        signer: None,
+    };
     let listed = scheme::of(spec);
     listed.as_dyn().apply(&mut draft, credential)?;
-    let Draft { mut headers, query: sent, body } = draft;
-    answerable(&mut headers);
+    let Draft { headers, query: sent, body, method, path, signer, .. } = draft;
     let target = join(path.raw(), sent.as_deref());
     let redacted = match spec {
         SchemeSpec::Query { name } => {
             let shown = sent.as_deref().map(|text| scheme::redact_query(text, name, credential.name().as_str()));
             Some(join(path.raw(), shown.as_deref()))
         }
+        SchemeSpec::Sigv4 {} => {
+            let signed = sent.as_deref().filter(|text| text.contains("X-Amz-"));
+            signed.map(|text| join(path.raw(), Some(&scheme::redact_signed(text, credential.name().as_str()))))
+        }
         _ => None,
     };
-    Ok(Armed { method, origin, target, headers, body, needles, redacted })
+    Ok(Armed { method, origin, target, headers, body, needles, redacted, signer })
 }
 
 fn join(path: &str, query: Option<&str>) -> String {
@@ -142,9 +173,12 @@ fn join(path: &str, query: Option<&str>) -> String {
 
 /// Makes sure that the answer can be scrubbed: whole (row E57: eight octets at a time hide any needle), in a coding that we
 /// undo (row E58), and without compressed WebSocket messages (row E62).
-fn answerable(headers: &mut HeaderMap) {
-    for name in [header::RANGE, header::IF_RANGE, header::SEC_WEBSOCKET_EXTENSIONS] {
-        headers.remove(name);
+fn answerable(headers: &mut HeaderMap, in_ranges: bool) {
+    headers.remove(header::SEC_WEBSOCKET_EXTENSIONS);
+    for name in [header::RANGE, header::IF_RANGE] {
+        if !in_ranges {
+            headers.remove(name);
+        }
     }
     let mut text = String::new();
     for coding in Coding::ALL {

@@ -15,7 +15,7 @@ use crate::scrub::{add_field, private_part};
 /// Credentials whose values are searched. At about 30 KiB each this is 120 MiB, far above what one home holds.
 const KNOWN_MAX: usize = 4_096;
 /// Parts that have a placeholder of their own. A tag is a credential's number times [`PLACES`], and the part's.
-const PARTS: [Part; 3] = [Part::Value, Part::Refresh, Part::Identity];
+const PARTS: [Part; 5] = [Part::Value, Part::Refresh, Part::Identity, Part::KeyId, Part::Session];
 /// The parts, and a place for what has no placeholder.
 const PLACES: usize = PARTS.len() + 1;
 
@@ -49,7 +49,9 @@ impl KnownBuilder {
                     Field::Value => 0,
                     Field::Refresh => 1,
                     Field::Identity => 2,
-                    Field::Username | Field::SessionToken => PARTS.len(),
+                    Field::KeyId => 3,
+                    Field::SessionToken => 4,
+                    Field::Username => PARTS.len(),
                 };
                 add_field((field, secret), (self.names.len() * PLACES + place) as u32, &mut own);
             }

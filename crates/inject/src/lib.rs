@@ -14,13 +14,14 @@ pub mod scheme;
 pub mod scrub;
 
 pub use answer::{ANSWER_DIGESTS, Answer, Undecodable};
-pub use arm::{Armed, ArmedParts, arm};
+pub use arm::{Armed, ArmedParts, Put, arm};
 pub use capture::Document;
 pub use known::{KnownBuilder, KnownScan, KnownSecrets};
 pub use placeholder::index::{Entry, Index, SessionPlaceholders};
 pub use placeholder::mint::{Minted, Noise, mint};
 pub use placeholder::sight::{Look, Sightings, reference};
 pub use placeholder::watch::SightScan;
+pub use scheme::sigv4::chunks::{ChunkError, ChunkSigner};
 pub use scheme::{Scheme, SlotValue};
 pub use scrub::{Frames, NeedleCache, Needles, NeedlesBuilder, Scrubber, scrub_headers};
 
@@ -60,6 +61,12 @@ pub enum InjectError {
     Body {
         /// As declared.
         field: String,
+    },
+    /// The agent's own signature cannot be made anew; the request is what is wrong.
+    #[error("the request cannot be signed anew: {why}")]
+    Sign {
+        /// Why.
+        why: &'static str,
     },
     /// More live placeholders than the bound.
     #[error("more than `{bound}` placeholders; end sessions that are not used")]

@@ -4,6 +4,7 @@
 //! the traits of [`time`]) and never holds a secret. Every other crate speaks in these types; none of them are
 //! re-declared elsewhere. Start reading at [`canonical`], then [`call`], then [`event`].
 
+pub mod aws;
 pub mod bounds;
 pub mod call;
 pub mod canonical;

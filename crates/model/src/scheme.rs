@@ -53,6 +53,9 @@ pub enum SchemeSpec {
         #[serde(default)]
         part: Part,
     },
+    /// AWS Signature Version 4: the request is signed anew, in the header or the query as the agent's own signature stands. A pair of
+    /// keys and perhaps a session token; the placeholder of the key's id chooses it.
+    Sigv4 {},
 }
 
 impl SchemeSpec {
@@ -61,6 +64,7 @@ impl SchemeSpec {
     pub const fn part(&self) -> Part {
         match self {
             Self::Body { part, .. } => *part,
+            Self::Sigv4 {} => Part::KeyId,
             _ => Part::Value,
         }
     }
@@ -78,6 +82,10 @@ pub enum Part {
     Refresh,
     /// An ID token (OpenID Connect Core 2): read by the agent, put on nothing.
     Identity,
+    /// The id of a signing key: what stands in a signature beside it. The key itself is the value, and is never sent.
+    KeyId,
+    /// A session token that goes with a signing key.
+    Session,
 }
 
 fn authorization() -> String {

@@ -17,6 +17,7 @@ pub mod profile;
 pub mod prove;
 mod refuse;
 pub mod rules;
+mod session_policy;
 pub mod suggest;
 #[cfg(feature = "test-conditions")]
 mod test_conditions;
@@ -26,3 +27,4 @@ pub use decision::{Admitted, ApprovalNeed, Conditions, Decision, Grant, Question
 pub use document::{Diagnostic, Document, Note};
 pub use permit::{Bearer, Binding, Permit, Redeemed, StalePermit, Upkeep};
 pub use rules::{Explained, Granted, Rules};
+pub use session_policy::{NoSessionPolicy, session_policy};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hyper::upgrade::OnUpgrade;
-use inject::{Armed, InjectError};
+use inject::{Armed, InjectError, Put};
 use model::call::ServiceBounds;
 use model::canonical::Scheme;
 use model::{AgentName, Classification, Code, CredentialName, Digest, Refusal, ServiceName};
@@ -105,7 +105,8 @@ pub(crate) fn arm(worker: &Arc<Worker>, resolved: Resolved) -> Result<Road, Box<
         None => Ok(Armed::bare(request, whole)),
         Some((scheme, credential)) => {
             let needles = worker.gateway.needles.of(credential, scheme);
-            inject::arm(request, scheme, credential, needles, whole)
+            let put = Put { spec: scheme, credential, now: worker.gateway.clock.now() };
+            inject::arm(request, put, needles, whole)
         }
     };
     match armed {
@@ -172,6 +173,9 @@ fn made(snapshot: &Snapshot, classification: &Classification) -> Vec<(String, St
 }
 
 fn cannot(error: &InjectError) -> Refusal {
+    if let InjectError::Sign { why } = error {
+        return Refusal::new(Code::Malformed, format!("The request cannot be signed anew: {why}"));
+    }
     let code = match error {
         InjectError::ClearText { .. } => Code::PlaceholderMisplaced,
         _ => Code::CredentialUnavailable,

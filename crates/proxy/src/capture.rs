@@ -102,7 +102,7 @@ pub(crate) async fn travel(worker: &Arc<Worker>, held: HandsOut) -> Result<Respo
     tokio::spawn(rest).await.unwrap_or_else(|error| {
         // The process is ending; the recorder has written that the exchange was abandoned.
         let refusal = Refusal::new(Code::Unavailable, "The gateway is stopping").internal(error.to_string());
-        Ok(respond::refuse(&refusal, Side::Origin, respond::PROBLEM))
+        Ok(respond::refuse(&refusal, Side::Origin, respond::Form::Ours(respond::PROBLEM)))
     })
 }
 
@@ -220,6 +220,8 @@ fn at(place: &CaptureMap, part: Part) -> Option<&str> {
         Part::Value => Some(&place.value),
         Part::Refresh => place.refresh.as_deref(),
         Part::Identity => place.identity.as_deref(),
+        // Keys that sign are handed out by no answer that is captured.
+        Part::KeyId | Part::Session => None,
     }
 }
 

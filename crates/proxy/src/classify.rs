@@ -9,6 +9,7 @@ use bytes::Bytes;
 use catalog::{CaptureMap, Service};
 use hyper::upgrade::OnUpgrade;
 use inject::Sightings;
+use model::aws::Endpoint;
 use model::call::BodyView;
 use model::canonical::{CanonicalRequest, Length, Origin};
 use model::{Classification, Code, CredentialName, Digest, Refusal, SchemeSpec, bounds};
@@ -194,7 +195,7 @@ async fn judge(
     let needed = first.needs_body
         || first.hands_out
         || snapshot.rules.needs_body(subject, &first)
-        || needs_body_slot(snapshot, request.origin());
+        || needs_body_slot(snapshot, request);
     // A body that is short is searched for real secrets before even its head leaves; a longer one while it passes.
     let short = matches!(request.length(), Length::Known(length) if length <= SEARCHED_FIRST_BYTES_MAX);
     let needed = needed || live.holdings().known.is_some() && (short || is_conversation(snapshot, request, &first));
@@ -221,9 +222,16 @@ fn is_conversation(snapshot: &Snapshot, request: &CanonicalRequest, first: &Clas
         && rewrite::is_model_request(snapshot, request, first)
 }
 
-/// A credential that goes into the body needs the body.
-fn needs_body_slot(snapshot: &Snapshot, origin: &Origin) -> bool {
-    schemes(snapshot, origin).iter().any(|scheme| matches!(scheme, SchemeSpec::Body { .. }))
+/// A credential that goes into the body needs the body, and so does a signature over its hash, where the agent does not say it.
+fn needs_body_slot(snapshot: &Snapshot, request: &CanonicalRequest) -> bool {
+    let says_hash = || request.headers().contains_key("x-amz-content-sha256");
+    schemes(snapshot, request.origin()).iter().any(|scheme| match scheme {
+        SchemeSpec::Body { .. } => true,
+        SchemeSpec::Sigv4 {} => {
+            !says_hash() && Endpoint::of(request.origin().host.as_str()).is_none_or(|at| at.service != "s3")
+        }
+        _ => false,
+    })
 }
 
 /// The slots of this host, none for one that nobody knows or where no credential ever goes.

@@ -126,13 +126,18 @@ fn request_of(
     sending: Sending<'_>,
     (upgrade, plain): (bool, bool),
 ) -> (Request<OutBody>, Option<Arc<Needles>>) {
-    let ArmedParts { method, target, mut headers, body, needles, .. } = armed.into_parts();
+    let ArmedParts { method, target, mut headers, body, needles, signer, .. } = armed.into_parts();
+    let fate = sending.2.map(Arc::clone);
     let body = match sending {
         (Some(Passing::Spool(spool)), _, Some(fate), _) => OutBody::spooled(*spool, Arc::clone(fate)),
         (Some(Passing::Stream(stream)), judged, Some(fate), search) => {
             OutBody::stream(*stream, judged.bounds.body_bytes.unwrap_or(u64::MAX), search, Arc::clone(fate))
         }
         _ => OutBody::whole(body),
+    };
+    let body = match (signer, fate) {
+        (Some(signer), Some(fate)) => body.signed(signer, fate),
+        _ => body,
     };
     let needles = Some(needles).filter(|needles| !needles.is_empty());
     if upgrade {

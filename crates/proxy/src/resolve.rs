@@ -31,7 +31,7 @@ pub(crate) async fn resolve(worker: &Arc<Worker>, mut permitted: Permitted) -> R
     let whole = worker.gateway.in_use.handle(&name);
     let turn = match scheme.part() {
         Part::Refresh => Some(turn(worker, &permitted, &name).await),
-        Part::Value | Part::Identity => None,
+        Part::Value | Part::Identity | Part::KeyId | Part::Session => None,
     };
     let opened = open(worker, &permitted, &name).await;
     match opened.and_then(|credential| Ok((cut(worker, &permitted, (&name, whole), &credential)?, credential))) {

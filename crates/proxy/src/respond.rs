@@ -1,4 +1,7 @@
-//! The only place that turns a refusal into HTTP: RFC 9457 problem details with our members beside.
+//! The only place that turns a refusal into HTTP: RFC 9457 problem details with our members beside; for the SDKs of AWS, their own
+//! documents ([`aws`]).
+
+mod aws;
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
@@ -20,6 +23,9 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 struct Problem<'a> {
     #[serde(rename = "type")]
     kind: String,
+    /// What the JSON protocols of AWS call an error.
+    #[serde(rename = "__type", skip_serializing_if = "Option::is_none")]
+    aws: Option<&'static str>,
     title: &'static str,
     status: u16,
     detail: &'a str,
@@ -56,13 +62,20 @@ pub(crate) fn status(refusal: &Refusal, side: Side) -> StatusCode {
 
 /// The body of the problem document.
 pub(crate) fn document(refusal: &Refusal, status: StatusCode) -> Bytes {
+    document_of(refusal, status, None)
+}
+
+fn document_of(refusal: &Refusal, status: StatusCode, aws: Option<&'static str>) -> Bytes {
+    // One sentence is all that the SDKs of AWS show.
+    let told = aws.map(|_| aws::message(refusal));
     let problem = Problem {
         kind: format!("urn:valetkey:problem:{}", refusal.code),
+        aws,
         title: status.canonical_reason().unwrap_or("Refused"),
         status: status.as_u16(),
         detail: &refusal.public,
         error: &refusal.public,
-        message: &refusal.public,
+        message: told.as_deref().unwrap_or(&refusal.public),
         error_description: &refusal.public,
         code: refusal.code,
         rule: refusal.rule.as_deref(),
@@ -73,17 +86,37 @@ pub(crate) fn document(refusal: &Refusal, status: StatusCode) -> Bytes {
     serde_json::to_vec(&problem).map_or_else(|_| Bytes::from_static(b"{}"), Bytes::from)
 }
 
-/// The type that a document has for a client: plain JSON for one that asks for JSON of some kind and not for problem documents, since
-/// SDKs (Octokit) read no other and tell their users of an unknown error.
-pub(crate) fn kind_for(headers: &HeaderMap) -> HeaderValue {
-    let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if accepts.contains("json") && !accepts.contains("problem+json") { JSON } else { PROBLEM }
+/// What a client reads.
+#[derive(Clone, Debug)]
+pub(crate) enum Form {
+    /// Our document, as this type.
+    Ours(HeaderValue),
+    /// A document of AWS.
+    Aws(aws::Protocol),
 }
 
-/// The whole answer, whose document is of this type.
-pub(crate) fn refuse(refusal: &Refusal, side: Side, kind: HeaderValue) -> Response<AnswerBody> {
+/// The form of a document for a client: one of AWS's for its SDKs, and plain JSON for one that asks for JSON of some kind and not for problem documents, since
+/// SDKs (Octokit) read no other and tell their users of an unknown error.
+pub(crate) fn kind_for(headers: &HeaderMap) -> Form {
+    if let Some(protocol) = aws::Protocol::of(headers) {
+        return Form::Aws(protocol);
+    }
+    let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let plain = accepts.contains("json") && !accepts.contains("problem+json");
+    Form::Ours(if plain { JSON } else { PROBLEM })
+}
+
+/// The whole answer, whose document has this form.
+pub(crate) fn refuse(refusal: &Refusal, side: Side, form: Form) -> Response<AnswerBody> {
     let status = status(refusal, side);
-    let mut response = Response::new(AnswerBody::whole(document(refusal, status)));
+    let (document, kind) = match form {
+        Form::Ours(kind) => (document(refusal, status), kind),
+        Form::Aws(protocol) => {
+            let ours = || document_of(refusal, status, Some(aws::code(refusal.code)));
+            (protocol.document(refusal).map_or_else(ours, Bytes::from), protocol.kind())
+        }
+    };
+    let mut response = Response::new(AnswerBody::whole(document));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, kind);

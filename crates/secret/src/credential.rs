@@ -12,8 +12,10 @@ use crate::Secret;
 pub enum Field {
     /// The token, key or password. Every credential has one.
     Value,
-    /// The user part of Basic; the key id of a signing pair.
+    /// The user part of Basic.
     Username,
+    /// The id of a signing key.
+    KeyId,
     /// A refresh token.
     Refresh,
     /// An ID token.

@@ -7,6 +7,7 @@
 //! Bodies are read by type ([`body`]), and only for what the matched pattern asks; but forms that are posted are searched for another method,
 //! whatever they match.
 
+mod aws;
 mod batch;
 mod body;
 mod fact;
@@ -87,7 +88,8 @@ impl<'a> View<'a> {
 pub(crate) type Classify = fn(View<'_>) -> Result<Option<Found>, Refusal>;
 
 /// Protocols, by the word that hosts use. To add one, write a file and a line.
-const PROTOCOLS: &[(Protocol, Classify)] = &[(Protocol::Git, git::classify), (Protocol::Tcp, tcp::classify)];
+const PROTOCOLS: &[(Protocol, Classify)] =
+    &[(Protocol::Aws, aws::classify), (Protocol::Git, git::classify), (Protocol::Tcp, tcp::classify)];
 
 /// What says its calls in its body: how they are read, and whether the body must be.
 type InBody = (fn(View<'_>, &Found) -> Result<Option<Several>, Refusal>, fn(View<'_>, &Found) -> bool);

@@ -2,6 +2,7 @@
 //! a user's file. Every mistake is an error with a place; nothing is guessed.
 
 mod actions;
+mod aws;
 mod batch;
 mod graphql;
 mod hosts;
@@ -46,6 +47,7 @@ pub fn compile(written: &ServiceFile) -> Result<Compiled, CatalogError> {
     let sockets = sockets::compile(written, &drafts, &|role| tables.known_root(role))
         .map_err(|wrong| fail(&wrong.text, wrong.message))?;
     let batches = batch::compile(written, &drafts).map_err(|wrong| fail(&wrong.text, wrong.message))?;
+    let aws = aws::compile(written, &drafts).map_err(|wrong| fail(&wrong.text, wrong.message))?;
     let ids: BTreeSet<&str> = drafts.iter().map(|draft| draft.id.as_str()).collect();
     let aliases = words(&written.aliases, &ids).map_err(|wrong| fail(&wrong.text, wrong.message))?;
     let of_tokens = written.token_scopes.as_ref().map_or_else(Default::default, |told| told.scopes.clone());
@@ -92,6 +94,7 @@ pub fn compile(written: &ServiceFile) -> Result<Compiled, CatalogError> {
         sockets,
         touches,
         batches,
+        aws,
     })
 }
 

@@ -43,6 +43,7 @@ fn one(scheme: &SchemeSpec) -> Result<(), Wrong> {
         SchemeSpec::Query { name } => line(name, "parameter"),
         SchemeSpec::Cookie { name } => token(name, "cookie"),
         SchemeSpec::Body { field, .. } => line(field, "field"),
+        SchemeSpec::Sigv4 {} => Ok(()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The service file as people write it. `services/README.md` explains it by example; unknown keys are errors.
 
+mod aws;
 mod batch;
 mod captures;
 mod graphql;
@@ -18,6 +19,7 @@ use model::vocabulary::FactType;
 use model::{Class, Effects, SchemeSpec};
 use serde::{Deserialize, Serialize};
 
+pub use aws::AwsEntry;
 pub use batch::{BatchEntry, BatchForm};
 pub use captures::{CaptureMap, Captures, LoginHint};
 pub use graphql::GraphQlEntry;
@@ -121,6 +123,9 @@ pub struct ServiceFile {
     /// WebSockets whose messages are judged one by one, and what those messages are.
     #[serde(default)]
     pub sockets: Vec<SocketEntry>,
+    /// What is asked at endpoints of AWS.
+    #[serde(default)]
+    pub aws: Option<AwsEntry>,
     /// Requests and what they must be; run as tests.
     #[serde(default)]
     pub cases: Vec<Case>,
@@ -175,6 +180,8 @@ impl From<Word<HostMap>> for HostEntry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
+    /// The APIs of AWS: what is asked stands in a header, a form, or the path, by service.
+    Aws,
     /// Git's smart HTTP and LFS, over HTTP.
     Git,
     /// No HTTP: connections pass as they are, each as the action `tcp/connect` on `host:{name}/{port}`. What an agent says on them

@@ -13,7 +13,7 @@ const SUFFIX_CHARS_MAX: usize = 20;
 /// Length of a placeholder for a secret that is too short or has no shape: `vk_` and 24 characters of base 62.
 const OWN_CHARS: usize = 24;
 
-/// A source of octets: a keyed expansion that the caller owns (this crate has no cryptography).
+/// A source of octets: a keyed expansion that the caller owns (placeholders are made by no cryptography of this crate).
 pub type Noise<'a> = &'a mut dyn FnMut(&mut [u8]);
 
 /// A fresh placeholder.

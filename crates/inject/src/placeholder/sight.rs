@@ -237,7 +237,9 @@ impl<'a> Sight<'a> {
                 continue;
             }
             let bytes = value.as_bytes();
-            if is_authentication(name) {
+            if self.beside(Slot::Header(name.as_str())) {
+                self.others_in(bytes, &Place::ForeignSlot);
+            } else if is_authentication(name) {
                 self.authentication(name, bytes);
             } else {
                 let place = Place::Header(name.as_str().to_owned());
@@ -245,6 +247,11 @@ impl<'a> Sight<'a> {
                 self.others_in(bytes, &place);
             }
         }
+    }
+
+    /// Whether a place belongs to a declared slot without being one: what stands there goes, or is replaced with the slot.
+    fn beside(&self, slot: Slot<'_>) -> bool {
+        self.look.schemes.iter().any(|spec| scheme::of(spec).as_dyn().beside(slot))
     }
 
     /// A header that carries authentication somewhere, though not as the service declares it.
@@ -327,8 +334,10 @@ impl<'a> Sight<'a> {
         let request = self.look.request;
         self.inert(request.path().raw().as_bytes(), |_| Place::Path);
         self.others_in(request.path().raw().as_bytes(), &Place::Path);
-        let declared =
-            |name: &str| self.look.schemes.iter().any(|spec| matches!(slot_of(spec), Slot::Query(own) if own == name));
+        let declared = |name: &str| {
+            self.beside(Slot::Query(name))
+                || self.look.schemes.iter().any(|spec| matches!(slot_of(spec), Slot::Query(own) if own == name))
+        };
         let texts: Vec<&str> =
             request.query().pairs().flat_map(|(name, value)| [name, if declared(name) { "" } else { value }]).collect();
         for text in texts {
@@ -431,7 +440,7 @@ fn slot_of(spec: &SchemeSpec) -> Slot<'_> {
     match spec {
         SchemeSpec::Bearer { header, .. } => Slot::Header(header),
         SchemeSpec::Header { name, .. } => Slot::Header(name),
-        SchemeSpec::Basic { .. } => Slot::Header("authorization"),
+        SchemeSpec::Basic { .. } | SchemeSpec::Sigv4 {} => Slot::Header("authorization"),
         SchemeSpec::Query { name } => Slot::Query(name),
         SchemeSpec::Cookie { name } => Slot::Cookie(name),
         SchemeSpec::Body { field, .. } => Slot::Body(field),

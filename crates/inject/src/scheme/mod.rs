@@ -11,20 +11,23 @@ mod body;
 mod cookie;
 mod header;
 mod query;
+pub(crate) mod sigv4;
 #[cfg(test)]
 mod suite;
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
-use model::canonical::CanonicalRequest;
+use http::{HeaderMap, Method};
+use model::Timestamp;
+use model::canonical::{CanonicalPath, CanonicalRequest};
 use model::scheme::SchemeSpec;
 use secret::{Credential, Material, Secret};
 use smallvec::SmallVec;
 use zeroize::Zeroizing;
 
+use self::sigv4::chunks::ChunkSigner;
 use crate::InjectError;
 
 /// What stands in a declared slot, decoded as the scheme decodes it.
@@ -62,6 +65,34 @@ pub struct Draft {
     pub(crate) headers: HeaderMap,
     pub(crate) query: Option<String>,
     pub(crate) body: Option<Bytes>,
+    /// What a signature covers besides, and no scheme changes.
+    pub(crate) method: Method,
+    pub(crate) authority: String,
+    pub(crate) path: CanonicalPath,
+    /// It has no body at all; one that is not held passes as it comes.
+    pub(crate) is_empty: bool,
+    pub(crate) now: Timestamp,
+    /// Signs the body while it passes.
+    pub(crate) signer: Option<Box<ChunkSigner>>,
+}
+
+impl Draft {
+    /// The host, without its port.
+    pub(crate) fn host(&self) -> &str {
+        self.authority.split(':').next().unwrap_or_default()
+    }
+
+    /// Signs the body in chunks: now where it is held, otherwise while it passes.
+    pub(crate) fn resign(&mut self, mut signer: ChunkSigner) -> Result<(), InjectError> {
+        let Some(body) = self.body.take() else {
+            self.signer = Some(Box::new(signer));
+            return Ok(());
+        };
+        let signed = signer.push(&body).and_then(|front| Ok((front, signer.finish()?)));
+        let (front, rest) = signed.map_err(|error| InjectError::Sign { why: error.0 })?;
+        self.body = Some(if rest.is_empty() { front } else { [front, rest].concat().into() });
+        Ok(())
+    }
 }
 
 /// One way to put a credential on a request.
@@ -81,14 +112,19 @@ pub trait Scheme {
     /// Adds texts that stand on the wire and are no plain encoding of one secret.
     fn needles(&self, _material: &Material, _add: &mut dyn FnMut(&[u8])) {}
 
+    /// Places that belong to its slot beside it: what stands there is replaced too, and means nothing by itself.
+    fn beside(&self, _slot: Slot<'_>) -> bool {
+        false
+    }
+
     /// The slot as it may stand in a record: `authorization: Bearer <github-token>`.
     fn redacted(&self, name: &str) -> String;
 }
 
 macro_rules! list {
-    ($($name:ident($module:ident::$kind:ident) from $pattern:pat => $made:expr;)*) => {
+    ($($name:ident($kind:ty) from $pattern:pat => $made:expr;)*) => {
         /// One scheme of the list.
-        pub(crate) enum Listed<'a> { $($name($module::$kind<'a>)),* }
+        pub(crate) enum Listed<'a> { $($name($kind)),* }
 
         impl<'a> Listed<'a> {
             /// As the trait.
@@ -106,13 +142,14 @@ macro_rules! list {
 }
 
 list! {
-    Bearer(bearer::Bearer) from SchemeSpec::Bearer { header, words } => bearer::Bearer { header, words };
-    Header(header::Header) from SchemeSpec::Header { name, template } => header::Header { name, template };
-    Basic(basic::Basic) from SchemeSpec::Basic { username, value_as_username } =>
+    Bearer(bearer::Bearer<'a>) from SchemeSpec::Bearer { header, words } => bearer::Bearer { header, words };
+    Header(header::Header<'a>) from SchemeSpec::Header { name, template } => header::Header { name, template };
+    Basic(basic::Basic<'a>) from SchemeSpec::Basic { username, value_as_username } =>
         basic::Basic { username: username.as_deref(), value_as_username: *value_as_username };
-    Query(query::Query) from SchemeSpec::Query { name } => query::Query { name };
-    Cookie(cookie::Cookie) from SchemeSpec::Cookie { name } => cookie::Cookie { name };
-    Body(body::Field) from SchemeSpec::Body { field, .. } => body::Field { field };
+    Query(query::Query<'a>) from SchemeSpec::Query { name } => query::Query { name };
+    Cookie(cookie::Cookie<'a>) from SchemeSpec::Cookie { name } => cookie::Cookie { name };
+    Body(body::Field<'a>) from SchemeSpec::Body { field, .. } => body::Field { field };
+    Sigv4(sigv4::Sigv4) from SchemeSpec::Sigv4 {} => sigv4::Sigv4;
 }
 
 /// The value of a credential, checked: what would break the line it stands on is refused, never left out (row C37).
@@ -181,3 +218,8 @@ pub(crate) fn basic_pair(coded: &str) -> Option<(String, String)> {
 }
 
 pub(crate) use cookie::crumbs;
+
+/// The query of a signed request, for records.
+pub(crate) fn redact_signed(text: &str, credential: &str) -> String {
+    sigv4::redact(text, credential)
+}

@@ -11,7 +11,11 @@ use model::scheme::{Part, SchemeSpec};
 use secret::{Credential, Field, Lease, Material, Secret};
 
 use super::*;
-use crate::{Armed, NeedleCache, arm};
+use crate::{Armed, NeedleCache, Put, arm};
+
+fn put<'a>(spec: &'a SchemeSpec, credential: &'a Credential) -> Put<'a> {
+    Put { spec, credential, now: Timestamp::default() }
+}
 
 const VALUE: &str = "s3cret/Value+with=odd&chars%41xyz";
 const HOLDER: &str = "pl4ceholder/for+the=real&one%41zz";
@@ -120,7 +124,7 @@ fn made(case: &Case, value: &str) -> Result<Armed, InjectError> {
     let credential = credential(value);
     let needles = NeedleCache::new().of(&credential, &case.spec);
     let request = request(&case.target, &case.headers, Transport::Https);
-    arm(request, &case.spec, &credential, needles, case.body.clone().map(Bytes::from))
+    arm(request, put(&case.spec, &credential), needles, case.body.clone().map(Bytes::from))
 }
 
 /// All that is sent, as one text.
@@ -202,7 +206,7 @@ fn never_in_clear_text() {
         let credential = credential(VALUE);
         let needles = NeedleCache::new().of(&credential, &case.spec);
         let request = request(&case.target, &case.headers, Transport::Http);
-        let refused = arm(request, &case.spec, &credential, needles, case.body.map(Bytes::from));
+        let refused = arm(request, put(&case.spec, &credential), needles, case.body.map(Bytes::from));
         assert!(matches!(refused.err(), Some(InjectError::ClearText { .. })));
     }
 }
@@ -252,7 +256,7 @@ fn the_account_is_never_the_agents() {
     ]);
     let own = Credential::new(CredentialName::new("c").expect("name"), 1, Arc::new(material), Lease::default());
     let request = request(&case.target, &case.headers, Transport::Https);
-    let armed = arm(request, &case.spec, &own, NeedleCache::new().of(&own, &case.spec), None).expect("armed");
+    let armed = arm(request, put(&case.spec, &own), NeedleCache::new().of(&own, &case.spec), None).expect("armed");
     assert_eq!(armed.headers()["authorization"], "Basic b3duOnZhbHVlLW9mLXRoZS12YXVsdA==");
     let (masked, _) = armed.needles().scrub(b"got Basic b3duOnZhbHVlLW9mLXRoZS12YXVsdA== !").expect("found");
     assert!(masked.starts_with(b"got Basic ") && masked.ends_with(b" !"));

@@ -110,6 +110,7 @@ fn each_part_becomes_its_own_placeholder() {
         Part::Value => Some(own_access.as_str()),
         Part::Refresh => Some("rt_PLACEHOLDER"),
         Part::Identity => Some(own_identity.as_str()),
+        Part::KeyId | Part::Session => None,
     };
     let file =
         |[access, identity, refresh]: [&str; 3]| format!(r#"{{"i":"{identity}","a":"{access}","r":"{refresh}"}}"#);

@@ -16,6 +16,7 @@ mod echo_oracle;
 mod known;
 mod minting;
 mod placements;
+mod sigv4;
 mod tripwires;
 
 use std::sync::Arc;

@@ -12,12 +12,12 @@ use crate::{alert, profile};
 const BACK_ENDS: [&str; 5] = ["builtin", "env", "file", "exec", "login"];
 /// Back ends of a later version.
 const BACK_ENDS_LATER: [&str; 7] = ["hashicorp", "aws-sm", "gcp-sm", "azure-kv", "op", "keyring", "k8s"];
-/// Kinds of credential that this version knows.
 /// A shorter time would be one rotation after another.
 const ROTATED_SECONDS_MIN: u64 = 10;
-const KINDS: [&str; 3] = ["token", "basic", "oauth2"];
+/// Kinds of credential that this version knows.
+const KINDS: [&str; 4] = ["token", "basic", "oauth2", "aws"];
 /// Kinds of a later version.
-const KINDS_LATER: [&str; 7] = ["github-app", "aws", "gcp", "azure", "mtls", "database", "ssh"];
+const KINDS_LATER: [&str; 6] = ["github-app", "gcp", "azure", "mtls", "database", "ssh"];
 
 pub(super) struct Checker<'a> {
     pub(super) source: &'a Source<'a>,
@@ -114,7 +114,7 @@ fn credential(entry: &CredentialEntry, document: &Document, checker: &mut Checke
     }
     if let Some(kind) = &entry.kind {
         if KINDS_LATER.contains(&kind.value.as_str()) {
-            checker.say(kind, format!("kind `{}` is not in this version; use token, basic or oauth2", kind.value));
+            checker.say(kind, format!("kind `{}` is not in this version; use token, basic, oauth2 or aws", kind.value));
         } else if !KINDS.contains(&kind.value.as_str()) {
             checker.unknown(kind, "kind of credential", KINDS);
         }

@@ -17,6 +17,7 @@ mod implied;
 mod possible;
 mod properties;
 mod prove;
+mod session_policy;
 mod shapes;
 mod suggest;
 mod support;

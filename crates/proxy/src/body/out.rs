@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use inject::{KnownScan, SightScan};
+use inject::{ChunkError, ChunkSigner, KnownScan, SightScan};
 use model::canonical::Malformed;
 use model::{Code, CredentialName, Digest, Rank, Refusal, Sighting};
 use parking_lot::Mutex;
@@ -78,6 +78,9 @@ pub enum OutError {
     /// A trailer that may not come late.
     #[error("request trailer: {0}")]
     Trailer(Malformed),
+    /// Its signed chunks are none.
+    #[error("request body: {0}")]
+    Chunks(ChunkError),
     /// What was kept of it for a person cannot be read back, or was changed where it lay.
     #[error("request body cannot be read back: {0}")]
     Spool(String),
@@ -96,6 +99,9 @@ impl OutError {
             Self::Tripwire => Refusal::new(Code::SessionEnded, "A tripwire has ended this session"),
             Self::Spool(why) => {
                 Refusal::new(Code::Unavailable, "The request's body cannot be read back").internal(why.clone())
+            }
+            Self::Chunks(why) => {
+                Refusal::new(Code::Malformed, format!("The request's body cannot be signed anew: {why}"))
             }
             Self::Trailer(why) => Refusal::new(Code::Malformed, format!("The request is ambiguous: {why}")),
         }
@@ -166,17 +172,58 @@ pub(crate) struct Search {
 }
 
 /// A body that hyper sends. Whole where it was judged, streamed where it was not.
-pub struct OutBody(Mutex<Source>);
+pub struct OutBody(Mutex<Out>);
+
+struct Out {
+    source: Source,
+    signing: Option<Signing>,
+}
+
+/// A body whose chunks are signed anew while they pass (AWS).
+struct Signing {
+    signer: Box<ChunkSigner>,
+    ended: bool,
+    fate: Arc<BodyFate>,
+}
+
+impl Signing {
+    /// What passes of a frame; nothing where more must come first.
+    fn frame(&mut self, frame: Frame<Bytes>) -> Result<Option<Frame<Bytes>>, OutError> {
+        let data = match frame.into_data() {
+            Ok(data) => data,
+            Err(other) => return Ok(Some(other)),
+        };
+        let signed = self.signer.push(&data).map_err(|error| self.broken(error))?;
+        Ok(Some(signed).filter(|signed| !signed.is_empty()).map(Frame::data))
+    }
+
+    fn end(&mut self) -> Option<Result<Frame<Bytes>, OutError>> {
+        if std::mem::replace(&mut self.ended, true) {
+            return None;
+        }
+        match self.signer.finish() {
+            Ok(rest) if rest.is_empty() => None,
+            Ok(rest) => Some(Ok(Frame::data(rest))),
+            Err(error) => Some(Err(self.broken(error))),
+        }
+    }
+
+    fn broken(&self, error: ChunkError) -> OutError {
+        let error = OutError::Chunks(error);
+        let _ = self.fate.broken.set(error.refusal());
+        error
+    }
+}
 
 impl OutBody {
     /// A body that is in memory, already judged; none for no body.
     pub(crate) fn whole(bytes: Option<Bytes>) -> Self {
-        Self(Mutex::new(Source::Whole(bytes.filter(|bytes| !bytes.is_empty()))))
+        Self::of(Source::Whole(bytes.filter(|bytes| !bytes.is_empty())))
     }
 
     /// A body that lies in a file, already judged.
     pub(crate) fn spooled(spool: Spool, fate: Arc<BodyFate>) -> Self {
-        Self(Mutex::new(Source::Spool(Box::new(Back::new(spool)), fate)))
+        Self::of(Source::Spool(Box::new(Back::new(spool)), fate))
     }
 
     /// A body that is passed on as it comes, bounded, hashed and searched.
@@ -184,7 +231,35 @@ impl OutBody {
         let context = digest::Context::new(&digest::SHA256);
         let idle = Idle::new(IDLE);
         let stream = Stream { unsent, context, bytes: 0, bound, search, queued: None, idle, ended: false, fate };
-        Self(Mutex::new(Source::Stream(Box::new(stream))))
+        Self::of(Source::Stream(Box::new(stream)))
+    }
+
+    fn of(source: Source) -> Self {
+        Self(Mutex::new(Out { source, signing: None }))
+    }
+
+    /// The same, its chunks signed anew.
+    pub(crate) fn signed(mut self, signer: Box<ChunkSigner>, fate: Arc<BodyFate>) -> Self {
+        self.0.get_mut().signing = Some(Signing { signer, ended: false, fate });
+        self
+    }
+}
+
+impl Out {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, OutError>>> {
+        loop {
+            let polled = std::task::ready!(self.source.poll(cx));
+            let Some(signing) = &mut self.signing else { return Poll::Ready(polled) };
+            match polled {
+                None => return Poll::Ready(signing.end()),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Some(Ok(frame)) => {
+                    if let Some(signed) = signing.frame(frame)? {
+                        return Poll::Ready(Some(Ok(signed)));
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -193,16 +268,43 @@ impl Body for OutBody {
     type Error = OutError;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, OutError>>> {
-        match self.get_mut().0.get_mut() {
-            Source::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Source::Stream(stream) => {
+        self.get_mut().0.get_mut().poll(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let out = self.0.lock();
+        if let Some(signing) = &out.signing {
+            return signing.ended;
+        }
+        match &out.source {
+            Source::Whole(bytes) => bytes.is_none(),
+            Source::Stream(stream) => stream.ended,
+            Source::Spool(back, _) => back.left() == 0,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        // Signatures are as long as those that came.
+        match &self.0.lock().source {
+            Source::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Source::Stream(stream) => stream.unsent.size_hint(),
+            Source::Spool(back, _) => SizeHint::with_exact(back.left()),
+        }
+    }
+}
+
+impl Source {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, OutError>>> {
+        match self {
+            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Stream(stream) => {
                 let polled = stream.poll(cx);
                 if let Poll::Ready(Some(Err(error))) = &polled {
                     let _ = stream.fate.broken.set(error.refusal());
                 }
                 polled
             }
-            Source::Spool(back, fate) => {
+            Self::Spool(back, fate) => {
                 let polled = std::task::ready!(back.poll(cx));
                 match &polled {
                     Some(Err(error)) => _ = fate.broken.set(error.refusal()),
@@ -211,22 +313,6 @@ impl Body for OutBody {
                 }
                 Poll::Ready(polled.map(|piece| piece.map(Frame::data)))
             }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match &*self.0.lock() {
-            Source::Whole(bytes) => bytes.is_none(),
-            Source::Stream(stream) => stream.ended,
-            Source::Spool(back, _) => back.left() == 0,
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &*self.0.lock() {
-            Source::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
-            Source::Stream(stream) => stream.unsent.size_hint(),
-            Source::Spool(back, _) => SizeHint::with_exact(back.left()),
         }
     }
 }

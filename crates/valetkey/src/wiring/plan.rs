@@ -5,7 +5,7 @@ use anyhow::Context;
 use audit::SyncPolicy;
 use catalog::Catalog;
 use model::canonical::{Host, parse_authority};
-use model::{AgentName, CredentialName, Digest, ServiceName};
+use model::{AgentName, CredentialName, Digest, Part, ServiceName};
 use policy::Rules;
 use policy::document::{Document, Inject, Note, Receiver, Sync};
 use proxy::gateway::Snapshot;
@@ -61,6 +61,15 @@ pub struct Rotation {
 pub const GRACE_SECONDS_DEFAULT: u64 = 3_600;
 
 impl Held {
+    /// Which part of it a variable holds.
+    pub fn part_in(&self, variable: &str) -> Part {
+        match variable {
+            "AWS_ACCESS_KEY_ID" if self.kind == KEYS => Part::KeyId,
+            "AWS_SESSION_TOKEN" | "AWS_SECURITY_TOKEN" if self.kind == KEYS => Part::Session,
+            _ => Part::Value,
+        }
+    }
+
     /// Whether it is the tokens of a log-in, which may not have happened yet.
     pub fn is_login(&self) -> bool {
         self.kind == LOGIN
@@ -69,6 +78,9 @@ impl Held {
 
 /// The kind of credentials that log-ins fill.
 pub const LOGIN: &str = "oauth2";
+
+/// The kind of credentials that are pairs of keys.
+pub const KEYS: &str = "aws";
 
 /// Everything that one configuration says, ready to run.
 pub struct Plan {
@@ -203,12 +215,17 @@ fn declared(document: &Document, catalog: &Catalog, folder: &Path) -> anyhow::Re
             reference.with_context(|| format!("credential `{}`", name.value))
         });
         let from = from.transpose()?.map(|reference| reference.as_str().to_owned());
-        let kind = entry.kind.as_ref().map_or_else(|| "token".to_owned(), |kind| kind.value.clone());
+        // A service that takes keys takes nothing else.
+        let keys = words.is_some_and(|service| service.credential_kinds().next() == Some(KEYS));
+        let default = if keys { KEYS } else { "token" };
+        let kind = entry.kind.as_ref().map_or_else(|| default.to_owned(), |kind| kind.value.clone());
+        let own = words.iter().flat_map(|service| service.environment());
         let variables = match from.as_deref().and_then(|from| from.strip_prefix("env:")) {
+            _ if kind == KEYS => own.map(str::to_owned).collect(),
             Some(variable) => vec![variable.to_owned()],
             // Programs read their log-in from their own file; in a variable it would pass for an API key.
             None if kind == LOGIN => Vec::new(),
-            None => words.iter().flat_map(|service| service.environment()).take(1).map(str::to_owned).collect(),
+            None => own.take(1).map(str::to_owned).collect(),
         };
         all.push(Held {
             name: CredentialName::new(&name.value)?,

@@ -164,10 +164,13 @@ impl Maker {
                 Err(error) => anyhow::bail!("credential `{}` cannot be used: {error}", held.name),
             };
             logins |= held.is_login();
-            let value = made.iter().find(|(part, _)| *part == Part::Value);
-            let Some((_, text)) = value else { anyhow::bail!("credential `{}` has no value", held.name) };
+            if !made.iter().any(|(part, _)| *part == Part::Value) {
+                anyhow::bail!("credential `{}` has no value", held.name);
+            }
             for variable in &held.variables {
-                variables.insert(variable.clone(), text.to_string());
+                let part = held.part_in(variable);
+                let text = made.iter().find(|(known, _)| *known == part).map(|(_, text)| text.to_string());
+                variables.extend(text.map(|text| (variable.clone(), text)));
             }
         }
         let always = held.iter().filter(|held| held.always).map(|held| held.name.clone()).collect();
@@ -265,10 +268,12 @@ impl SessionSource for Maker {
 }
 
 /// Parts of a credential, and the word that tells their placeholders apart.
-const PARTS: [(Part, Field, &str); 3] = [
+const PARTS: [(Part, Field, &str); 5] = [
     (Part::Value, Field::Value, "placeholder"),
     (Part::Refresh, Field::Refresh, "placeholder of a refresh token"),
     (Part::Identity, Field::Identity, "placeholder of an ID token"),
+    (Part::KeyId, Field::KeyId, "placeholder of a key's id"),
+    (Part::Session, Field::SessionToken, "placeholder of a session token"),
 ];
 
 /// For whom placeholders are made, and of what.

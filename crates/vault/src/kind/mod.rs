@@ -6,6 +6,7 @@
     reason = "a kind looks at the form of a value when it is saved and when it is used"
 )]
 
+mod aws;
 mod basic;
 pub(crate) mod oauth2;
 mod token;
@@ -14,22 +15,22 @@ use model::{Timestamp, bounds};
 use secret::{Material, Secret};
 
 /// Every kind.
-const KINDS: &[&dyn Kind] = &[&token::Token, &basic::Basic, &oauth2::OAuth2];
+const KINDS: &[&dyn Kind] = &[&token::Token, &basic::Basic, &oauth2::OAuth2, &aws::Aws];
 
 /// Kinds of the glossary that come later.
-const LATER: [&str; 7] = ["github-app", "aws", "gcp", "azure", "mtls", "database", "ssh"];
+const LATER: [&str; 6] = ["github-app", "gcp", "azure", "mtls", "database", "ssh"];
 
 /// Why a value cannot be a credential.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KindError {
     /// No such kind.
-    #[error("`{kind}` is not a kind of credential; use `token`, `basic` or `oauth2`")]
+    #[error("`{kind}` is not a kind of credential; use `token`, `basic`, `oauth2` or `aws`")]
     Unknown {
         /// As written.
         kind: String,
     },
     /// A kind of a later version.
-    #[error("the kind `{kind}` is not in this version; use `token`, `basic` or `oauth2`")]
+    #[error("the kind `{kind}` is not in this version; use `token`, `basic`, `oauth2` or `aws`")]
     NotYet {
         /// As written.
         kind: String,

@@ -40,7 +40,7 @@ async fn values_are_checked_when_they_are_saved() {
     for bad in ["", "a\r\nX-Evil: y", "a\0b", "trailing\n", &long] {
         assert!(matches!(vault.add(&new("x"), secret(bad)).await, Err(VaultError::Kind(_))));
     }
-    let unknown = NewCredential { kind: "aws".into(), ..new("x") };
+    let unknown = NewCredential { kind: "ssh".into(), ..new("x") };
     assert!(
         vault.add(&unknown, secret("value")).await.expect_err("refused").to_string().contains("not in this version")
     );

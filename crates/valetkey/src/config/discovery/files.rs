@@ -1,5 +1,5 @@
-//! Credentials in files: those that service files hint at, `.env` in the current folder, `.netrc`, and AWS, which is
-//! recognised and said to be for later.
+//! Credentials in files: those that service files hint at, `.env` in the current folder, `.netrc`, and AWS, which has
+//! pairs of keys by profile.
 //!
 //! What is found in a file is masked in isolation, and open to the agent without it. Each such find therefore comes with a
 //! sentence that says so, for runs without walls.
@@ -144,7 +144,7 @@ pub(super) fn look(search: &mut Search<'_>) {
     }
     dotenv(search);
     netrc(search);
-    aws(search);
+    super::aws::file(search);
 }
 
 fn hinted(search: &mut Search<'_>, service: &str, hint: &FileHint) {
@@ -233,14 +233,5 @@ fn netrc(search: &mut Search<'_>) {
                 "~/.netrc holds a password for {host}, which no service knows; the agent can read it there"
             )),
         }
-    }
-}
-
-fn aws(search: &mut Search<'_>) {
-    if search.text("~/.aws/credentials").is_some_and(|text| text.contains("aws_secret_access_key")) {
-        search.open.push(
-            "~/.aws/credentials holds AWS credentials; AWS is not in this version, and the agent can read them there"
-                .to_owned(),
-        );
     }
 }

@@ -49,11 +49,6 @@ const VALUES: [&str; 18] = [
 /// A value shorter than this is a word or a number.
 const BYTES_MIN: usize = 8;
 
-/// Variables of AWS that hold secrets or belong to them.
-pub(super) fn is_aws(name: &str) -> bool {
-    matches!(name, "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" | "AWS_SESSION_TOKEN")
-}
-
 /// Whether a value begins like a secret and is long enough to be one.
 pub(super) fn fits(value: &str, prefix: &str) -> bool {
     let plain = |letter: u8| letter.is_ascii_graphic();

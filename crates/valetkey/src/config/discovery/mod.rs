@@ -4,6 +4,7 @@
 //! service knows and looks like a secret is withheld from the agent and named. A variable that the user had not set is never
 //! set: an API key variable would switch an agent from subscription to metered billing.
 
+mod aws;
 mod bind;
 mod files;
 mod formats;
@@ -131,6 +132,7 @@ impl Discovery {
             logins: Vec::new(),
         };
         bind::follow(&mut search, &flags.bind)?;
+        aws::variables(&mut search, &flags.keep);
         search.variables(&flags.keep)?;
         files::look(&mut search);
         mcp::look(&mut search);
@@ -175,10 +177,6 @@ impl Search<'_> {
 
     fn variable(&mut self, name: &str, value: OsString) {
         let text = value.to_string_lossy().into_owned();
-        if looks::is_aws(name) {
-            self.withhold(name, "AWS credentials are not in this version");
-            return;
-        }
         if let Some(name_in_vault) = refer::name_in(&text) {
             self.hidden.insert(name.into());
             self.refer(&name_in_vault, name, Some(name));

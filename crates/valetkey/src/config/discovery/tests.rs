@@ -2,6 +2,9 @@ use super::*;
 use std::path::Path;
 
 const GITHUB: &str = "ghp_0123456789abcdefghijklmnopqrstuvwxyz";
+/// The pair of AWS's documentation.
+const AWS_ID: &str = "AKIAIOSFODNN7EXAMPLE";
+const AWS_KEY: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
 
 struct Room {
     folder: tempfile::TempDir,
@@ -59,7 +62,7 @@ fn what_nobody_knows_is_withheld_and_named() {
     let discovery = Room::new().search(&vars, &Flags::default()).expect("searched");
     let report = discovery.report().join("\n");
     assert!(report.contains("--bind ACME_TOKEN=HOST") && report.contains("--keep ACME_TOKEN"), "{report}");
-    assert!(report.contains("AWS credentials are not in this version"), "{report}");
+    assert!(report.contains("half of a pair of AWS keys"), "{report}");
     assert!(!report.contains("0123456789abcdef"));
     assert_eq!(discovery.withheld.len(), 2);
 
@@ -86,6 +89,24 @@ fn a_bound_variable_gets_a_service_of_its_own() {
 }
 
 #[test]
+fn a_pair_of_aws_keys_is_one_credential() {
+    let vars =
+        [("AWS_SECRET_ACCESS_KEY", AWS_KEY), ("AWS_ACCESS_KEY_ID", AWS_ID), ("AWS_SESSION_TOKEN", "sessiontoken=")];
+    let room = Room::new();
+    let file = format!(
+        "[default]\naws_access_key_id={AWS_ID}\naws_secret_access_key={AWS_KEY}\naws_session_token=sessiontoken=\n[other]\naws_access_key_id={AWS_ID}\naws_secret_access_key = another/key+\n"
+    );
+    room.write("home/.aws/credentials", &file);
+    let discovery = room.search(&vars, &Flags::default()).expect("searched");
+    let found = by_service(&discovery, "aws");
+    let [pair, other] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!(pair.variables, ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"]);
+    assert_eq!((pair.kind.as_str(), other.name.as_str(), other.variables.len()), ("aws", "aws-other", 0));
+    assert!(pair.place.contains("~/.aws/credentials") && discovery.ambient.is_withheld("AWS_SESSION_TOKEN".as_ref()));
+    assert!(discovery.withheld.is_empty() && pair.from.as_deref().is_some_and(|from| from.starts_with("env:found/")));
+}
+
+#[test]
 fn files_are_found_and_their_values_stay_out_of_everything_said() {
     let room = Room::new();
     room.write("work/.env", &format!("GITHUB_TOKEN={GITHUB}\nACME_TOKEN=0123456789abcdef\nPORT=8080\n"))
@@ -93,7 +114,10 @@ fn files_are_found_and_their_values_stay_out_of_everything_said() {
             "home/.netrc",
             "machine github.com login me password gitpassword123\nmachine nowhere.test login a password b\n",
         )
-        .write("home/.aws/credentials", "[default]\naws_secret_access_key = x\n")
+        .write(
+            "home/.aws/credentials",
+            &format!("[default]\naws_access_key_id = {AWS_ID}\naws_secret_access_key = {AWS_KEY}\n[half]\naws_secret_access_key = x\n"),
+        )
         .write(
             "work/.mcp.json",
             r#"{"mcpServers":{"s":{"env":{"SLACK_BOT_TOKEN":"xoxb-0123456789-abcdef","X":"${Y}"}}}}"#,
@@ -105,12 +129,12 @@ fn files_are_found_and_their_values_stay_out_of_everything_said() {
         ".env still holds its credential",
         "ACME_TOKEN in .env looks like a secret",
         "password for nowhere.test",
-        "AWS is not in this version",
+        "AWS keys of the profile `default`",
         ".mcp.json found for slack",
     ] {
         assert!(report.contains(part), "`{part}` is missing:\n{report}");
     }
-    for value in [GITHUB, "0123456789", "gitpassword", "xoxb"] {
+    for value in [GITHUB, "0123456789", "gitpassword", "xoxb", AWS_ID, AWS_KEY] {
         assert!(!report.contains(value) && !format!("{:?}", discovery.found).contains(value), "{value}");
     }
     assert!(discovery.found.iter().all(|found| found.variables.is_empty()), "no variable is set that was not");
