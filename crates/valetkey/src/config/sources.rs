@@ -7,7 +7,7 @@ use std::{fmt, iter};
 use anyhow::{Context, bail};
 use catalog::ServiceFile;
 use model::bounds;
-use policy::document::{Diagnostic, Document, Note};
+use policy::document::{At, Diagnostic, Document, Note};
 use vault::Reference;
 
 use super::ownership::refuse_foreign;
@@ -137,7 +137,7 @@ impl Sources {
         }
         refuse_foreign(origin)?;
         let (document, _) = self.document()?;
-        let authorities = document.upstreams.iter().filter_map(|(_, upstream)| upstream.ca.as_ref());
+        let authorities = authorities(&document);
         for named in document.services.iter().chain(authorities) {
             refuse_foreign(&self.folder.join(&named.value))?;
         }
@@ -168,6 +168,7 @@ impl Sources {
         for (name, text) in self.texts() {
             match Document::parse(text, name) {
                 Ok((document, more)) => {
+                    faults.extend(misread(&document, name));
                     documents.push(document);
                     notes.extend(more);
                 }
@@ -204,8 +205,7 @@ impl Sources {
         let Ok((document, _)) = self.document() else { return self.origin.iter().cloned().collect() };
         let at = |path: &str| self.folder.join(path);
         let services = document.services.iter().map(|entry| at(&entry.value));
-        let authorities =
-            document.upstreams.iter().filter_map(|(_, upstream)| upstream.ca.as_ref()).map(|ca| at(&ca.value));
+        let authorities = authorities(&document).map(|ca| at(&ca.value));
         let commands = references(&document).filter_map(|from| from.command()).flatten();
         // `sh -c './key.sh github'` names a file within a word.
         let words = commands.flat_map(|word| {
@@ -224,6 +224,13 @@ impl Sources {
     /// Files of programs' log-ins that credentials come from.
     pub fn login_files(&self) -> BTreeSet<PathBuf> {
         self.named_by(Reference::login_file)
+    }
+
+    /// Variables that hold secrets of the gateway's own.
+    pub fn own_variables(&self) -> Vec<String> {
+        let Ok((document, _)) = self.document() else { return Vec::new() };
+        let all = own_secrets(&document).filter_map(|from| from.value.strip_prefix("env:"));
+        all.map(str::to_owned).collect()
     }
 
     fn named_by(&self, file: impl Fn(&Reference) -> Option<PathBuf>) -> BTreeSet<PathBuf> {
@@ -249,12 +256,39 @@ impl Sources {
     }
 }
 
-/// Where its credentials and the secrets of its webhooks come from. One that is malformed leads nowhere, and is refused when the vault
-/// is told of it.
+/// Files that say who signs upstreams and back ends.
+fn authorities(document: &Document) -> impl Iterator<Item = &At<String>> {
+    let backends = document.backends.iter().filter_map(|(_, backend)| backend.ca.as_ref());
+    document.upstreams.iter().filter_map(|(_, upstream)| upstream.ca.as_ref()).chain(backends)
+}
+
+/// References that cannot be right.
+fn misread<'a>(document: &'a Document, file: &'a str) -> impl Iterator<Item = Diagnostic> + 'a {
+    let from = document.credentials.iter().filter_map(|(_, credential)| credential.from.as_ref());
+    from.filter_map(move |from| {
+        // The built-in vault has a word of its own here.
+        let wrong = Reference::parse(&from.value).err().filter(|_| !from.value.starts_with("builtin:"))?;
+        let (line, column, text) = (from.line, from.column, from.value.clone());
+        Some(Diagnostic { file: file.to_owned(), line, column, text, message: wrong.to_string(), nearest: None })
+    })
+}
+
+/// Where its credentials come from, the secrets of its webhooks, and what logs in to back ends. One that is malformed leads nowhere, and is
+/// refused when the vault is told of it.
 fn references(document: &Document) -> impl Iterator<Item = Reference> {
     let from = document.credentials.iter().filter_map(|(_, credential)| credential.from.as_ref());
+    from.chain(own_secrets(document)).filter_map(|from| Reference::parse(&from.value).ok())
+}
+
+/// Secrets of the gateway's own, which are none of an agent's business: by which messages are signed, and by which it logs in to back ends.
+fn own_secrets(document: &Document) -> impl Iterator<Item = &At<String>> {
     let webhooks = document.channels.iter().filter_map(|(_, channel)| channel.webhook.as_ref());
-    from.chain(webhooks.flat_map(|webhook| &webhook.value.secret)).filter_map(|from| Reference::parse(&from.value).ok())
+    let logins = document.backends.iter().flat_map(|(_, backend)| {
+        let approle = backend.approle.iter().map(|approle| &approle.value.secret_id);
+        let jwts = backend.kubernetes.iter().chain(&backend.jwt).filter_map(|login| login.value.token.as_ref());
+        backend.token.iter().chain(approle).chain(jwts)
+    });
+    webhooks.flat_map(|webhook| &webhook.value.secret).chain(logins)
 }
 
 /// A file's name for messages, and its text; `mend` says what to do where it does not exist.

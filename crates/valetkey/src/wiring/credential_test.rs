@@ -55,7 +55,7 @@ pub async fn credential_test(
     let opened = open::open(ambient).await?;
     let sources = Sources::find(ambient, config)?;
     let configured = Plan::make(&sources, &[])?;
-    opened.declare(&configured.credentials).await?;
+    opened.declare(&configured).await?;
     let summary = opened.vault.show(&opened.tenant, name).await?;
     let service = summary.service.context(
         "it is bound to no service; name its service in the configuration, or add it under another name with --service",
@@ -80,6 +80,7 @@ pub async fn credential_test(
         variables: Vec::new(),
         digest: None,
         hollow: false,
+        spans: (None, None),
     };
     let mut plan = Plan::make(&narrow, &[])?;
     plan.credentials = vec![held];
@@ -103,6 +104,7 @@ pub async fn credential_test(
     begun.live.end();
     opened.store.sessions().end(&opened.tenant, begun.live.session.id, opened.clock.now()).await?;
     serving.drain(Duration::from_millis(200)).await;
+    opened.vault.close().await;
     let (status, headers, body) = status?;
     let works = (200..300).contains(&status);
     let failure = (!works).then(|| format!("{host} answers {status} to {method} {path}: {body}"));

@@ -8,8 +8,10 @@
 
 mod at_rest;
 mod backends;
+mod conform;
 mod crash;
 mod keyrings;
 mod resolving;
+mod sites;
 mod unprintable;
 mod world;
