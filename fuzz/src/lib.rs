@@ -23,6 +23,7 @@ pub type Entry = fn(&[u8]);
 /// Every entry by the name of its target and of its corpus.
 pub const ENTRIES: &[(&str, Entry)] = &[
     ("answer", answer),
+    ("backend", backend),
     ("batch", batch),
     ("body", body),
     ("canonical", canonical),
@@ -86,6 +87,11 @@ pub fn hook(octets: &[u8]) {
         let person = given.by.strip_prefix("ops:").expect("somebody at the webhook");
         assert!(!person.is_empty() && !person.contains(|letter: char| letter == ':' || !letter.is_ascii_graphic()));
     }
+}
+
+/// References to secret managers, and what those answer.
+pub fn backend(octets: &[u8]) {
+    vault::fuzzing::backend(octets);
 }
 
 /// Questions for names (RFC 1035): an answer repeats its question, and its address stands for the name that was asked.
