@@ -4,6 +4,7 @@
 mod approvals;
 mod asked;
 mod attacks;
+mod backends;
 mod bare;
 mod batches;
 mod clients;
