@@ -131,6 +131,8 @@ pub const BACKEND_FAILURES_MAX: u32 = 5;
 pub const BACKEND_OPEN_SECONDS: (u64, u64) = (5, 60);
 /// A question to a back end over the network, connecting included, seconds. An agent's request waits for it.
 pub const BACKEND_SECONDS_MAX: u64 = 10;
+/// All questions that one value takes, and waiting for somebody else's log-in, seconds.
+pub const BACKEND_VALUE_SECONDS_MAX: u64 = 20;
 /// Connecting to one address of a back end, TLS included, seconds: another one may be the one that lives.
 pub const BACKEND_CONNECT_SECONDS_MAX: u64 = 4;
 /// An answer of a back end. A secret has 64 KiB at most, an item of a password manager some fields more, and JSON escapes.

@@ -4,6 +4,7 @@
 //! comes of it closes the breaker, or opens it for twice as long. Answers count as well, whatever they say: only silence is failure.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::canonical::Origin;
 use model::{Timestamp, bounds};
@@ -136,7 +137,10 @@ impl Breaker {
         question: impl Future<Output = Result<T, BackendError>>,
     ) -> Result<T, BackendError> {
         let mut turn = self.admit(now)?;
-        let outcome = question.await;
+        // Whoever waits for a log-in waits behind all that wait already.
+        let limit = Duration::from_secs(bounds::BACKEND_VALUE_SECONDS_MAX);
+        let late = || BackendError::Away { what: format!("it gave nothing within {} s", limit.as_secs()) };
+        let outcome = tokio::time::timeout(limit, question).await.unwrap_or_else(|_| Err(late()));
         turn.0 = None;
         self.note(outcome.as_ref().err().filter(|error| error.is_passing()), now);
         outcome

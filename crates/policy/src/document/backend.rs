@@ -50,6 +50,13 @@ pub(super) fn credential(entry: &CredentialEntry, checker: &mut Checker<'_>) {
             }
         }
     }
+    let spans = [("ttl", &entry.ttl), ("stale", &entry.stale)];
+    for (key, at) in spans.into_iter().filter_map(|(key, at)| Some((key, at.as_ref()?))) {
+        if entry.from.is_none() {
+            let why = format!("`{key}` is for what lies elsewhere; the built-in vault is asked when it changes");
+            checker.say(&at.with(key.to_owned()), why);
+        }
+    }
     let (least, most) = bounds::MATERIAL_FRESH_SECONDS_RANGE;
     if let Some(ttl) = entry.ttl.as_ref().filter(|ttl| !(least..=most).contains(&ttl.value.0)) {
         checker.say(&ttl.with(ttl.value.0.to_string()), "`ttl` is from 1s to 1h");
@@ -228,6 +235,7 @@ mod tests {
             (good.replace("kv: 2", "kw: 2"), "unknown key `kw`"),
             (credential("env:A").replace(" }", ", ttl: 2h }"), "from 1s to 1h"),
             (credential("env:A").replace(" }", ", stale: 2d }"), "at most 24h"),
+            (credential("env:A").replace("from: \"env:A\"", "ttl: 5s"), "lies elsewhere"),
         ] {
             let found = faults(&text);
             assert!(found.contains(says), "{text}\n{found}");

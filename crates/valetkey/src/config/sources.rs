@@ -16,6 +16,8 @@ use super::{Ambient, grounds};
 
 /// The file that is read when none is named.
 pub(super) const DEFAULT: &str = "valetkey.yaml";
+/// The token of a pod of Kubernetes, by which back ends know us where nothing else is written.
+pub const POD_TOKEN: &str = "file:/var/run/secrets/kubernetes.io/serviceaccount/token";
 /// Files of one folder.
 const FILES_MAX: usize = 1_000;
 
@@ -277,7 +279,17 @@ fn misread<'a>(document: &'a Document, file: &'a str) -> impl Iterator<Item = Di
 /// refused when the vault is told of it.
 fn references(document: &Document) -> impl Iterator<Item = Reference> {
     let from = document.credentials.iter().filter_map(|(_, credential)| credential.from.as_ref());
-    from.chain(own_secrets(document)).filter_map(|from| Reference::parse(&from.value).ok())
+    let pod = takes_pod_token(document).then_some(POD_TOKEN);
+    let written = from.chain(own_secrets(document)).map(|from| from.value.as_str());
+    written.chain(pod).filter_map(|from| Reference::parse(from).ok())
+}
+
+/// Whether some back end is logged in to by the token of the pod that we are in.
+fn takes_pod_token(document: &Document) -> bool {
+    document.backends.iter().any(|(_, backend)| {
+        let says_nothing = backend.token.is_none() && backend.approle.is_none() && backend.jwt.is_none();
+        says_nothing && backend.kubernetes.as_ref().is_none_or(|login| login.value.token.is_none())
+    })
 }
 
 /// Secrets of the gateway's own, which are none of an agent's business: by which messages are signed, and by which it logs in to back ends.
@@ -356,12 +368,16 @@ mod tests {
                     b: { service: github, from: \"exec:sh -c './key.sh github'\" }\n  \
                     c: { service: github, from: 'exec:[\"./listed\"]' }\n  \
                     d: { service: github, from: \"file:token\" }\n  \
-                    e: { service: github, from: \"login:/x/log-in.json#value=/a\" }\n";
+                    e: { service: github, from: \"login:/x/log-in.json#value=/a\" }\nbackends:\n  \
+                    hashicorp: { address: 'https://v', ca: ca.pem, approle: { role_id: r, secret_id: 'file:secret-id' } }\n  \
+                    hashicorp@b: { address: 'https://v', token: 'env:VAULT_TOKEN' }\n  k8s: {}\n";
         let file = at("valetkey.yaml");
         let sources = Sources::of_text(text, &file).expect("read");
         let ambient = Ambient::of([], at("work"));
-        assert_eq!(sources.places(&ambient), ["get key", "key.sh", "work/listed"].map(at).into());
-        assert_eq!(sources.secrets(), [at("token")].into());
+        assert_eq!(sources.places(&ambient), ["ca.pem", "get key", "key.sh", "work/listed"].map(at).into());
+        let pod = "/var/run/secrets/kubernetes.io/serviceaccount/token".into();
+        assert_eq!(sources.secrets(), [at("token"), at("secret-id"), pod].into());
+        assert_eq!(sources.own_variables(), ["VAULT_TOKEN"]);
         assert_eq!(sources.login_files(), ["/x/log-in.json".into()].into());
     }
 

@@ -11,7 +11,7 @@ use approval::WaitingRoom;
 use bytes::Bytes;
 use http::{Request, header};
 use http_body_util::{BodyExt, Full};
-use model::{AgentName, CredentialName};
+use model::{AgentName, CredentialName, UserName};
 use proxy::net::leaf::{Authority, AuthorityName};
 use serde_json::json;
 
@@ -43,13 +43,13 @@ pub struct Tested {
     pub scopes: Option<Vec<String>>,
 }
 
-/// Tests a credential.
+/// Tests a credential, with that of a person where each has their own.
 ///
 /// # Errors
 /// There is no such credential, its service offers no check, or the service cannot be asked.
 pub async fn credential_test(
     ambient: &Ambient,
-    name: &CredentialName,
+    (name, user): (&CredentialName, Option<UserName>),
     config: Option<&Path>,
 ) -> anyhow::Result<Tested> {
     let opened = open::open(ambient).await?;
@@ -97,7 +97,7 @@ pub async fn credential_test(
         doors: super::walls::Doors::default(),
     };
     let serving = gateway::start(&opened, plan, opened.log()?, options)?;
-    let wanted = Wanted { agent: AgentName::new(AGENT)?, task: None, user: None, ttl_seconds: Some(60) };
+    let wanted = Wanted { agent: AgentName::new(AGENT)?, task: None, user, ttl_seconds: Some(60) };
     let begun = serving.maker.begin(wanted).await?;
     let proxy = environment::proxy_url(serving.address, &begun.token);
     let status = ask(&proxy, &trust.certificate().display().to_string(), &host, (&method, &path)).await;

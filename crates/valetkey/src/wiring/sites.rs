@@ -10,13 +10,12 @@ use proxy::net::tls::Trust;
 use rustls::ClientConfig;
 use vault::{LogIn, Reference, Site};
 
-use crate::config::Sources;
+use crate::config::{POD_TOKEN, Sources};
 
 /// Whose connections these are: no agent's.
 const PARTY: &str = "backends";
 /// Where a pod of Kubernetes finds what it needs (kubernetes.io/docs: "Accessing the Kubernetes API from a Pod").
 const POD_ADDRESS: &str = "https://kubernetes.default.svc";
-const POD_TOKEN: &str = "file:/var/run/secrets/kubernetes.io/serviceaccount/token";
 const POD_CA: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
 
 /// What checks their certificates: as for upstreams, the platform's roots or the authorities of a file alone, HTTP/1.1.

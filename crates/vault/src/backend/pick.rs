@@ -126,9 +126,23 @@ pub(super) fn field(words: &str, secret: &Secret) -> Zeroizing<Vec<u8>> {
     out
 }
 
-/// What a server says, for people: printable, and short.
+/// Octets of a word from which on it may be a secret: paths have slashes, and sentences have none that are longer.
+const WORD_BYTES_MAX: usize = 20;
+
+/// What a server says, for people: printable and short, without words that may be what it was sent. A server that quotes a question would
+/// otherwise put a token into our log.
 pub(super) fn said(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(200).collect()
+    let plain: String = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(400).collect();
+    let ends = |letter: char| letter.is_whitespace() || "\"'`,;:=/()[]{}<>".contains(letter);
+    let words = plain.split_inclusive(ends).map(|word| {
+        let end = word.chars().next_back().filter(|letter| ends(*letter));
+        match (word.len() > WORD_BYTES_MAX, end) {
+            (false, _) => word.to_owned(),
+            (true, Some(end)) => format!("..{end}"),
+            (true, None) => "..".to_owned(),
+        }
+    });
+    words.collect::<String>().chars().take(200).collect()
 }
 
 #[cfg(test)]
@@ -169,7 +183,7 @@ mod tests {
             (r#"{"a":"sek","b":"ret"}"#, None, "(it has a, b)"),
             (r#"{"a":"sek"}"#, Some("b"), "no field `b`"),
             (r#"{"a":""}"#, None, "is empty"),
-            (r#"{}"#, None, "several fields"),
+            ("{}", None, "several fields"),
             ("[]", None, "no fields"),
             ("null", Some("a"), "no fields"),
         ] {
@@ -185,5 +199,20 @@ mod tests {
         assert_eq!(made.as_slice(), br#"{"role_id":"r\"\\","secret_id":"\u0001\u0002"}"#);
         assert!(made.len() <= made.capacity());
         assert!(body(&[("a", b"\xff")]).is_err());
+    }
+
+    #[test]
+    fn what_a_server_quotes_is_not_repeated() {
+        let token = format!("hvs.{}", "CAESI".repeat(10));
+        for (text, shown) in [
+            ("1 error occurred:\n\t* permission denied\n\n", "1 error occurred:  * permission denied  "),
+            ("no handler for route \"secret/data/app\"", "no handler for route \"secret/data/app\""),
+            (&format!("bad token {token}"), "bad token .."),
+            (&format!("token=\"{token}\", role=\"x\""), "token=\"..\", role=\"x\""),
+            ("secret_id 0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f is over", "secret_id .. is over"),
+        ] {
+            assert_eq!(said(text), shown);
+        }
+        assert!(said(&"word ".repeat(1_000)).len() <= 200);
     }
 }

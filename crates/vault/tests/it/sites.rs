@@ -448,3 +448,63 @@ async fn ten_thousand_sessions_of_a_thousand_users() {
     let asked = upstream.journal().len();
     assert!(asked <= 1_002, "{asked}");
 }
+
+#[tokio::test]
+async fn a_policy_that_says_no_costs_no_log_ins() {
+    let scene = Scene::begin();
+    scene.server.put("secret/app", json!({"token": "the value"}));
+    let vault = scene.vault(scene.approle()).await;
+    declare(&vault, "good", "hashicorp:secret/app").await;
+    declare(&vault, "bad", "hashicorp:nowhere/app").await;
+    // The mount is not shown to us (403), again and again; our token lives.
+    for _ in 0..20 {
+        scene.world.clock.pass(10);
+        assert!(gives(&vault, "good", "the value").await);
+        assert!(refusal(&vault, "bad").await.to_string().contains("preflight"));
+    }
+    assert_eq!(scene.server.logins(), 1);
+}
+
+#[tokio::test]
+async fn what_a_log_in_made_ends_with_it() {
+    let scene = Scene::begin();
+    scene.server.set_seconds(300, 3_600);
+    let vault = scene.vault(scene.approle()).await;
+    declare(&vault, "aws", "hashicorp:aws/creds/deploy").await;
+    let first = vault.resolve(&permit("aws")).await.expect("resolved");
+    // The lease says an hour; the token that made it, five minutes.
+    let end = first.lease().expires.expect("an end");
+    assert_eq!(end, model::Timestamp::from_secs(1_000 + 300));
+    // Renewed together.
+    scene.world.clock.pass(201);
+    let longer = vault.resolve(&permit("aws")).await.expect("resolved");
+    assert_eq!(longer.material().mark(), first.material().mark());
+    assert_eq!(longer.lease().expires, Some(model::Timestamp::from_secs(1_201 + 300)));
+    assert_eq!((scene.server.logins(), scene.server.renewals()), (1, 2));
+    // Revoked there, and everything with it: at the next look another one is made.
+    scene.server.revoke_tokens();
+    scene.world.clock.pass(201);
+    let next = vault.resolve(&permit("aws")).await.expect("resolved");
+    assert_ne!(next.material().mark(), first.material().mark());
+    assert_eq!((scene.server.logins(), scene.server.leases().len()), (2, 1));
+}
+
+#[tokio::test]
+async fn a_server_that_quotes_us_does_not_get_into_words() {
+    let scene = Scene::begin();
+    let quoting = Upstream::builder()
+        .ca(scene.upstream.ca())
+        .http1()
+        .handler(|seen| {
+            let body = String::from_utf8_lossy(&seen.body).into_owned();
+            Some(Answer::json(&json!({"errors": [format!("cannot read {body}")]})).with_status(400))
+        })
+        .start();
+    let long = "0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f";
+    std::fs::write(scene.world.path().join("secret-id"), long).expect("written");
+    let origins = vec![parse_base(&format!("https://{}", quoting.addr())).expect("an address")];
+    let vault = scene.vault(Site { origins, ..scene.approle() }).await;
+    declare(&vault, "x", "hashicorp:secret/app").await;
+    let error = refusal(&vault, "x").await.to_string();
+    assert!(error.contains("cannot read") && !error.contains(long), "{error}");
+}

@@ -7,7 +7,7 @@ use e2e::House;
 use e2e::house::{Gateway, Session};
 use serde_json::{Value, json};
 use testkit::process::finish;
-use testkit::{Canary, Hashicorp, Upstream};
+use testkit::{Answer, Canary, Hashicorp, Upstream};
 
 struct Scene {
     server: Hashicorp,
@@ -188,4 +188,27 @@ fn each_user_has_their_own() {
         assert!(done.stderr.contains(says), "{options:?}: {}", done.stderr);
         assert!(scene.upstream.journal().is_empty());
     }
+}
+
+#[test]
+fn a_credential_is_tested_with_what_lies_there() {
+    let scene = Scene::begin("from: \"hashicorp:secret/team/echo#token\"");
+    let github = Upstream::builder().handler(|_| Some(Answer::json(&json!({ "login": "ada" })))).start();
+    scene.server.put("secret/ada/github", json!({ "token": scene.token.value() }));
+    let config = std::fs::read_to_string(scene.house.config()).unwrap();
+    let config = config.replace(
+        "credentials:\n",
+        "credentials:\n  github-token: { service: github, from: \"hashicorp:secret/{user}/github\" }\n",
+    ) + &github.entry("api.github.com");
+    std::fs::write(scene.house.config(), config).unwrap();
+    let test = |more: &[&str]| {
+        let words = ["credential", "test", "github-token", "--config", "valetkey.yaml"];
+        scene.house.valetkey(&words.iter().chain(more).copied().collect::<Vec<_>>())
+    };
+    let done = test(&["--user", "ada"]).expect_success("credential test");
+    assert_eq!(github.journal().last().value("authorization"), format!("Bearer {}", scene.token.value()));
+    scene.assert_quiet("what it prints", format!("{}{}", done.stdout, done.stderr).as_bytes());
+    assert_eq!(scene.server.live_tokens(), 0);
+    let nobody = test(&[]);
+    assert!(nobody.stderr.contains("no user is known here"), "{}", nobody.stderr);
 }

@@ -8,15 +8,16 @@
 mod answer;
 mod token;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Method};
-use model::Timestamp;
-use parking_lot::RwLock;
+use model::{Timestamp, bounds};
+use parking_lot::{Mutex, RwLock};
 use secret::Lease;
 
 use self::answer::{Answer, refused};
-use self::token::Tokens;
+use self::token::{Good, Tokens};
 use super::{Backend, BackendError, Fetched, Local, Wanted, pick};
 use crate::far::{Ask, Client, Reply, encoded};
 use crate::instance::Site;
@@ -42,6 +43,8 @@ pub(super) struct Hashicorp {
     kv: Option<u8>,
     /// Mount with its last slash, and what it is.
     mounts: RwLock<Vec<(String, Engine)>>,
+    /// Leases, and the log-in that made each.
+    made: Mutex<HashMap<Arc<str>, u64>>,
 }
 
 /// Asks questions that carry no token of their own.
@@ -70,18 +73,19 @@ impl Hashicorp {
             tokens: Tokens::new(site.login.clone(), local),
             kv: site.kv,
             mounts: RwLock::default(),
+            made: Mutex::default(),
         }
     }
 
-    /// Asks with our token; once more with a new one where it is refused, because it may have been revoked.
-    async fn ask(&self, make: &(dyn Fn() -> Ask + Sync), now: Timestamp) -> Result<Reply, BackendError> {
-        let token = self.tokens.get(&self.asker, now).await?;
-        let reply = self.asker.ask(make().with(token::FIELD, token.clone())).await?;
-        if reply.status != 403 || !self.tokens.renounce(&token).await {
-            return Ok(reply);
+    /// Asks with our token; once more with a new one where it is over, because it may have been revoked. Gives the token, too.
+    async fn ask(&self, make: &(dyn Fn() -> Ask + Sync), now: Timestamp) -> Result<(Reply, Good), BackendError> {
+        let good = self.tokens.get(&self.asker, now).await?;
+        let reply = self.asker.ask(make().with(token::FIELD, good.value.clone())).await?;
+        if reply.status != 403 || !self.tokens.renounce(&self.asker, &good, now).await {
+            return Ok((reply, good));
         }
-        let token = self.tokens.get(&self.asker, now).await?;
-        self.asker.ask(make().with(token::FIELD, token)).await
+        let good = self.tokens.get(&self.asker, now).await?;
+        Ok((self.asker.ask(make().with(token::FIELD, good.value.clone())).await?, good))
     }
 
     async fn read(&self, wanted: Wanted<'_>) -> Result<Fetched, BackendError> {
@@ -96,7 +100,7 @@ impl Hashicorp {
             (_, Some(_)) => return Err(malformed("only version 2 of the KV engine has versions")),
             _ => format!("/v1/{front}/{behind}"),
         };
-        let reply = self.ask(&|| Ask::get(target.clone()), wanted.now).await?;
+        let (reply, good) = self.ask(&|| Ask::get(target.clone()), wanted.now).await?;
         let path = spot.segments.join("/");
         if reply.status != 200 {
             return Err(refused(&reply, &format!("`{path}`")));
@@ -106,7 +110,7 @@ impl Hashicorp {
             .take_data(engine == Engine::Kv2)
             .map_err(|why| BackendError::Missing { what: format!("`{path}`: {why}") })?;
         let value = data.pick(spot.field).map_err(|why| BackendError::Missing { what: format!("`{path}`: {why}") })?;
-        let lease = answer.lease(wanted.now);
+        let lease = self.bound(answer.lease(wanted.now), &good);
         Ok(Fetched { version, value, renewable: answer.renewable && lease.id.is_some(), lease })
     }
 
@@ -120,7 +124,7 @@ impl Hashicorp {
             return Ok(known);
         }
         let target = format!("/v1/sys/internal/ui/mounts/{}", joined(&spot.segments));
-        let reply = self.ask(&|| Ask::get(target.clone()), now).await?;
+        let (reply, _) = self.ask(&|| Ask::get(target.clone()), now).await?;
         if reply.status != 200 {
             return Err(refused(&reply, &format!("the mount of `{path}`")));
         }
@@ -144,16 +148,31 @@ impl Hashicorp {
         under.max_by_key(|(mount, _)| mount.len()).map(|(mount, engine)| (mount.matches('/').count(), *engine))
     }
 
+    /// A lease ends with the token that made it, whatever it says itself.
+    fn bound(&self, lease: Lease, good: &Good) -> Lease {
+        let Lease { id: Some(id), expires: Some(expires) } = lease else { return lease };
+        let mut made = self.made.lock();
+        if made.len() >= bounds::LEASES_MAX {
+            // One that is not known is not renewed: a new one is fetched in its place.
+            made.clear();
+        }
+        made.insert(Arc::clone(&id), good.number);
+        let expires = good.ends.map_or(expires, |ends| ends.min(expires));
+        Lease { id: Some(id), expires: Some(expires) }
+    }
+
     async fn make_longer(&self, lease: &str, now: Timestamp) -> Result<Option<Timestamp>, BackendError> {
+        let made_by = self.made.lock().get(lease).copied();
         let make = || of_lease("/v1/sys/leases/renew", lease);
-        let reply = self.ask(&make, now).await?;
+        let (reply, good) = self.ask(&make, now).await?;
         match reply.status {
-            200 => {}
+            // Another log-in's ends with that one.
+            200 if made_by == Some(good.number) => {}
             // Over already, or revoked there: a new one is fetched.
-            400 | 403 | 404 => return Ok(None),
+            200 | 400 | 403 | 404 => return Ok(None),
             _ => return Err(refused(&reply, "a lease")),
         }
-        Ok(Answer::read(&reply)?.lease(now).expires)
+        Ok(self.bound(Answer::read(&reply)?.lease(now), &good).expires)
     }
 
     async fn leave(&self, leases: Vec<Arc<str>>, whole: bool) {
@@ -190,7 +209,7 @@ impl Backend for Hashicorp {
 
     fn check(&self, now: Timestamp) -> Pending<'_, Result<(), BackendError>> {
         Box::pin(async move {
-            let reply = self.ask(&|| Ask::get("/v1/auth/token/lookup-self"), now).await?;
+            let (reply, _) = self.ask(&|| Ask::get("/v1/auth/token/lookup-self"), now).await?;
             if reply.status == 200 { Ok(()) } else { Err(refused(&reply, "our own token")) }
         })
     }

@@ -1,6 +1,8 @@
 //! Our token at Vault: got by a log-in, renewed before its end, got anew when it is over or refused.
 #![expect(clippy::disallowed_methods, reason = "what logs us in goes into the log-in")]
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use http::{HeaderName, HeaderValue, Method};
 use model::Timestamp;
 use secret::Secret;
@@ -20,15 +22,33 @@ pub(super) const FIELD: HeaderName = HeaderName::from_static("x-vault-token");
 /// A log-in's life is looked after from this part of it on: there is time for a second try.
 const RENEW_AFTER: (u64, u64) = (2, 3);
 
+/// A token that is good for now.
+#[derive(Clone)]
+pub(super) struct Good {
+    pub value: HeaderValue,
+    /// Which log-in it is of: what it makes ends with it.
+    pub number: u64,
+    /// When it ends, if it does.
+    pub ends: Option<Timestamp>,
+}
+
+/// A token that is refused this soon after it was got is refused for what it may not do, not for being over, seconds.
+const FRESH_SECONDS: u64 = 30;
+
 pub(super) struct Tokens {
     login: LogIn,
     local: Local,
+    /// Log-ins so far.
+    count: AtomicU64,
     /// Held while one is got: there is one log-in at a time.
     held: Mutex<Option<Token>>,
 }
 
 struct Token {
     value: HeaderValue,
+    /// Counts log-ins.
+    number: u64,
+    got: Timestamp,
     /// We logged in for it, so it is ours to revoke.
     own: bool,
     /// None: it has no end.
@@ -42,6 +62,12 @@ struct Ends {
     renewable: bool,
 }
 
+impl Token {
+    fn good(&self) -> Good {
+        Good { value: self.value.clone(), number: self.number, ends: self.ends.map(|ends| ends.expires) }
+    }
+}
+
 impl Ends {
     fn after(seconds: u64, renewable: bool, now: Timestamp) -> Option<Self> {
         let (part, whole) = RENEW_AFTER;
@@ -52,41 +78,48 @@ impl Ends {
 
 impl Tokens {
     pub fn new(login: LogIn, local: Local) -> Self {
-        Self { login, local, held: Mutex::default() }
+        Self { login, local, count: AtomicU64::new(0), held: Mutex::default() }
     }
 
     /// The token, good for now.
-    pub async fn get(&self, asker: &Asker, now: Timestamp) -> Result<HeaderValue, BackendError> {
+    pub async fn get(&self, asker: &Asker, now: Timestamp) -> Result<Good, BackendError> {
         let mut held = self.held.lock().await;
         if let Some(token) = &mut *held {
             match token.ends {
-                None => return Ok(token.value.clone()),
-                Some(ends) if now < ends.look_after => return Ok(token.value.clone()),
+                None => return Ok(token.good()),
+                Some(ends) if now < ends.look_after => return Ok(token.good()),
                 Some(ends) if now < ends.expires => {
                     if ends.renewable && renew(asker, token, now).await {
-                        return Ok(token.value.clone());
+                        return Ok(token.good());
                     }
                     // A new one if there is one to be had; else this one while it lasts.
                     if let Ok(fresh) = self.log_in(asker, now).await {
-                        return Ok(held.insert(fresh).value.clone());
+                        return Ok(held.insert(fresh).good());
                     }
-                    return Ok(token.value.clone());
+                    return Ok(token.good());
                 }
                 Some(_) => {}
             }
         }
         *held = None;
-        Ok(held.insert(self.log_in(asker, now).await?).value.clone())
+        Ok(held.insert(self.log_in(asker, now).await?).good())
     }
 
-    /// Forgets this token, which was refused; whether another may be had. What a user wrote down is read again: it may have changed.
-    pub async fn renounce(&self, refused: &HeaderValue) -> bool {
+    /// Forgets this token if it was refused because it is over; whether another may be had. One that may look itself up is alive, and one
+    /// that is new is not over: a policy refused it, and no log-in changes that. What a user wrote down is read again: it may have changed.
+    pub async fn renounce(&self, asker: &Asker, refused: &Good, now: Timestamp) -> bool {
         let mut held = self.held.lock().await;
         // Another question may have got a new one meanwhile.
-        if held.as_ref().is_some_and(|token| token.value == *refused) {
+        let Some(token) = held.as_ref().filter(|token| token.number == refused.number) else { return true };
+        if now < token.got.plus_secs(FRESH_SECONDS) {
+            return false;
+        }
+        let look = asker.ask(Ask::get("/v1/auth/token/lookup-self").with(FIELD, token.value.clone())).await;
+        let over = look.is_ok_and(|reply| reply.status == 403);
+        if over {
             *held = None;
         }
-        true
+        over
     }
 
     /// The token that we logged in for, taken away.
@@ -99,29 +132,38 @@ impl Tokens {
         self.held.lock().await.as_ref().map(|token| token.value.clone())
     }
 
+    fn number(&self) -> u64 {
+        self.count.fetch_add(1, Ordering::Relaxed)
+    }
+
     async fn log_in(&self, asker: &Asker, now: Timestamp) -> Result<Token, BackendError> {
         match &self.login {
             LogIn::Token(reference) => {
                 let token = self.local.secret(reference, now).await?;
                 let value = secret_field(field("", &token))?;
                 let ends = look_up(asker, &value, now).await?;
-                Ok(Token { value, own: false, ends })
+                Ok(Token { value, number: self.number(), got: now, own: false, ends })
             }
             LogIn::AppRole { mount, role, secret } => {
                 let secret = self.local.secret(secret, now).await?;
                 let members = [("role_id", role.as_bytes()), ("secret_id", without_newline(secret.expose()))];
-                by(asker, mount, &members, now).await
+                by(asker, mount, &members, (self.number(), now)).await
             }
             LogIn::Jwt { mount, role, jwt } => {
                 let jwt: Secret = self.local.secret(jwt, now).await?;
                 let members = [("role", role.as_bytes()), ("jwt", without_newline(jwt.expose()))];
-                by(asker, mount, &members, now).await
+                by(asker, mount, &members, (self.number(), now)).await
             }
         }
     }
 }
 
-async fn by(asker: &Asker, mount: &str, members: &[(&str, &[u8])], now: Timestamp) -> Result<Token, BackendError> {
+async fn by(
+    asker: &Asker,
+    mount: &str,
+    members: &[(&str, &[u8])],
+    (number, now): (u64, Timestamp),
+) -> Result<Token, BackendError> {
     let body = body(members).map_err(|why| BackendError::Malformed { what: why.to_owned() })?;
     let mount: Vec<String> = mount.split('/').map(encoded).collect();
     let reply = asker.ask(Ask::post(format!("/v1/auth/{}/login", mount.join("/")), body)).await?;
@@ -135,7 +177,7 @@ async fn by(asker: &Asker, mount: &str, members: &[(&str, &[u8])], now: Timestam
     let auth =
         auth.ok_or_else(|| BackendError::Malformed { what: "Vault answers a log-in without a token".to_owned() })?;
     let value = secret_field(Zeroizing::new(auth.client_token.as_bytes().to_vec()))?;
-    Ok(Token { value, own: true, ends: Ends::after(auth.lease_duration, auth.renewable, now) })
+    Ok(Token { value, number, got: now, own: true, ends: Ends::after(auth.lease_duration, auth.renewable, now) })
 }
 
 /// When a token that was written down ends.
