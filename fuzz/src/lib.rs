@@ -24,6 +24,7 @@ pub type Entry = fn(&[u8]);
 pub const ENTRIES: &[(&str, Entry)] = &[
     ("answer", answer),
     ("aws", aws),
+    ("backend", backend),
     ("batch", batch),
     ("body", body),
     ("canonical", canonical),
@@ -87,6 +88,11 @@ pub fn hook(octets: &[u8]) {
         let person = given.by.strip_prefix("ops:").expect("somebody at the webhook");
         assert!(!person.is_empty() && !person.contains(|letter: char| letter == ':' || !letter.is_ascii_graphic()));
     }
+}
+
+/// References to secret managers, and what those answer.
+pub fn backend(octets: &[u8]) {
+    vault::fuzzing::backend(octets);
 }
 
 /// Questions for names (RFC 1035): an answer repeats its question, and its address stands for the name that was asked.

@@ -117,8 +117,32 @@ pub const MATERIALS_CACHED_MAX: usize = 4_096;
 pub const MATERIAL_FRESH_SECONDS: u64 = 60;
 /// While its back end is away, the last good value is used this long after it was read, seconds.
 pub const MATERIAL_HELD_SECONDS: u64 = 300;
+/// No credential may ask for its value more often than this, or keep it longer without asking again, seconds.
+pub const MATERIAL_FRESH_SECONDS_RANGE: (u64, u64) = (1, 3_600);
+/// No credential may be used longer than this while its back end is away, seconds: what was revoked there meanwhile is not known here.
+pub const MATERIAL_HELD_SECONDS_MAX: u64 = 24 * 60 * 60;
+/// A file is read again when its value is this old, seconds: it costs a few microseconds, and whoever writes it looks at once.
+pub const FILE_FRESH_SECONDS: u64 = 1;
 /// After a failure a back end is left alone this long, seconds: short for a person who mends it, long for a hammer.
 pub const BACKEND_REST_SECONDS: u64 = 2;
+/// Failures in a row after which a back end over the network is left alone by everybody.
+pub const BACKEND_FAILURES_MAX: u32 = 5;
+/// For so long at first, seconds; each try that fails doubles it, up to the second.
+pub const BACKEND_OPEN_SECONDS: (u64, u64) = (5, 60);
+/// A question to a back end over the network, connecting included, seconds. An agent's request waits for it.
+pub const BACKEND_SECONDS_MAX: u64 = 10;
+/// All questions that one value takes, and waiting for somebody else's log-in, seconds.
+pub const BACKEND_VALUE_SECONDS_MAX: u64 = 20;
+/// Connecting to one address of a back end, TLS included, seconds: another one may be the one that lives.
+pub const BACKEND_CONNECT_SECONDS_MAX: u64 = 4;
+/// An answer of a back end. A secret has 64 KiB at most, an item of a password manager some fields more, and JSON escapes.
+pub const BACKEND_ANSWER_BYTES_MAX: usize = 512 * 1024;
+/// Back ends of one configuration, and addresses of one of them.
+pub const BACKENDS_MAX: usize = 32;
+/// Addresses of one back end: the nodes of a cluster.
+pub const BACKEND_ADDRESSES_MAX: usize = 8;
+/// Leases that one process holds and ends when it ends.
+pub const LEASES_MAX: usize = 4_096;
 /// A program that prints a secret has this long, seconds; it may have to ask a server.
 pub const EXEC_SECONDS_MAX: u64 = 30;
 /// The system's keychain has this long, seconds; it may have to ask a person to unlock it.

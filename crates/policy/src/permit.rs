@@ -23,7 +23,9 @@
 
 use std::sync::Arc;
 
-use model::{AgentName, CredentialName, Digest, ExchangeId, ServiceName, SessionId, Tenant, Timestamp};
+use model::{
+    AgentName, CredentialName, Digest, ExchangeId, ServiceName, Session, SessionId, Tenant, Timestamp, UserName,
+};
 
 /// What a permit is good for: one exchange, one head, and one body where the body was judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +47,8 @@ pub struct Bearer {
     pub agent: AgentName,
     /// The session.
     pub session: SessionId,
+    /// The person on whose behalf, as the session was begun.
+    pub user: Option<UserName>,
 }
 
 /// Proof that every condition is met for this exchange.
@@ -136,13 +140,26 @@ impl Redeemed {
 pub struct Upkeep {
     tenant: Tenant,
     reason: &'static str,
+    whose: Option<(AgentName, Option<UserName>)>,
 }
 
 impl Upkeep {
     /// For one chore, named for the record: `credential test`.
     #[must_use]
     pub const fn of(tenant: Tenant, reason: &'static str) -> Self {
-        Self { tenant, reason }
+        Self { tenant, reason, whose: None }
+    }
+
+    /// The same for what a session holds: its agent's, and its user's where there is one.
+    #[must_use]
+    pub fn of_session(session: &Session, reason: &'static str) -> Self {
+        Self { tenant: session.tenant.clone(), reason, whose: Some((session.agent.clone(), session.user.clone())) }
+    }
+
+    /// The agent and the user for whom it is done, where it is done for somebody.
+    #[must_use]
+    pub const fn whose(&self) -> Option<&(AgentName, Option<UserName>)> {
+        self.whose.as_ref()
     }
 
     /// The organisation whose credentials may be looked after.

@@ -17,6 +17,7 @@ pub mod ca;
 pub mod client;
 pub mod clock;
 pub mod coding;
+pub mod hashicorp;
 pub mod leak;
 pub mod oauth;
 pub mod process;
@@ -26,6 +27,7 @@ pub mod ws;
 
 pub use ca::Ca;
 pub use clock::{FakeClock, SeededRandom};
+pub use hashicorp::Hashicorp;
 pub use leak::Canary;
 pub use oauth::OAuth;
 pub use raw::{RawServer, Step};

@@ -1,7 +1,8 @@
-//! Opened credentials in memory: bounded, one fetch at a time for each, failures remembered for a moment.
+//! Opened credentials in memory: bounded, one fetch at a time for each, failures remembered for a moment. What is somebody's own is kept by
+//! what its reference was filled to, so that nobody is given another's.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use model::time::MICROS;
 use model::{CredentialName, Tenant, Timestamp, bounds};
@@ -13,19 +14,73 @@ use crate::VaultError;
 /// Whose credential.
 pub(crate) type Place = (Tenant, CredentialName);
 
+/// The same, and the filled reference where it is somebody's own.
+pub(crate) type Key = (Tenant, CredentialName, Option<Arc<str>>);
+
+/// For how long a value is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Spans {
+    /// Until it is asked for again, seconds.
+    pub fresh: u64,
+    /// While its back end is away, seconds.
+    pub held: u64,
+}
+
 /// One version, opened.
 pub(crate) struct Live {
     pub version: u64,
     pub material: Arc<Material>,
     pub lease: Lease,
+    /// Whether the lease may be made longer.
+    pub renewable: bool,
+    /// From a back end over the network: what happens in the store is no reason to ask again.
+    pub far: bool,
     /// When it was read.
     pub read: Timestamp,
+    pub spans: Spans,
     noted: AtomicI64,
 }
 
 impl Live {
-    pub fn new(version: u64, material: Material, lease: Lease, read: Timestamp) -> Self {
-        Self { version, material: Arc::new(material), lease, read, noted: AtomicI64::new(i64::MIN) }
+    pub fn new(version: u64, material: Material, (lease, renewable): (Lease, bool), read: (Timestamp, Spans)) -> Self {
+        let (read, spans) = read;
+        let material = Arc::new(material);
+        Self { version, material, lease, renewable, far: false, read, spans, noted: AtomicI64::new(i64::MIN) }
+    }
+
+    /// The same, from over the network or not.
+    pub fn being_far(self, far: bool) -> Self {
+        Self { far, ..self }
+    }
+
+    /// The same with a longer lease.
+    pub fn lengthened(&self, expires: Timestamp, now: Timestamp) -> Self {
+        Self {
+            version: self.version,
+            material: Arc::clone(&self.material),
+            lease: Lease { expires: Some(expires), ..self.lease.clone() },
+            read: now,
+            noted: AtomicI64::new(self.noted.load(Ordering::Relaxed)),
+            ..*self
+        }
+    }
+
+    /// This one, sharing with the one before what is equal: connections and needles are kept by it.
+    fn after(mut self, before: Option<&Arc<Self>>) -> Self {
+        if let Some(before) = before.filter(|it| it.material.mark() == self.material.mark()) {
+            self.material = Arc::clone(&before.material);
+            self.noted = AtomicI64::new(before.noted.load(Ordering::Relaxed));
+        }
+        self
+    }
+
+    /// Until when nobody asks again: what has a lease, for two thirds of it, because asking may make another user on a server.
+    fn until(&self, now: Timestamp) -> Timestamp {
+        match (self.lease.expires, &self.lease.id) {
+            (Some(end), Some(_)) => Timestamp(now.0.saturating_add_unsigned(end.micros_since(now) / 3 * 2)),
+            (Some(end), None) => end.min(now.plus_secs(self.spans.fresh)),
+            (None, _) => now.plus_secs(self.spans.fresh),
+        }
     }
 
     pub fn is_expired(&self, now: Timestamp) -> bool {
@@ -34,7 +89,9 @@ impl Live {
 
     /// Whether its back end may be away for a while longer.
     fn may_be_held(&self, now: Timestamp) -> bool {
-        now < self.read.plus_secs(bounds::MATERIAL_HELD_SECONDS) && !self.is_expired(now)
+        // A lease says by itself how long it is good.
+        let is_lease = self.lease.id.is_some() && self.lease.expires.is_some();
+        (is_lease || now < self.read.plus_secs(self.spans.held)) && !self.is_expired(now)
     }
 
     /// Whether this use should be written down: the first in a minute.
@@ -53,37 +110,40 @@ struct Entry {
 }
 
 pub(crate) struct Materials {
-    entries: Cache<Place, Entry>,
+    entries: Cache<Key, Entry>,
+    /// How often everything was forgotten.
+    cleared: AtomicU64,
 }
 
 impl Materials {
     pub fn new() -> Self {
-        Self { entries: Cache::new(bounds::MATERIALS_CACHED_MAX) }
+        Self { entries: Cache::new(bounds::MATERIALS_CACHED_MAX), cleared: AtomicU64::new(0) }
     }
 
-    /// The credential at `place`, fetched once whoever asks meanwhile. The last good one stands in where `fetch` fails
-    /// because its back end is away.
-    pub async fn get<F>(&self, place: &Place, now: Timestamp, fetch: F) -> Result<Arc<Live>, VaultError>
+    /// The credential at `key`, fetched once whoever asks meanwhile; `fetch` is given the one before. The last good one stands in where
+    /// it fails because its back end is away.
+    pub async fn get<F>(&self, key: &Key, now: Timestamp, fetch: F) -> Result<Arc<Live>, VaultError>
     where
-        F: AsyncFnOnce() -> Result<Live, VaultError>,
+        F: AsyncFnOnce(Option<&Live>) -> Result<Live, VaultError>,
     {
         let mut last = None;
-        if let Some(entry) = self.entries.get(place) {
+        if let Some(entry) = self.entries.get(key) {
             if now < entry.until {
                 return entry.outcome;
             }
             // Only the stale one: another task may have put a new one there.
-            self.entries.remove_if(place, |there| there.until == entry.until);
+            self.entries.remove_if(key, |there| there.until == entry.until);
             last = entry.outcome.ok();
         }
-        let guard = match self.entries.get_value_or_guard_async(place).await {
+        let guard = match self.entries.get_value_or_guard_async(key).await {
             Ok(entry) => return entry.outcome,
             Err(guard) => guard,
         };
-        let entry = match fetch().await {
+        let cleared = self.cleared.load(Ordering::SeqCst);
+        let entry = match fetch(last.as_deref()).await {
             Ok(live) => {
-                let fresh = now.plus_secs(bounds::MATERIAL_FRESH_SECONDS);
-                Entry { until: live.lease.expires.map_or(fresh, |end| end.min(fresh)), outcome: Ok(Arc::new(live)) }
+                let live = live.after(last.as_ref());
+                Entry { until: live.until(now), outcome: Ok(Arc::new(live)) }
             }
             Err(error) => {
                 let held = last.filter(|live| error.is_passing() && live.may_be_held(now));
@@ -92,18 +152,32 @@ impl Materials {
             }
         };
         let outcome = entry.outcome.clone();
-        // Fails only where it was forgotten while it was being fetched: then it is used once and not kept.
-        let _ = guard.insert(entry);
+        // Forgotten while it was being fetched: then it is used once and not kept.
+        if cleared == self.cleared.load(Ordering::SeqCst) || is_far(&entry) {
+            let _ = guard.insert(entry);
+        }
         outcome
     }
 
-    /// Forgets one.
-    pub fn forget(&self, place: &Place) {
-        self.entries.remove(place);
+    /// Forgets one, whosever it is.
+    pub fn forget(&self, (tenant, name): &Place) {
+        self.entries.remove(&(tenant.clone(), name.clone(), None));
+        self.entries.retain(|(theirs, known, _), _| theirs != tenant || known != name);
+    }
+
+    /// Forgets what the store may have changed.
+    pub fn clear(&self) {
+        self.cleared.fetch_add(1, Ordering::SeqCst);
+        self.entries.retain(|_, entry| is_far(entry));
     }
 
     /// Forgets everything.
-    pub fn clear(&self) {
+    pub fn clear_all(&self) {
+        self.cleared.fetch_add(1, Ordering::SeqCst);
         self.entries.clear();
     }
+}
+
+fn is_far(entry: &Entry) -> bool {
+    entry.outcome.as_ref().is_ok_and(|live| live.far)
 }

@@ -6,7 +6,7 @@ use policy::Upkeep;
 use crate::backend::Wanted;
 use crate::kind::oauth2::{self, Tokens};
 use crate::manage::{Added, NewCredential};
-use crate::resolve::unavailable;
+use crate::resolve::{Whose, unavailable};
 use crate::{Vault, VaultError, kind};
 
 /// Between a credential's name and the number of what was captured under it.
@@ -33,7 +33,7 @@ impl Vault {
             return Err(VaultError::NoLogin { name: name.clone(), kind });
         }
         let now = inner.clock.now();
-        let before = inner.fetch(tenant, name, now).await.ok();
+        let before = inner.fetch((tenant, name), Whose::default(), now).await.ok();
         let value = oauth2::join(tokens, before.as_ref().map(|live| &*live.material))?;
         kind::verify(&kind, &value)?;
         let wanted = Wanted { tenant, name, reference: &reference, now };

@@ -115,6 +115,14 @@ pub enum VaultError {
         /// Why.
         error: BackendError,
     },
+    /// A back end over the network cannot be asked as it is described.
+    #[error("back end `{word}` cannot be used: {why}")]
+    Site {
+        /// What stands before the colon in references.
+        word: String,
+        /// Why.
+        why: String,
+    },
     /// The value cannot be a credential of this kind.
     #[error(transparent)]
     Kind(#[from] KindError),
@@ -130,7 +138,8 @@ impl VaultError {
         match self {
             Self::Revoked { .. } => Code::CredentialRevoked,
             Self::Expired { .. } => Code::CredentialExpired,
-            Self::Stopped { .. } => Code::Denied,
+            // Trying again gives nobody a user.
+            Self::Stopped { .. } | Self::Reference(ReferenceError::Nobody { .. }) => Code::Denied,
             _ => Code::CredentialUnavailable,
         }
     }

@@ -1,7 +1,8 @@
-//! The parser of sealed octets, as the fuzz target and its replay reach it. Compiled for them alone (feature `fuzzing`).
+//! The parsers of sealed octets and of what back ends answer, as the fuzz targets and their replay reach them. Compiled for them alone (feature `fuzzing`).
 
-use model::{Sealed, Tenant};
+use model::{AgentName, Sealed, Tenant, UserName};
 
+use crate::Reference;
 use crate::seal::{Key, Label};
 
 /// Opens hostile octets with a known key; true where they opened.
@@ -10,4 +11,27 @@ pub fn opens(octets: &[u8]) -> bool {
     let tenant = Tenant::local();
     Key::from_octets(&[7; 32])
         .is_some_and(|key| key.open(&Sealed(octets.to_vec()), &Label::Data { tenant: &tenant }).is_ok())
+}
+
+/// A reference on the first line, and behind it what a back end might answer: what is read is written as it was read, and what somebody's own
+/// reference is filled to has the same shape.
+///
+/// # Panics
+/// A parser breaks its word.
+pub fn backend(octets: &[u8]) {
+    let at = octets.iter().position(|octet| *octet == b'\n').unwrap_or(octets.len());
+    let (line, body) = octets.split_at_checked(at).unwrap_or((octets, &[]));
+    crate::backend::read_all(body.get(1..).unwrap_or_default());
+    let Ok(text) = std::str::from_utf8(line) else { return };
+    let Ok(reference) = Reference::parse(text) else { return };
+    assert_eq!(reference.as_str(), text);
+    let (agent, user) = (AgentName::new("bot").ok(), UserName::new("ada@example.com").ok());
+    let Ok(filled) = reference.in_environment(Some("staging")).and_then(|it| it.of(agent.as_ref(), user.as_ref()))
+    else {
+        return;
+    };
+    assert!(!filled.is_template(), "{filled} is still somebody's own");
+    assert_eq!(filled.word(), reference.word());
+    let parts = |it: &Reference| it.rest().matches(['/', '#', '?']).count();
+    assert_eq!(parts(&filled), parts(&reference), "{filled} leads elsewhere");
 }

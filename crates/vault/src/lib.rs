@@ -22,11 +22,14 @@ mod backend;
 mod cache;
 mod capture;
 mod error;
+mod far;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod instance;
 mod keyring;
 mod keys;
 mod kind;
+mod leases;
 mod manage;
 mod own;
 mod program;
@@ -36,6 +39,7 @@ mod resolve;
 mod revoked;
 pub mod rotate;
 mod seal;
+mod sites;
 mod vault;
 
 /// A future of a seam that is used as `dyn`.
@@ -45,11 +49,13 @@ pub use ambient::Ambient;
 pub use backend::BackendError;
 pub use capture::is_under;
 pub use error::VaultError;
+pub use instance::{Health, LogIn, Site};
 pub use keyring::{KeyringChoice, KeyringError};
 pub use kind::KindError;
 pub use kind::oauth2::Tokens;
 pub use manage::{Added, Declaration, NewCredential, Summary, VersionSummary};
 pub use reference::{Reference, ReferenceError, Scheme};
 pub use seal::SealError;
+pub use sites::Roots;
 pub use store::VersionState;
 pub use vault::Vault;

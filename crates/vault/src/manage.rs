@@ -27,6 +27,10 @@ pub struct Declaration {
     pub reference: Reference,
     /// `placeholder` or `always`.
     pub inject: String,
+    /// Seconds after which its value is asked for again; a minute where nothing is said, one second for a file.
+    pub fresh_seconds: Option<u64>,
+    /// Seconds for which the last good value is used while its back end is away; five minutes where nothing is said.
+    pub held_seconds: Option<u64>,
 }
 
 /// A credential for the built-in vault.
@@ -95,6 +99,7 @@ impl Vault {
     pub async fn declare(&self, declaration: Declaration) -> Result<(), VaultError> {
         declaration.reference.usable()?;
         kind::named(&declaration.kind)?;
+        self.inner.described(&declaration.reference)?;
         let inner = &self.inner;
         let place = (declaration.tenant.clone(), declaration.name.clone());
         if declaration.reference.scheme() != Scheme::BuiltIn {
@@ -111,15 +116,18 @@ impl Vault {
             };
             inner.store.credentials().declare(&row).await?;
         }
-        inner.declared.write().insert(place.clone(), Arc::new(declaration));
-        inner.materials.forget(&place);
+        let before = inner.declared.write().insert(place.clone(), Arc::new(declaration.clone()));
+        // What is declared as before is held as before: a lease would be lost with it.
+        if before.is_none_or(|before| *before != declaration) {
+            inner.materials.forget(&place);
+        }
         Ok(())
     }
 
     /// Forgets what the configuration declared, before a changed one is taken in.
     pub fn undeclare_all(&self, tenant: &Tenant) {
         self.inner.declared.write().retain(|(owner, _), _| owner != tenant);
-        self.inner.materials.clear();
+        self.inner.materials.clear_all();
     }
 
     /// Stores a new credential in the built-in vault.
@@ -216,7 +224,9 @@ impl Vault {
             inner.store.credentials().set_state(tenant, name, version, VersionState::Revoked).await?;
         }
         inner.materials.forget(&(tenant.clone(), name.clone()));
-        self.reload_stops(tenant).await
+        self.reload_stops(tenant).await?;
+        self.end_leases_of(tenant, name).await;
+        Ok(())
     }
 
     /// Removes a credential and every version of it; whether there was one.

@@ -6,7 +6,6 @@ use policy::Upkeep;
 use secret::Secret;
 
 use crate::backend::Wanted;
-use crate::resolve::unavailable;
 use crate::{Reference, Vault, VaultError};
 
 impl Vault {
@@ -21,10 +20,9 @@ impl Vault {
         look: &mut (dyn FnMut(&Secret) + Send),
     ) -> Result<(), VaultError> {
         let inner = &self.inner;
-        reference.usable()?;
-        let backend = inner.backend(reference.scheme()).ok_or_else(|| VaultError::NotFound { name: name.clone() })?;
+        let reference = &reference.of(None, None)?;
         let wanted = Wanted { tenant: upkeep.tenant(), name, reference, now: inner.clock.now() };
-        let fetched = backend.fetch(wanted).await.map_err(|error| unavailable(name, error))?;
+        let fetched = inner.ask(wanted).await?;
         look(&fetched.value);
         Ok(())
     }

@@ -2,15 +2,36 @@
 
 use std::sync::Arc;
 
-use model::{CredentialName, Tenant, Timestamp};
+use model::{AgentName, CredentialName, Tenant, Timestamp, UserName, bounds};
 use policy::{Permit, Upkeep};
 use secret::{Credential, Lease, Material};
 
 use crate::backend::{BackendError, Fetched, Wanted};
-use crate::cache::Live;
+use crate::cache::{Key, Live, Spans};
 use crate::capture::is_under;
 use crate::vault::Inner;
-use crate::{Reference, Vault, VaultError, kind};
+use crate::{Reference, ReferenceError, Scheme, Vault, VaultError, kind};
+
+/// For whom a credential is opened: what its reference asks for is filled from this.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Whose<'a> {
+    pub agent: Option<&'a AgentName>,
+    pub user: Option<&'a UserName>,
+}
+
+impl<'a> Whose<'a> {
+    fn of(upkeep: &'a Upkeep) -> Self {
+        let whose = upkeep.whose();
+        Self { agent: whose.map(|(agent, _)| agent), user: whose.and_then(|(_, user)| user.as_ref()) }
+    }
+}
+
+/// Where a credential lies, for somebody.
+pub(crate) struct Found {
+    pub reference: Reference,
+    pub kind: String,
+    pub spans: Spans,
+}
 
 impl Vault {
     /// The credential that a permit opens. Waits for nothing when it was opened within the last minute.
@@ -42,8 +63,8 @@ impl Vault {
         revoked.check_bearer(bearer)?;
         revoked.check(&bearer.tenant, name, None)?;
         drop(revoked);
-        let place = (bearer.tenant.clone(), name.clone());
-        let live = inner.materials.get(&place, now, async || inner.fetch(&place.0, name, now).await).await?;
+        let whose = Whose { agent: Some(&bearer.agent), user: bearer.user.as_ref() };
+        let live = inner.cached((&bearer.tenant, name), whose, now).await?;
         // Again: a stop may have come while the back end was asked.
         let revoked = inner.revoked.load();
         revoked.check_bearer(bearer)?;
@@ -52,7 +73,9 @@ impl Vault {
             return Err(VaultError::Expired { name: name.clone() });
         }
         if live.is_worth_noting(now) {
-            self.note_use(place, live.version, now);
+            // A version of another's counting has no row here.
+            let version = if live.far { 1 } else { live.version };
+            self.note_use((bearer.tenant.clone(), name.clone()), version, now);
         }
         Ok(Credential::new(name.clone(), live.version, Arc::clone(&live.material), live.lease.clone()))
     }
@@ -65,7 +88,8 @@ impl Vault {
         self.inner.revoked.load().check(tenant, name, Some(version))
     }
 
-    /// Shows a credential's parts to a chore, freshly read: its name, version and material. Nothing is kept.
+    /// Shows a credential's parts to a chore: its name, version and material. Freshly read, but for what lies behind a network: there a question
+    /// may make another user on a server, and what we hold is as good.
     pub async fn with_material(
         &self,
         upkeep: &Upkeep,
@@ -73,7 +97,12 @@ impl Vault {
         look: &mut (dyn FnMut(&CredentialName, u64, &Material) + Send),
     ) -> Result<(), VaultError> {
         let now = self.inner.clock.now();
-        let live = self.inner.fetch(upkeep.tenant(), name, now).await?;
+        let (inner, whose, place) = (&self.inner, Whose::of(upkeep), (upkeep.tenant(), name));
+        let live = if inner.found(place, whose).await?.reference.scheme().is_far() {
+            inner.cached(place, whose, now).await?
+        } else {
+            Arc::new(inner.fetch(place, whose, now).await?)
+        };
         self.inner.revoked.load().check(upkeep.tenant(), name, Some(live.version))?;
         if live.is_expired(now) {
             return Err(VaultError::Expired { name: name.clone() });
@@ -99,23 +128,6 @@ impl Vault {
 }
 
 impl Inner {
-    /// Reads a credential from its back end.
-    pub async fn fetch(&self, tenant: &Tenant, name: &CredentialName, now: Timestamp) -> Result<Live, VaultError> {
-        let staged = self.staged.read().get(&(tenant.clone(), name.clone())).cloned();
-        if let Some((of, version)) = staged {
-            return self.staged(tenant, &of, version, now).await;
-        }
-        let (reference, kind) = self.whereabouts(tenant, name).await?;
-        reference.usable()?;
-        let backend = self.backend(reference.scheme()).ok_or_else(|| VaultError::NotFound { name: name.clone() })?;
-        let wanted = Wanted { tenant, name, reference: &reference, now };
-        let Fetched { version, value, lease } =
-            backend.fetch(wanted).await.map_err(|error| unavailable(name, error))?;
-        let expires = lease.expires.or_else(|| kind::expires(&kind, &value));
-        let (material, lease) = (kind::material(&kind, value)?, Lease { expires, ..lease });
-        Ok(Live::new(version, material, lease, now))
-    }
-
     /// A version that a rotation lends.
     async fn staged(
         &self,
@@ -127,10 +139,118 @@ impl Inner {
         let (_, kind) = self.whereabouts(tenant, of).await?;
         let value = self.version(tenant, of, version).await?;
         let lease = Lease { id: None, expires: kind::expires(&kind, &value) };
-        Ok(Live::new(version, kind::material(&kind, value)?, lease, now))
+        Ok(Live::new(
+            version,
+            kind::material(&kind, value)?,
+            (lease, false),
+            (now, Spans { fresh: bounds::MATERIAL_FRESH_SECONDS, held: 0 }),
+        ))
     }
 
-    /// Where a credential lies and of what kind it is.
+    /// A credential that was opened within the last minute, or is opened now.
+    async fn cached(
+        &self,
+        (tenant, name): (&Tenant, &CredentialName),
+        whose: Whose<'_>,
+        now: Timestamp,
+    ) -> Result<Arc<Live>, VaultError> {
+        let own = self.own(tenant, name, whose)?;
+        let key: Key = (tenant.clone(), name.clone(), own);
+        let again = async |last: Option<&Live>| match self.lengthened((tenant, name), whose, (last, now)).await? {
+            Some(live) => Ok(live),
+            None => self.fetch((tenant, name), whose, now).await,
+        };
+        self.materials.get(&key, now, again).await
+    }
+
+    /// What the reference is filled to, where the configuration says that it is somebody's own.
+    fn own(&self, tenant: &Tenant, name: &CredentialName, whose: Whose<'_>) -> Result<Option<Arc<str>>, VaultError> {
+        let declared = self.declared.read();
+        let known = declared.get(&(tenant.clone(), name.clone())).filter(|known| known.reference.is_template());
+        let filled = known.map(|known| known.reference.of(whose.agent, whose.user)).transpose()?;
+        Ok(filled.map(|reference| Arc::from(reference.as_str())))
+    }
+
+    /// The same value with a longer lease; none where it has none, or where a new one must be fetched.
+    async fn lengthened(
+        &self,
+        (tenant, name): (&Tenant, &CredentialName),
+        whose: Whose<'_>,
+        (last, now): (Option<&Live>, Timestamp),
+    ) -> Result<Option<Live>, VaultError> {
+        let Some(last) = last.filter(|last| last.renewable && !last.is_expired(now)) else { return Ok(None) };
+        let Some(id) = &last.lease.id else { return Ok(None) };
+        let found = self.found((tenant, name), whose).await?;
+        let Some(instance) = self.instance(&found.reference) else { return Ok(None) };
+        let longer = match instance.renew(id, now).await {
+            Ok(longer) => longer,
+            Err(error) if error.is_passing() => return Err(unavailable(name, error)),
+            Err(_) => None,
+        };
+        // At its longest life a renewal gives what is left: then it is time for a new one.
+        let longer = longer.filter(|end| last.lease.expires.is_none_or(|before| *end > before));
+        if let Some(end) = longer {
+            self.leases.hold((tenant, name), &found.reference, (Arc::clone(id), end), now);
+        }
+        Ok(longer.map(|end| last.lengthened(end, now)))
+    }
+
+    /// Reads a credential from its back end.
+    pub async fn fetch(
+        &self,
+        (tenant, name): (&Tenant, &CredentialName),
+        whose: Whose<'_>,
+        now: Timestamp,
+    ) -> Result<Live, VaultError> {
+        let staged = self.staged.read().get(&(tenant.clone(), name.clone())).cloned();
+        if let Some((of, version)) = staged {
+            return self.staged(tenant, &of, version, now).await;
+        }
+        let Found { reference, kind, spans } = self.found((tenant, name), whose).await?;
+        let wanted = Wanted { tenant, name, reference: &reference, now };
+        let Fetched { version, value, lease, renewable } = self.ask(wanted).await?;
+        if let (Some(id), Some(end)) = (&lease.id, lease.expires) {
+            self.leases.hold((tenant, name), &reference, (Arc::clone(id), end), now);
+        }
+        let expires = lease.expires.or_else(|| kind::expires(&kind, &value));
+        let (material, lease) = (kind::material(&kind, value)?, Lease { expires, ..lease });
+        let live = Live::new(version, material, (lease, renewable), (now, spans));
+        Ok(live.being_far(self.instance(&reference).is_some()))
+    }
+
+    /// Asks the back end of a reference that is filled.
+    pub async fn ask(&self, wanted: Wanted<'_>) -> Result<Fetched, VaultError> {
+        let (name, reference) = (wanted.name, wanted.reference);
+        reference.usable()?;
+        let fetched = if let Some(instance) = self.instance(reference) {
+            instance.fetch(wanted).await
+        } else {
+            self.described(reference)?;
+            let undescribed = || ReferenceError::Undescribed { word: reference.word().to_owned() };
+            self.backend(reference.scheme()).ok_or_else(undescribed)?.fetch(wanted).await
+        };
+        fetched.map_err(|error| unavailable(name, error))
+    }
+
+    /// Where a credential lies for somebody, and of what kind it is.
+    pub async fn found(
+        &self,
+        (tenant, name): (&Tenant, &CredentialName),
+        whose: Whose<'_>,
+    ) -> Result<Found, VaultError> {
+        let declared = self.declared.read().get(&(tenant.clone(), name.clone())).cloned();
+        if let Some(declared) = declared {
+            let reference = declared.reference.of(whose.agent, whose.user)?;
+            let spans = spans(&reference, declared.fresh_seconds, declared.held_seconds);
+            return Ok(Found { reference, kind: declared.kind.clone(), spans });
+        }
+        let (reference, kind) = self.whereabouts(tenant, name).await?;
+        // What is somebody's own is kept apart by its declaration alone.
+        let reference = reference.of(None, None)?;
+        Ok(Found { spans: spans(&reference, None, None), reference, kind })
+    }
+
+    /// Where a credential lies, whosever it is, and of what kind it is.
     pub async fn whereabouts(&self, tenant: &Tenant, name: &CredentialName) -> Result<(Reference, String), VaultError> {
         let declared = self.declared.read().get(&(tenant.clone(), name.clone())).cloned();
         if let Some(declared) = declared {
@@ -144,6 +264,18 @@ impl Inner {
         };
         Ok((reference, row.kind))
     }
+}
+
+fn spans(reference: &Reference, fresh: Option<u64>, held: Option<u64>) -> Spans {
+    let usual = match reference.scheme() {
+        Scheme::File => bounds::FILE_FRESH_SECONDS,
+        _ => bounds::MATERIAL_FRESH_SECONDS,
+    };
+    let (least, most) = bounds::MATERIAL_FRESH_SECONDS_RANGE;
+    let fresh = fresh.unwrap_or(usual).clamp(least, most);
+    // Whoever asks seldom is not cut off sooner for it.
+    let held = held.unwrap_or(bounds::MATERIAL_HELD_SECONDS.max(fresh)).min(bounds::MATERIAL_HELD_SECONDS_MAX);
+    Spans { fresh, held }
 }
 
 pub(crate) fn unavailable(name: &CredentialName, error: BackendError) -> VaultError {

@@ -8,12 +8,14 @@ use model::{Clock, CredentialName, Random, Tenant};
 use parking_lot::RwLock;
 use store::{StopRow, Store};
 
-use crate::backend::{Backend, Ground, backends};
+use crate::backend::{Backend, Ground, Local, backends};
 use crate::cache::{Materials, Place};
+use crate::instance::Instance;
 use crate::keys::Keys;
+use crate::leases::Leases;
 use crate::manage::Declaration;
 use crate::revoked::Revoked;
-use crate::{Ambient, KeyringChoice, Scheme, VaultError};
+use crate::{Ambient, KeyringChoice, Reference, ReferenceError, Scheme, VaultError};
 
 /// Where credentials live. Cheap to copy; all copies share their keys and what they have opened.
 #[derive(Clone)]
@@ -28,6 +30,11 @@ pub(crate) struct Inner {
     pub random: Arc<dyn Random>,
     pub ambient: Ambient,
     pub backends: Vec<Box<dyn Backend>>,
+    /// What logs us in to those over the network.
+    pub local: Local,
+    /// Those over the network, as the configuration describes them.
+    pub instances: ArcSwap<Vec<Arc<Instance>>>,
+    pub leases: Leases,
     /// What this process's configuration declares; wins over what the store knows.
     pub declared: RwLock<HashMap<Place, Arc<Declaration>>>,
     /// Versions that are lent under a name of their own while somebody looks whether they work.
@@ -49,6 +56,9 @@ impl Vault {
         let ground = Ground { store: store.clone(), keys: Arc::new(keys), ambient: ambient.clone() };
         let inner = Inner {
             backends: backends(&ground),
+            local: Local::new(&ground),
+            instances: ArcSwap::default(),
+            leases: Leases::default(),
             store,
             keys: ground.keys,
             clock,
@@ -83,6 +93,11 @@ impl Vault {
         self.inner.materials.clear();
     }
 
+    /// Forgets everything that was opened. Call it when the clock was set: what is held was counted by another.
+    pub fn clock_changed(&self) {
+        self.inner.materials.clear_all();
+    }
+
     /// Opens this vault by another keyring as well, or replaces that keyring's key (a new passphrase).
     pub async fn add_keyring(&self, keyring: KeyringChoice) -> Result<(), VaultError> {
         let now = self.inner.clock.now();
@@ -100,5 +115,22 @@ impl Inner {
     /// The back end of a scheme; none for one of a later version.
     pub fn backend(&self, scheme: Scheme) -> Option<&dyn Backend> {
         self.backends.iter().find(|backend| backend.scheme() == scheme).map(|backend| &**backend)
+    }
+
+    /// The back end over the network that a reference leads to; none for one that lies here.
+    pub fn instance(&self, reference: &Reference) -> Option<Arc<Instance>> {
+        if !reference.scheme().is_far() {
+            return None;
+        }
+        self.instances.load().iter().find(|instance| instance.site.word == reference.word()).cloned()
+    }
+
+    /// Whether somebody said where the back end of a reference is, if somebody must.
+    pub fn described(&self, reference: &Reference) -> Result<(), ReferenceError> {
+        let is_here = self.backend(reference.scheme()).is_some() && !reference.word().contains('@');
+        if is_here || self.instance(reference).is_some() {
+            return Ok(());
+        }
+        Err(ReferenceError::Undescribed { word: reference.word().to_owned() })
     }
 }

@@ -1,11 +1,13 @@
 //! One canonical request: ambiguity is refused, never normalised; the bytes judged are the bytes hashed, approved,
 //! recorded and sent. After this module nobody parses a URL again.
 
+mod base;
 mod headers;
 mod host;
 mod path;
 mod query;
 
+pub use base::parse_base;
 pub use headers::{Cleaned, DROPPED, DROPPED_FAMILIES, Dropped, KEPT, clean, is_hop_by_hop};
 pub use host::{Host, parse_authority};
 pub use path::CanonicalPath;

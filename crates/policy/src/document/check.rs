@@ -5,13 +5,9 @@ use model::{AgentName, CredentialName, Digest, UserName};
 
 use super::at::At;
 use super::schema::{Agent, Channel, CredentialEntry, Document, Permission, Rotate};
-use super::{Diagnostic, Source, nearest, webhook};
+use super::{Diagnostic, Source, backend, nearest, webhook};
 use crate::{alert, profile};
 
-/// Back ends that this version reads.
-const BACK_ENDS: [&str; 5] = ["builtin", "env", "file", "exec", "login"];
-/// Back ends of a later version.
-const BACK_ENDS_LATER: [&str; 7] = ["hashicorp", "aws-sm", "gcp-sm", "azure-kv", "op", "keyring", "k8s"];
 /// A shorter time would be one rotation after another.
 const ROTATED_SECONDS_MIN: u64 = 10;
 /// Kinds of credential that this version knows.
@@ -67,6 +63,7 @@ pub(super) fn check(document: &Document, source: &Source<'_>) -> Vec<Diagnostic>
         }
     }
     upstreams(document, &mut checker);
+    backend::check(document, &mut checker);
     webhook::check(document, &mut checker);
     alert::check(document, &mut |at, message, near| {
         let mut problem = source.problem(&at.with(at.value.as_str()), message);
@@ -93,25 +90,7 @@ pub(super) fn pasted(text: &str) -> String {
 }
 
 fn credential(entry: &CredentialEntry, document: &Document, checker: &mut Checker<'_>) {
-    if let Some(from) = &entry.from {
-        match from.value.split_once(':') {
-            Some((kind, rest)) if BACK_ENDS.contains(&kind) && !rest.is_empty() => {}
-            Some((kind, _)) if BACK_ENDS_LATER.contains(&kind) => {
-                checker.say(
-                    from,
-                    format!("back end `{kind}` is not in this version; use env:, file:, exec: or the built-in vault"),
-                );
-            }
-            Some((kind, rest)) if !rest.is_empty() => {
-                checker.unknown(&from.with(kind.to_owned()), "back end", BACK_ENDS);
-            }
-            _ => {
-                let why =
-                    "a reference is written `env:NAME`, `file:PATH` or `exec:COMMAND`; a value is never written here";
-                checker.found.push(checker.source.problem(&from.with(pasted(&from.value).as_str()), why));
-            }
-        }
-    }
+    backend::credential(entry, checker);
     if let Some(kind) = &entry.kind {
         if KINDS_LATER.contains(&kind.value.as_str()) {
             checker.say(kind, format!("kind `{}` is not in this version; use token, basic, oauth2 or aws", kind.value));

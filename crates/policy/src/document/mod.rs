@@ -2,6 +2,7 @@
 //! what will run.
 
 mod at;
+mod backend;
 mod check;
 mod diagnostic;
 mod foreign;
@@ -19,8 +20,8 @@ pub use at::{At, Many, Table, Words};
 pub(crate) use diagnostic::nearest;
 pub use diagnostic::{Diagnostic, Note};
 pub use schema::{
-    Agent, Alert, Approvers, Audit, Budget, Channel, Conditions, CredentialEntry, Document, Egress, Fallback, Inject,
-    Mode, Money, Operator, Permission, Redact, Rotate, Slack, Sync, Upstream, Webhook,
+    Agent, Alert, AppRole, Approvers, Audit, Backend, Budget, Channel, Conditions, CredentialEntry, Document, Egress,
+    Fallback, Inject, JwtLogin, Mode, Money, Operator, Permission, Redact, Rotate, Slack, Sync, Upstream, Webhook,
 };
 pub use value::{Approval, Rate, Span};
 pub use webhook::Receiver;
@@ -54,13 +55,14 @@ impl Document {
     /// Joins the files of a folder, in the order given. Lists and mappings add up; what is one may be written once.
     ///
     /// # Errors
-    /// A name or a single value that two files write.
+    /// A name or a single value that two files write; a back end that none describes.
     pub fn join(parts: impl IntoIterator<Item = Self>) -> Result<Self, Vec<Diagnostic>> {
         let mut whole = Self::default();
         let mut problems = Vec::new();
         for part in parts {
             whole.take(part, &mut problems);
         }
+        problems.extend(backend::undescribed(&whole));
         if problems.is_empty() { Ok(whole) } else { Err(problems) }
     }
 
@@ -127,7 +129,7 @@ impl Document {
             )*};
         }
         single!(egress, mode, environment);
-        table!(credentials, agents, channels, upstreams);
+        table!(credentials, backends, agents, channels, upstreams);
         self.version = self.version.or(part.version);
         self.audit = part.audit.or(self.audit.take());
         self.profiles.0.extend(part.profiles.0);

@@ -27,6 +27,9 @@ pub struct Document {
     pub services: Words,
     /// Credentials by name.
     pub credentials: Table<CredentialEntry>,
+    /// Secret managers over the network, by what stands before the colon in `from:`: `hashicorp`, `op`, `k8s`; several of a kind as
+    /// `hashicorp@NAME`.
+    pub backends: Table<Backend>,
     /// Agents by name; `*` is every agent.
     pub agents: Table<Agent>,
     /// Spending over time. Not in this version.
@@ -75,9 +78,14 @@ pub enum Mode {
 pub struct CredentialEntry {
     /// The service it is for.
     pub service: Option<At<String>>,
-    /// Where it lives: `env:NAME`, `file:PATH`, `exec:COMMAND`; the built-in vault where nothing is written. A relative path
-    /// of a file or program starts from this file's folder.
+    /// Where it lives: `env:NAME`, `file:PATH`, `exec:COMMAND`, `keyring:SERVICE/ACCOUNT`, `hashicorp:MOUNT/PATH#FIELD`,
+    /// `op://VAULT/ITEM/FIELD`, `k8s:NAMESPACE/NAME#KEY`; the built-in vault where nothing is written. `{user}`, `{agent}` and `{env}` in the
+    /// last four are each session's own. A relative path of a file or program starts from this file's folder.
     pub from: Option<At<String>>,
+    /// How long its value is used before it is asked for again: `1s` to `1h`; a minute where nothing is written, a second for a file.
+    pub ttl: Option<At<Span>>,
+    /// How long the last good value is used while its back end is away: up to `24h`; five minutes where nothing is written.
+    pub stale: Option<At<Span>>,
     /// Whether it stands in for a placeholder, or is put on every request.
     pub inject: Option<At<Inject>>,
     /// What kind it is; the service's first where nothing is written.
@@ -91,6 +99,56 @@ pub struct CredentialEntry {
     #[serde(skip)]
     #[schemars(skip)]
     pub(crate) file: Arc<str>,
+}
+
+/// A secret manager over the network. What logs in to it lies elsewhere: `env:NAME`, `file:PATH`, `exec:COMMAND`, `keyring:SERVICE/ACCOUNT`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Backend {
+    /// `https://HOST[:PORT]`, or those of all nodes of a cluster; `http://` to the loopback alone. For `k8s` the API server of the own cluster where
+    /// nothing is written.
+    pub address: Words,
+    /// PEM file of the only authorities that sign it, relative to this file; the platform's where nothing is written.
+    pub ca: Option<At<String>>,
+    /// The namespace, for `hashicorp`.
+    pub namespace: Option<At<String>>,
+    /// The version of the KV engine, 1 or 2, for `hashicorp`; asked for where nothing is written.
+    pub kv: Option<At<u64>>,
+    /// Where a token lives. One of these four is written.
+    pub token: Option<At<String>>,
+    /// Log-in by AppRole, for `hashicorp`.
+    pub approle: Option<At<AppRole>>,
+    /// Log-in by the token of a service account, for `hashicorp`.
+    pub kubernetes: Option<At<JwtLogin>>,
+    /// Log-in by a JSON web token, for `hashicorp`.
+    pub jwt: Option<At<JwtLogin>>,
+}
+
+/// Log-in by AppRole.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AppRole {
+    /// The id of the role, which is no secret.
+    pub role_id: At<String>,
+    /// Where the secret id lives.
+    pub secret_id: At<String>,
+    /// Where the method is mounted; `approle` where nothing is written.
+    #[serde(default)]
+    pub mount: Option<At<String>>,
+}
+
+/// Log-in by a JSON web token.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JwtLogin {
+    /// The role.
+    pub role: At<String>,
+    /// Where the token lives, read anew for each log-in; for `kubernetes` that of the pod where nothing is written.
+    #[serde(default)]
+    pub token: Option<At<String>>,
+    /// Where the method is mounted; `kubernetes` or `jwt` where nothing is written.
+    #[serde(default)]
+    pub mount: Option<At<String>>,
 }
 
 /// When a credential is put on a request.

@@ -2,6 +2,7 @@
 
 use model::canonical::{Host, parse_authority};
 
+use super::backend;
 use super::check::{Checker, pasted};
 use super::schema::{Document, Webhook};
 
@@ -13,8 +14,6 @@ const NAME_BYTES_MAX: usize = 32;
 const SECRETS_MAX: usize = 4;
 /// Webhooks of one configuration: each is told of every question.
 const WEBHOOKS_MAX: usize = 16;
-/// Where a secret may live.
-const BACK_ENDS: [&str; 3] = ["env", "file", "exec"];
 
 /// Where the messages of a webhook go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,11 +90,9 @@ fn one(webhook: &Webhook, at: &super::At<String>, checker: &mut Checker<'_>) {
         checker.say(at, format!("a webhook has 1 to {SECRETS_MAX} secrets; write `secret: env:NAME`"));
     }
     for secret in &webhook.secret {
-        let known =
-            secret.value.split_once(':').is_some_and(|(kind, rest)| BACK_ENDS.contains(&kind) && !rest.is_empty());
-        if !known {
+        if !backend::is_local(&secret.value) {
             // Not repeated whole: it may be the secret itself.
-            let why = "a webhook's secret is written as `env:NAME`, `file:PATH` or `exec:COMMAND`; its value is never written here";
+            let why = "a webhook's secret is written as `env:NAME`, `file:PATH`, `exec:COMMAND` or `keyring:SERVICE/ACCOUNT`; its value is never written here";
             checker.say(&secret.with(pasted(&secret.value)), why);
         }
     }

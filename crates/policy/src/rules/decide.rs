@@ -273,7 +273,12 @@ fn is_exact(named: &Named) -> bool {
 fn conditions(question: &Question<'_>, weighed: Weighed, observed: Option<Refusal>) -> Conditions {
     let subject = question.subject;
     Conditions {
-        bearer: Bearer { tenant: subject.tenant.clone(), agent: subject.agent.clone(), session: subject.session },
+        bearer: Bearer {
+            tenant: subject.tenant.clone(),
+            agent: subject.agent.clone(),
+            session: subject.session,
+            user: subject.user.clone(),
+        },
         service: question.classification.service.clone(),
         credential: weighed.credential,
         rules: weighed.rules,

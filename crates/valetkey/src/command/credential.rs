@@ -2,7 +2,7 @@
 
 use clap::{Subcommand, ValueEnum};
 use model::event::{CredentialUse, Kind};
-use model::{CredentialName, ServiceName, bounds};
+use model::{CredentialName, ServiceName, UserName, bounds};
 use secret::Secret;
 use serde_json::{Value, json};
 use vault::{NewCredential, Summary};
@@ -172,6 +172,9 @@ pub struct TestArgs {
     /// The configuration that names it
     #[arg(long, value_name = "FILE")]
     config: Option<std::path::PathBuf>,
+    /// The person whose own it is, where each has their own
+    #[arg(long, value_name = "NAME")]
+    user: Option<UserName>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -180,7 +183,7 @@ pub struct TestArgs {
 impl TestArgs {
     async fn run(self, ambient: &Ambient) -> anyhow::Result<bool> {
         let Tested { failure, scopes } =
-            crate::wiring::credential_test(ambient, &self.name, self.config.as_deref()).await?;
+            crate::wiring::credential_test(ambient, (&self.name, self.user), self.config.as_deref()).await?;
         if self.json {
             output::json(
                 &json!({ "credential": self.name, "ok": failure.is_none(), "failure": failure, "scopes": scopes }),

@@ -50,10 +50,11 @@ impl Args {
 }
 
 /// In the order in which they are printed.
-const GROUPS: [(Group, &str); 5] = [
+const GROUPS: [(Group, &str); 6] = [
     (Group::Setting, "setting"),
     (Group::Isolation, "isolation"),
     (Group::Runtime, "runtimes"),
+    (Group::Backend, "back ends"),
     (Group::Credential, "credentials"),
     (Group::Attack, "the hostile agent"),
 ];

@@ -39,6 +39,6 @@ pub use notify::notify;
 pub use ownership::refuse_foreign;
 pub use private::{create_private, read_bounded, write_private};
 pub use repository::work_folders;
-pub use sources::{Faults, Sources, read_text};
+pub use sources::{Faults, POD_TOKEN, Sources, read_text};
 pub use surroundings::{Said, Wants, surroundings};
 pub use watch::watch;

@@ -7,7 +7,7 @@ use std::{fmt, iter};
 use anyhow::{Context, bail};
 use catalog::ServiceFile;
 use model::bounds;
-use policy::document::{Diagnostic, Document, Note};
+use policy::document::{At, Diagnostic, Document, Note};
 use vault::Reference;
 
 use super::ownership::refuse_foreign;
@@ -16,6 +16,8 @@ use super::{Ambient, grounds};
 
 /// The file that is read when none is named.
 pub(super) const DEFAULT: &str = "valetkey.yaml";
+/// The token of a pod of Kubernetes, by which back ends know us where nothing else is written.
+pub const POD_TOKEN: &str = "file:/var/run/secrets/kubernetes.io/serviceaccount/token";
 /// Files of one folder.
 const FILES_MAX: usize = 1_000;
 
@@ -137,7 +139,7 @@ impl Sources {
         }
         refuse_foreign(origin)?;
         let (document, _) = self.document()?;
-        let authorities = document.upstreams.iter().filter_map(|(_, upstream)| upstream.ca.as_ref());
+        let authorities = authorities(&document);
         for named in document.services.iter().chain(authorities) {
             refuse_foreign(&self.folder.join(&named.value))?;
         }
@@ -168,6 +170,7 @@ impl Sources {
         for (name, text) in self.texts() {
             match Document::parse(text, name) {
                 Ok((document, more)) => {
+                    faults.extend(misread(&document, name));
                     documents.push(document);
                     notes.extend(more);
                 }
@@ -204,8 +207,7 @@ impl Sources {
         let Ok((document, _)) = self.document() else { return self.origin.iter().cloned().collect() };
         let at = |path: &str| self.folder.join(path);
         let services = document.services.iter().map(|entry| at(&entry.value));
-        let authorities =
-            document.upstreams.iter().filter_map(|(_, upstream)| upstream.ca.as_ref()).map(|ca| at(&ca.value));
+        let authorities = authorities(&document).map(|ca| at(&ca.value));
         let commands = references(&document).filter_map(|from| from.command()).flatten();
         // `sh -c './key.sh github'` names a file within a word.
         let words = commands.flat_map(|word| {
@@ -224,6 +226,13 @@ impl Sources {
     /// Files of programs' log-ins that credentials come from.
     pub fn login_files(&self) -> BTreeSet<PathBuf> {
         self.named_by(Reference::login_file)
+    }
+
+    /// Variables that hold secrets of the gateway's own.
+    pub fn own_variables(&self) -> Vec<String> {
+        let Ok((document, _)) = self.document() else { return Vec::new() };
+        let all = own_secrets(&document).filter_map(|from| from.value.strip_prefix("env:"));
+        all.map(str::to_owned).collect()
     }
 
     fn named_by(&self, file: impl Fn(&Reference) -> Option<PathBuf>) -> BTreeSet<PathBuf> {
@@ -249,12 +258,49 @@ impl Sources {
     }
 }
 
-/// Where its credentials and the secrets of its webhooks come from. One that is malformed leads nowhere, and is refused when the vault
-/// is told of it.
+/// Files that say who signs upstreams and back ends.
+fn authorities(document: &Document) -> impl Iterator<Item = &At<String>> {
+    let backends = document.backends.iter().filter_map(|(_, backend)| backend.ca.as_ref());
+    document.upstreams.iter().filter_map(|(_, upstream)| upstream.ca.as_ref()).chain(backends)
+}
+
+/// References that cannot be right.
+fn misread<'a>(document: &'a Document, file: &'a str) -> impl Iterator<Item = Diagnostic> + 'a {
+    let from = document.credentials.iter().filter_map(|(_, credential)| credential.from.as_ref());
+    from.filter_map(move |from| {
+        // The built-in vault has a word of its own here.
+        let wrong = Reference::parse(&from.value).err().filter(|_| !from.value.starts_with("builtin:"))?;
+        let (line, column, text) = (from.line, from.column, from.value.clone());
+        Some(Diagnostic { file: file.to_owned(), line, column, text, message: wrong.to_string(), nearest: None })
+    })
+}
+
+/// Where its credentials come from, the secrets of its webhooks, and what logs in to back ends. One that is malformed leads nowhere, and is
+/// refused when the vault is told of it.
 fn references(document: &Document) -> impl Iterator<Item = Reference> {
     let from = document.credentials.iter().filter_map(|(_, credential)| credential.from.as_ref());
+    let pod = takes_pod_token(document).then_some(POD_TOKEN);
+    let written = from.chain(own_secrets(document)).map(|from| from.value.as_str());
+    written.chain(pod).filter_map(|from| Reference::parse(from).ok())
+}
+
+/// Whether some back end is logged in to by the token of the pod that we are in.
+fn takes_pod_token(document: &Document) -> bool {
+    document.backends.iter().any(|(_, backend)| {
+        let says_nothing = backend.token.is_none() && backend.approle.is_none() && backend.jwt.is_none();
+        says_nothing && backend.kubernetes.as_ref().is_none_or(|login| login.value.token.is_none())
+    })
+}
+
+/// Secrets of the gateway's own, which are none of an agent's business: by which messages are signed, and by which it logs in to back ends.
+fn own_secrets(document: &Document) -> impl Iterator<Item = &At<String>> {
     let webhooks = document.channels.iter().filter_map(|(_, channel)| channel.webhook.as_ref());
-    from.chain(webhooks.flat_map(|webhook| &webhook.value.secret)).filter_map(|from| Reference::parse(&from.value).ok())
+    let logins = document.backends.iter().flat_map(|(_, backend)| {
+        let approle = backend.approle.iter().map(|approle| &approle.value.secret_id);
+        let jwts = backend.kubernetes.iter().chain(&backend.jwt).filter_map(|login| login.value.token.as_ref());
+        backend.token.iter().chain(approle).chain(jwts)
+    });
+    webhooks.flat_map(|webhook| &webhook.value.secret).chain(logins)
 }
 
 /// A file's name for messages, and its text; `mend` says what to do where it does not exist.
@@ -322,12 +368,16 @@ mod tests {
                     b: { service: github, from: \"exec:sh -c './key.sh github'\" }\n  \
                     c: { service: github, from: 'exec:[\"./listed\"]' }\n  \
                     d: { service: github, from: \"file:token\" }\n  \
-                    e: { service: github, from: \"login:/x/log-in.json#value=/a\" }\n";
+                    e: { service: github, from: \"login:/x/log-in.json#value=/a\" }\nbackends:\n  \
+                    hashicorp: { address: 'https://v', ca: ca.pem, approle: { role_id: r, secret_id: 'file:secret-id' } }\n  \
+                    hashicorp@b: { address: 'https://v', token: 'env:VAULT_TOKEN' }\n  k8s: {}\n";
         let file = at("valetkey.yaml");
         let sources = Sources::of_text(text, &file).expect("read");
         let ambient = Ambient::of([], at("work"));
-        assert_eq!(sources.places(&ambient), ["get key", "key.sh", "work/listed"].map(at).into());
-        assert_eq!(sources.secrets(), [at("token")].into());
+        assert_eq!(sources.places(&ambient), ["ca.pem", "get key", "key.sh", "work/listed"].map(at).into());
+        let pod = "/var/run/secrets/kubernetes.io/serviceaccount/token".into();
+        assert_eq!(sources.secrets(), [at("token"), at("secret-id"), pod].into());
+        assert_eq!(sources.own_variables(), ["VAULT_TOKEN"]);
         assert_eq!(sources.login_files(), ["/x/log-in.json".into()].into());
     }
 

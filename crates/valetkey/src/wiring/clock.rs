@@ -90,7 +90,7 @@ impl Watching {
             return;
         }
         watch::end_sessions(gateway, |_| true);
-        gateway.vault.credentials_changed();
+        gateway.vault.clock_changed();
         opened.time.accept();
         self.marked = now;
         record(gateway, back);

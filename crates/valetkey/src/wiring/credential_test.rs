@@ -12,7 +12,7 @@ use bytes::Bytes;
 use catalog::Catalog;
 use http::{Request, header};
 use http_body_util::{BodyExt, Full};
-use model::{AgentName, CredentialName, ServiceName};
+use model::{AgentName, CredentialName, ServiceName, UserName};
 use proxy::net::leaf::{Authority, AuthorityName};
 use serde_json::json;
 
@@ -44,19 +44,19 @@ pub struct Tested {
     pub scopes: Option<Vec<String>>,
 }
 
-/// Tests a credential.
+/// Tests a credential, with that of a person where each has their own.
 ///
 /// # Errors
 /// There is no such credential, its service offers no check, or the service cannot be asked.
 pub async fn credential_test(
     ambient: &Ambient,
-    name: &CredentialName,
+    (name, user): (&CredentialName, Option<UserName>),
     config: Option<&Path>,
 ) -> anyhow::Result<Tested> {
     let opened = open::open(ambient).await?;
     let sources = Sources::find(ambient, config)?;
     let configured = Plan::make(&sources, &[])?;
-    opened.declare(&configured.credentials).await?;
+    opened.declare(&configured).await?;
     let summary = opened.vault.show(&opened.tenant, name).await?;
     let service = summary.service.context(
         "it is bound to no service; name its service in the configuration, or add it under another name with --service",
@@ -64,18 +64,31 @@ pub async fn credential_test(
     if configured.catalog.service(service.as_str()).is_some_and(|known| known.check().is_none()) {
         return Err(usage(format!("service `{service}` offers no harmless request to test with")));
     }
-    let asked = ask_service(ambient, (&opened, &sources, &configured.catalog), (name, &service, &summary.kind)).await?;
+    let asked = Subject { name, service: &service, kind: &summary.kind, user };
+    let asked = ask_service(ambient, (&opened, &sources, &configured.catalog), asked).await?;
     asked.with_context(|| format!("service `{service}` offers no harmless request to test with"))
 }
 
-/// Asks a service whether it takes a credential of this name and kind; none where it offers no harmless request.
+/// What a service is asked about.
+pub(super) struct Subject<'a> {
+    /// The credential.
+    pub name: &'a CredentialName,
+    /// Its service.
+    pub service: &'a ServiceName,
+    /// Its kind.
+    pub kind: &'a str,
+    /// Whose, where each person has their own.
+    pub user: Option<UserName>,
+}
+
+/// Asks a service whether it takes a credential; none where it offers no harmless request.
 ///
 /// # Errors
 /// The service is not known or cannot be asked.
 pub(super) async fn ask_service(
     ambient: &Ambient,
     (opened, sources, catalog): (&Arc<Opened>, &Sources, &Catalog),
-    (name, service, kind): (&CredentialName, &ServiceName, &str),
+    Subject { name, service, kind, user }: Subject<'_>,
 ) -> anyhow::Result<Option<Tested>> {
     let known = catalog.service(service.as_str());
     let known = known.with_context(|| {
@@ -97,6 +110,7 @@ pub(super) async fn ask_service(
         rotation: None,
         digest: None,
         hollow: false,
+        spans: (None, None),
     };
     let mut plan = Plan::make(&narrow, &[])?;
     plan.credentials = vec![held];
@@ -113,13 +127,14 @@ pub(super) async fn ask_service(
         doors: super::walls::Doors::default(),
     };
     let serving = gateway::start(opened, plan, opened.log()?, options)?;
-    let wanted = Wanted { agent: AgentName::new(AGENT)?, task: None, user: None, ttl_seconds: Some(60) };
+    let wanted = Wanted { agent: AgentName::new(AGENT)?, task: None, user, ttl_seconds: Some(60) };
     let begun = serving.maker.begin(wanted).await?;
     let proxy = environment::proxy_url(serving.address, &begun.token);
     let status = ask(&proxy, &trust.certificate().display().to_string(), &host, (&method, &path)).await;
     begun.live.end();
     opened.store.sessions().end(&opened.tenant, begun.live.session.id, opened.clock.now()).await?;
     serving.drain(Duration::from_millis(200)).await;
+    opened.vault.close().await;
     let (status, headers, body) = status?;
     let works = (200..300).contains(&status);
     let failure = (!works).then(|| format!("{host} answers {status} to {method} {path}: {body}"));

@@ -22,6 +22,7 @@ pub mod scan;
 mod serve;
 mod sessions;
 mod signals;
+mod sites;
 mod stage;
 mod terminal;
 mod walls;

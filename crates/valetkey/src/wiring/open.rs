@@ -9,7 +9,7 @@ use model::{Clock, Random, Tenant};
 use store::{Location, Store};
 use vault::{Declaration, Vault};
 
-use super::plan::Held;
+use super::plan::{Held, Plan};
 use crate::clock::{Steady, SystemClock, SystemRandom};
 use crate::config::{Ambient, Home};
 
@@ -82,12 +82,14 @@ impl Opened {
         Ok(())
     }
 
-    /// Tells the vault of credentials that a configuration or the environment names; values stay where they are.
+    /// Tells the vault of credentials that a configuration or the environment names, and of the back ends where they lie; values stay where
+    /// they are.
     ///
     /// # Errors
-    /// A reference that cannot be read, or the store.
-    pub async fn declare(&self, credentials: &[Held]) -> anyhow::Result<()> {
-        for held in credentials {
+    /// A reference that cannot be read, a back end that cannot be asked, or the store.
+    pub async fn declare(&self, plan: &Plan) -> anyhow::Result<()> {
+        self.vault.take_sites(plan.sites.clone(), &super::sites::tls)?;
+        for held in &plan.credentials {
             if let Some(from) = &held.from {
                 let reference = vault::Reference::parse(from).with_context(|| format!("credential `{}`", held.name))?;
                 let declaration = Declaration {
@@ -97,6 +99,8 @@ impl Opened {
                     kind: held.kind.clone(),
                     reference,
                     inject: if held.always { "always" } else { "placeholder" }.to_owned(),
+                    fresh_seconds: held.spans.0,
+                    held_seconds: held.spans.1,
                 };
                 self.vault.declare(declaration).await?;
             }

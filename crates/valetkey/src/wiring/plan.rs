@@ -44,6 +44,8 @@ pub struct Held {
     pub digest: Option<Digest>,
     /// Its file holds placeholders: the agent logged in behind us and wrote them there itself.
     pub hollow: bool,
+    /// Seconds for which its value is good: until it is asked for again, and while its back end is away.
+    pub spans: (Option<u64>, Option<u64>),
 }
 
 /// How a new value of a credential takes over.
@@ -88,6 +90,8 @@ pub struct Plan {
     pub rules: Rules,
     /// Services.
     pub catalog: Catalog,
+    /// Secret managers over the network.
+    pub sites: Vec<vault::Site>,
     /// Where hosts really are.
     pub upstreams: Vec<(Host, u16, Upstream)>,
     /// All credentials.
@@ -151,6 +155,7 @@ impl Plan {
             names.map(|name| (name.clone(), rules.credentials_of(&name).into_iter().cloned().collect())).collect();
         Ok(Self {
             rules,
+            sites: super::sites::of(&document, sources)?,
             upstreams: upstreams(&document, sources)?,
             agents,
             local_users: local_users(&document),
@@ -211,7 +216,9 @@ fn declared(document: &Document, catalog: &Catalog, folder: &Path) -> anyhow::Re
         let service = entry.service.as_ref().map(|service| ServiceName::new(&service.value)).transpose()?;
         let words = service.as_ref().and_then(|service| catalog.service(service.as_str()));
         let from = entry.from.as_ref().map(|from| {
-            let reference = Reference::parse(&from.value).and_then(|reference| reference.beside(folder));
+            let environment = document.environment.as_ref().map(|environment| environment.value.as_str());
+            let reference = Reference::parse(&from.value).and_then(|reference| reference.in_environment(environment));
+            let reference = reference.and_then(|reference| reference.beside(folder));
             reference.with_context(|| format!("credential `{}`", name.value))
         });
         let from = from.transpose()?.map(|reference| reference.as_str().to_owned());
@@ -241,6 +248,7 @@ fn declared(document: &Document, catalog: &Catalog, folder: &Path) -> anyhow::Re
             }),
             digest: None,
             hollow: false,
+            spans: (entry.ttl.as_ref().map(|ttl| ttl.value.0), entry.stale.as_ref().map(|stale| stale.value.0)),
         });
     }
     Ok(all)
@@ -265,6 +273,7 @@ fn logins(catalog: &Catalog, credentials: &mut Vec<Held>) {
             rotation: None,
             digest: None,
             hollow: false,
+            spans: (None, None),
         });
     }
 }

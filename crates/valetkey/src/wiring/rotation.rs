@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use vault::rotate::{Check, Given, Looked, Means, RotateError, Rotated, Rotator};
 use vault::{VaultError, VersionState};
 
-use super::credential_test::ask_service;
+use super::credential_test::{Subject, ask_service};
 use super::open::{self, Opened};
 use super::plan::{GRACE_SECONDS_DEFAULT, Held, Plan, Rotation};
 use crate::config::{Ambient, Sources};
@@ -51,7 +51,9 @@ impl Check for ByService<'_> {
         Box::pin(async move {
             let Some(service) = &self.service else { return Ok(Looked::Unable) };
             let place = (self.opened, self.sources, self.catalog);
-            match ask_service(self.ambient, place, (staged, service, &self.kind)).await {
+            match ask_service(self.ambient, place, Subject { name: staged, service, kind: &self.kind, user: None })
+                .await
+            {
                 Ok(None) => Ok(Looked::Unable),
                 Ok(Some(tested)) => tested.failure.map_or(Ok(Looked::Works), |why| Err(RotateError::Refused(why))),
                 Err(error) => Err(RotateError::Away(format!("{error:#}"))),
@@ -96,7 +98,7 @@ impl Turning {
         let opened = open::open(ambient).await?;
         let sources = Sources::find(ambient, config)?;
         let plan = Plan::make(&sources, &[])?;
-        opened.declare(&plan.credentials).await?;
+        opened.declare(&plan).await?;
         Ok(Self { ambient: ambient.clone(), opened, sources, plan })
     }
 

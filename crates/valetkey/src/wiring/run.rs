@@ -14,7 +14,6 @@ use model::{AgentName, UserName};
 use proxy::net::leaf::{Authority, AuthorityName};
 use sandbox::{Launch, Surroundings, Terminal};
 use tokio::net::UnixListener;
-use vault::Scheme;
 
 use super::captured;
 use super::environment::{self, Trust};
@@ -70,9 +69,9 @@ pub async fn run(ambient: &Ambient, wanted: Run) -> anyhow::Result<u8> {
     let receipt = receipt_file(ambient, wanted.receipt.as_deref())?;
     let folders = work_folders(ambient);
     let (mut plan, sources, discovery) = plan_for(ambient, wanted, &folders)?;
-    // This terminal answers. What signs for others is none of the agent's business.
-    let signing = plan.hooks.iter().flat_map(|hook| &hook.secrets).filter(|from| from.scheme() == Scheme::Env);
-    let ambient = discovery.ambient.withholding(signing.map(|from| from.rest().into()));
+    // This terminal answers. What signs for others, and what logs in to back ends, is none of the agent's business.
+    let own = sources.iter().flat_map(Sources::own_variables);
+    let ambient = discovery.ambient.withholding(own.map(Into::into));
     let terminal = Terminal::of_process();
     let raised = walls::raise(&ambient, (wanted.isolate, &wanted.reach), (terminal.is_some(), ports(&plan)))?;
     if raised.is_none() {
@@ -84,7 +83,7 @@ pub async fn run(ambient: &Ambient, wanted: Run) -> anyhow::Result<u8> {
     // Before anything is made for the agent: whatever stops this run, it is written down.
     let grounds = walls.as_ref().map(|_| enter(&ambient, wanted, &said)).transpose()?;
     opened.tell_hollow(&mut plan.credentials).await?;
-    opened.declare(&plan.credentials).await?;
+    opened.declare(&plan).await?;
     let now = opened.clock.now();
     let name = AuthorityName { name: "Valetkey session".to_owned(), domains: Vec::new() };
     let authority = Authority::fresh(&name, Arc::clone(&opened.clock), Arc::clone(&opened.random))?;
@@ -200,6 +199,7 @@ fn held(found: &Found) -> Held {
         rotation: None,
         digest: found.digest,
         hollow: false,
+        spans: (None, None),
     }
 }
 
@@ -335,6 +335,7 @@ async fn finish(
     control.session_ended(&begun.live.session);
     let gateway = Arc::clone(&serving.gateway);
     serving.drain(PATIENCE).await;
+    opened.vault.close().await;
     gateway.log.checkpoint()?;
     let head = gateway.log.close()?.to_string();
     receipt::give((&begun.live, &gateway.snapshot.load().rules), &head, file)

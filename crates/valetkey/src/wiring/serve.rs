@@ -63,7 +63,7 @@ pub async fn serve(ambient: &Ambient, wanted: Serve) -> anyhow::Result<()> {
     let mut plan = Plan::make(&sources, &[])?;
     plan.way_out = way_out(ambient)?;
     plan.notes.iter().for_each(|text| note(text));
-    opened.declare(&plan.credentials).await?;
+    opened.declare(&plan).await?;
     let operators = Arc::new(Operators(plan.operators.clone()));
     let name = AuthorityName { name: "Valetkey gateway".to_owned(), domains: Vec::new() };
     let authority = Authority::fresh(&name, Arc::clone(&opened.clock), Arc::clone(&opened.random))?;
@@ -130,6 +130,7 @@ async fn wait_and_drain(serving: Serving, opened: &Opened, ambient: &Ambient) ->
         () = serving.drain(Serving::PATIENCE) => {}
         () = stop.wait() => {}
     }
+    opened.vault.close().await;
     gateway.close_counts().context("counts of refusals could not be written")?;
     gateway.log.checkpoint().context("the last checkpoint could not be written")?;
     gateway.log.close().context("the audit log could not be closed")?;
@@ -174,7 +175,7 @@ pub async fn reload(sources: Sources, control: Arc<Control>, channels: Option<Ch
             Ok(mut plan) => {
                 plan.way_out = way_out(&control.ambient).unwrap_or_default();
                 let ready = async {
-                    control.opened.declare(&plan.credentials).await?;
+                    control.opened.declare(&plan).await?;
                     control.take_channels(channels.as_ref(), &plan.hooks).await
                 };
                 if let Err(error) = ready.await {

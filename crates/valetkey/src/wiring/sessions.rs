@@ -193,7 +193,7 @@ impl Maker {
     ) -> Result<Vec<(Part, Arc<str>)>, vault::VaultError> {
         let Whose { session, key, credential, minted } = *whose;
         let name = minted.unwrap_or(credential);
-        let upkeep = Upkeep::of(session.tenant.clone(), "placeholders of a session");
+        let upkeep = Upkeep::of_session(session, "placeholders of a session");
         let mut made: Vec<(Part, Arc<str>)> = Vec::new();
         let Gathering { entries, known, needles } = into;
         let mut look = |_: &CredentialName, _, material: &secret::Material| {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use model::{CredentialName, Tenant};
-use secret::{Lease, Secret};
+use secret::Secret;
 use store::{Store, StoreError, VersionRow, VersionState};
 
 use super::{Backend, BackendError, Fetched, Ground, Wanted};
@@ -36,7 +36,7 @@ impl BuiltIn {
         let sealed = current.sealed.as_ref().ok_or_else(|| missing(name))?;
         let label = Label::Value { tenant, name, id: row.id, version: current.version };
         let value = self.keys.open_value(sealed, &label, tenant).await.map_err(|error| broken(&error))?;
-        Ok(Fetched { version: current.version, value, lease: Lease::default() })
+        Ok(Fetched::of_version(current.version, value))
     }
 
     async fn write(&self, wanted: Wanted<'_>, value: Secret) -> Result<u64, BackendError> {

@@ -2,12 +2,14 @@
 //!
 //! The program prints either the value alone (one last newline is taken off) or, if the first octet is `{`, a JSON
 //! object with the text `value` and optionally `expires_at` (RFC 3339): after that moment it is run again, and a value
-//! already past its end is refused. Anything else in the object is ignored. It has 30 seconds and 128 KiB; its standard
+//! already past its end is refused. Anything else in the object is ignored. An object with `secret` in place of `value` is a document
+//! of parts (`key_id`, `secret`, `expires_at`). It has 30 seconds and 128 KiB; its standard
 //! error goes nowhere; a status other than 0 is a failure.
 
 use model::{Timestamp, bounds};
 use secret::{Lease, Secret};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use zeroize::Zeroize;
 
 use super::{Backend, BackendError, Fetched, Ground, Wanted, without_newline};
@@ -75,9 +77,19 @@ fn refine(argv: &[String], error: &ProgramError) -> BackendError {
 /// The documented object.
 #[derive(Deserialize)]
 struct Answer {
-    value: String,
+    #[serde(default)]
+    value: Option<String>,
     #[serde(default)]
     expires_at: Option<Timestamp>,
+    /// A document of two halves, which its kind reads.
+    #[serde(default)]
+    secret: Option<IgnoredAny>,
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.value.zeroize();
+    }
 }
 
 /// What a program printed: the value alone, or the documented object.
@@ -86,13 +98,16 @@ pub(crate) fn read(out: &[u8]) -> Result<Fetched, &'static str> {
     if out.first() != Some(&b'{') {
         return Ok(Fetched::plain(Secret::new(out.to_vec())));
     }
+    let wrong = "printed an object without a text `value` (and `expires_at` as RFC 3339); see the guide to `exec:`";
     // The parser's message could quote the value.
-    let mut answer: Answer = serde_json::from_slice(out).map_err(
-        |_| "printed an object without a text `value` (and `expires_at` as RFC 3339); see the guide to `exec:`",
-    )?;
-    let value = Secret::new(std::mem::take(&mut answer.value).into_bytes());
-    answer.value.zeroize();
-    Ok(Fetched { version: 1, value, lease: Lease { id: None, expires: answer.expires_at } })
+    let mut answer: Answer = serde_json::from_slice(out).map_err(|_| wrong)?;
+    let lease = Lease { id: None, expires: answer.expires_at };
+    let value = match (answer.value.take(), &answer.secret) {
+        (Some(value), _) => Secret::new(value.into_bytes()),
+        (None, Some(_)) => Secret::new(out.to_vec()),
+        (None, None) => return Err(wrong),
+    };
+    Ok(Fetched { lease, ..Fetched::plain(value) })
 }
 
 #[cfg(test)]
@@ -106,6 +121,7 @@ mod tests {
             (b"abc", b"abc", None),
             (b"abc\r\n", b"abc", None),
             (br#"{"value":"a\"b"}"#, b"a\"b", None),
+            (br#"{"key_id":"k","secret":"s"}"#, br#"{"key_id":"k","secret":"s"}"#, None),
             (
                 b"{\"value\":\"x\",\"expires_at\":\"1970-01-01T00:00:09Z\",\"more\":1}\n",
                 b"x",

@@ -1,13 +1,20 @@
 //! Back ends: where values live. The built-in vault is one of them.
 //!
-//! To add one: a file here and a line in [`backends`].
+//! To add one on this machine: a file here and a line in [`backends`]. One over the network: a file here and a line in [`far`]; it is made for
+//! each entry of `backends:`, asks by [`crate::far`], and stands behind a breaker ([`crate::instance`]).
 
 mod built_in;
 mod env;
 mod exec;
 mod file;
+mod hashicorp;
+mod k8s;
 mod keychain;
+pub(crate) mod keyring;
+mod local;
 pub(crate) mod login;
+mod onepassword;
+mod pick;
 
 pub(crate) use exec::read as printed;
 
@@ -17,8 +24,12 @@ use model::{CredentialName, Tenant, Timestamp};
 use secret::{Lease, Secret};
 use store::Store;
 
+use crate::far::{Client, Tls};
+use crate::instance::Site;
 use crate::keys::Keys;
 use crate::{Ambient, Pending, Reference, Scheme};
+
+pub(crate) use local::Local;
 
 /// Why a back end gives no value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +50,12 @@ pub enum BackendError {
     #[error("{what}")]
     Malformed {
         /// What is wrong and what to do.
+        what: String,
+    },
+    /// It says no.
+    #[error("{what}")]
+    Forbidden {
+        /// What it says and what to do.
         what: String,
     },
     /// Every version is revoked.
@@ -70,12 +87,19 @@ pub(crate) struct Fetched {
     pub version: u64,
     pub value: Secret,
     pub lease: Lease,
+    /// Whether the lease may be made longer.
+    pub renewable: bool,
 }
 
 impl Fetched {
     /// From a back end that knows neither versions nor ends.
     fn plain(value: Secret) -> Self {
-        Self { version: 1, value, lease: Lease::default() }
+        Self::of_version(1, value)
+    }
+
+    /// From a back end that knows no ends.
+    fn of_version(version: u64, value: Secret) -> Self {
+        Self { version, value, lease: Lease::default(), renewable: false }
     }
 }
 
@@ -91,6 +115,24 @@ pub(crate) trait Backend: Send + Sync {
     fn store<'a>(&'a self, wanted: Wanted<'a>, value: Secret) -> Pending<'a, Result<u64, BackendError>> {
         drop((wanted, value));
         Box::pin(std::future::ready(Err(BackendError::ReadOnly)))
+    }
+
+    /// Makes a lease longer; its new end, or none where a new one must be fetched.
+    fn renew<'a>(&'a self, lease: &'a str, now: Timestamp) -> Pending<'a, Result<Option<Timestamp>, BackendError>> {
+        let _ = (lease, now);
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    /// Whether it answers and knows us.
+    fn check(&self, now: Timestamp) -> Pending<'_, Result<(), BackendError>> {
+        let _ = now;
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Ends these leases, and if it is the end what we logged in as. Nobody waits for what does not come.
+    fn end(&self, leases: Vec<Arc<str>>, whole: bool) -> Pending<'_, ()> {
+        let _ = (leases, whole);
+        Box::pin(std::future::ready(()))
     }
 }
 
@@ -109,11 +151,35 @@ pub(crate) fn backends(ground: &Ground) -> Vec<Box<dyn Backend>> {
         Box::new(file::File::new(ground)),
         Box::new(exec::Exec::new(ground)),
         Box::new(login::Login::new(ground)),
+        Box::new(keyring::Keyring::new(ground)),
+        // Where nobody says where its server is.
+        Box::new(onepassword::Program::new(ground)),
     ]
+}
+
+/// The back end of an entry of `backends:`; none where there is none of that kind.
+pub(crate) fn far(site: &Site, tls: Tls, local: &Local) -> Option<Box<dyn Backend>> {
+    let client = Client::new(site.origins.clone(), tls);
+    let scheme = Reference::scheme_of(&site.word)?;
+    Some(match scheme {
+        Scheme::Hashicorp => Box::new(hashicorp::Hashicorp::new(site, client, local.clone())),
+        Scheme::K8s => Box::new(k8s::K8s::new(site, client, local.clone())),
+        Scheme::OnePassword => Box::new(onepassword::Connect::new(site, client, local.clone())),
+        _ => return None,
+    })
 }
 
 /// Editors and programs end a file with a newline that is not part of the value; one is taken off.
 fn without_newline(bytes: &[u8]) -> &[u8] {
     let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     bytes.strip_suffix(b"\r").unwrap_or(bytes)
+}
+
+/// Reads octets as each back end would read an answer.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn read_all(body: &[u8]) {
+    hashicorp::read_all(body);
+    let _ = k8s::read(body, "key", "a secret");
+    let _ = onepassword::read(body, None, "password", "an item");
+    let _ = onepassword::read(body, Some("section"), "password", "an item");
 }

@@ -4,15 +4,18 @@ use secret::{Field, Material, Secret};
 
 use super::{Kind, KindError};
 
+/// Its word.
+pub(super) const NAME: &str = "basic";
+
 pub(super) struct Basic;
 
 impl Kind for Basic {
     fn name(&self) -> &'static str {
-        "basic"
+        NAME
     }
 
     fn material(&self, value: Secret) -> Result<Material, KindError> {
-        let form = KindError::Form { kind: "basic", form: "`user:password`" };
+        let form = KindError::Form { kind: NAME, form: "`user:password`" };
         let at = value.expose().iter().position(|byte| *byte == b':').ok_or(form)?;
         let (user, rest) = value.expose().split_at_checked(at).unwrap_or_default();
         let word = rest.get(1..).unwrap_or_default();

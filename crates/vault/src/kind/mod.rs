@@ -8,11 +8,12 @@
 
 mod aws;
 mod basic;
+mod document;
 pub(crate) mod oauth2;
 mod token;
 
 use model::{Timestamp, bounds};
-use secret::{Material, Secret};
+use secret::{Field, Material, Secret};
 
 /// Every kind.
 const KINDS: &[&dyn Kind] = &[&token::Token, &basic::Basic, &oauth2::OAuth2, &aws::Aws];
@@ -67,6 +68,11 @@ pub(crate) trait Kind: Send + Sync {
     /// The parts of a value.
     fn material(&self, value: Secret) -> Result<Material, KindError>;
 
+    /// Whether a value may be a document of parts instead.
+    fn takes_documents(&self) -> bool {
+        true
+    }
+
     /// When a value ends, where it says so itself.
     fn expires(&self, _value: &Secret) -> Option<Timestamp> {
         None
@@ -83,13 +89,34 @@ pub(crate) fn named(kind: &str) -> Result<&'static dyn Kind, KindError> {
 
 /// The parts of a value, whatever its kind; checked at save and again at use, because a back end may have changed it.
 pub(crate) fn material(kind: &str, value: Secret) -> Result<Material, KindError> {
-    check(&value)?;
-    named(kind)?.material(value)
+    let kind = named(kind)?;
+    // A document may have lines; its parts may not.
+    let document =
+        if kind.takes_documents() && value.len() <= bounds::SECRET_BYTES_MAX { document::read(&value) } else { None };
+    let Some(document) = document else {
+        check(&value)?;
+        return kind.material(value);
+    };
+    let parts = [Some(&document.secret), document.key_id.as_ref(), document.session_token.as_ref()];
+    parts.into_iter().flatten().try_for_each(check)?;
+    if kind.name() == basic::NAME && document.key_id.is_none() {
+        return Err(KindError::Form {
+            kind: basic::NAME,
+            form: "`user:password`, or a document with `key_id` and `secret`",
+        });
+    }
+    let mut fields = vec![(Field::Value, document.secret)];
+    fields.extend(document.key_id.map(|id| (Field::Username, id)));
+    fields.extend(document.session_token.map(|token| (Field::SessionToken, token)));
+    Ok(Material::new(fields))
 }
 
 /// When a value ends, where its kind says so.
 pub(crate) fn expires(kind: &str, value: &Secret) -> Option<Timestamp> {
-    named(kind).ok()?.expires(value)
+    let kind = named(kind).ok()?;
+    let stated =
+        if kind.takes_documents() { document::read(value).and_then(|document| document.expires) } else { None };
+    stated.or_else(|| kind.expires(value))
 }
 
 /// What no kind allows.
@@ -123,8 +150,6 @@ pub(crate) fn warning(value: &Secret) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use secret::Field;
-
     use super::*;
 
     #[test]
@@ -154,5 +179,42 @@ mod tests {
         let parts = material("basic", Secret::new(b"ada:pass:word".to_vec())).expect("basic");
         assert!(parts.field(Field::Username).is_some_and(|user| user.equals(b"ada")));
         assert!(parts.field(Field::Value).is_some_and(|word| word.equals(b"pass:word")));
+    }
+
+    #[test]
+    fn documents_are_taken_apart() {
+        let end = Some(Timestamp::from_secs(1_790_000_000));
+        let whole = "{\n \"key_id\": \"k-1\",\n \"secret\": \"s-1\",\n \"expires_at\": \"2026-09-21T14:13:20Z\",\n \"permissions\": [\"read\"]\n}\n";
+        for (kind, value, user, secret, expires) in [
+            ("token", whole, Some("k-1"), "s-1", end),
+            ("basic", whole, Some("k-1"), "s-1", end),
+            ("token", r#"{"secret":"s-2"}"#, None, "s-2", None),
+            ("token", r#"{"key_id":"k","secret":"s","session_token":"t"}"#, Some("k"), "s", None),
+            // Not one: a value that happens to be JSON stays whole.
+            (
+                "token",
+                r#"{"secret":"s","type":"service_account"}"#,
+                None,
+                r#"{"secret":"s","type":"service_account"}"#,
+                None,
+            ),
+            ("token", r#"{"secret":7}"#, None, r#"{"secret":7}"#, None),
+            ("token", "{curly", None, "{curly", None),
+        ] {
+            let stored = || Secret::new(value.as_bytes().to_vec());
+            assert_eq!(self::expires(kind, &stored()), expires, "{value}");
+            let parts = material(kind, stored()).expect(value);
+            assert!(parts.field(Field::Value).is_some_and(|it| it.equals(secret.as_bytes())), "{value}");
+            assert_eq!(parts.field(Field::Username).is_some(), user.is_some(), "{value}");
+            assert!(parts.field(Field::Username).is_none_or(|it| it.equals(user.unwrap_or_default().as_bytes())));
+        }
+        for (kind, bad) in [
+            ("basic", r#"{"secret":"s"}"#),
+            ("token", r#"{"secret":""}"#),
+            ("token", r#"{"secret":"a\nb"}"#),
+            ("token", r#"{"key_id":"a\r\nX: y","secret":"s"}"#),
+        ] {
+            assert!(material(kind, Secret::new(bad.as_bytes().to_vec())).is_err(), "{bad}");
+        }
     }
 }

@@ -58,6 +58,10 @@ impl Kind for OAuth2 {
         NAME
     }
 
+    fn takes_documents(&self) -> bool {
+        false
+    }
+
     fn material(&self, value: Secret) -> Result<Material, KindError> {
         let mut stored = read(&value)?;
         let secret = |text: &mut String| Secret::new(std::mem::take(text).into_bytes());

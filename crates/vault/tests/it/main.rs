@@ -8,9 +8,11 @@
 
 mod at_rest;
 mod backends;
+mod conform;
 mod crash;
 mod keyrings;
 mod resolving;
 mod rotating;
+mod sites;
 mod unprintable;
 mod world;

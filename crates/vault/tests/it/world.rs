@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use model::{AgentName, Clock, CredentialName, Digest, ExchangeId, Random, ServiceName, SessionId, Tenant, Timestamp};
+use model::{
+    AgentName, Clock, CredentialName, Digest, ExchangeId, Random, ServiceName, SessionId, Tenant, Timestamp, UserName,
+};
 use policy::limit::Reservation;
 use policy::{Bearer, Binding, Conditions, Permit};
 use secret::Secret;
@@ -121,6 +123,8 @@ pub fn declaration(text: &str, reference: &str) -> Declaration {
         kind: "token".into(),
         reference: Reference::parse(reference).expect("reference"),
         inject: "placeholder".into(),
+        fresh_seconds: None,
+        held_seconds: None,
     }
 }
 
@@ -134,7 +138,14 @@ pub fn permit(credential: &str) -> Permit {
 }
 
 pub fn permit_of(tenant: &Tenant, credential: Option<&str>) -> Permit {
-    let bearer = Bearer { tenant: tenant.clone(), agent: AgentName::new("bot").expect("agent"), session: session() };
+    permit_for(tenant, credential, None)
+}
+
+/// A permit of agent `bot` in session 42 on behalf of somebody.
+pub fn permit_for(tenant: &Tenant, credential: Option<&str>, user: Option<&str>) -> Permit {
+    let agent = AgentName::new("bot").expect("agent");
+    let user = user.map(|user| UserName::new(user).expect("user"));
+    let bearer = Bearer { tenant: tenant.clone(), agent, session: session(), user };
     let binding = Binding { exchange: ExchangeId::from_bits(1), head: Digest::ZERO, body: None };
     Conditions::for_tests(bearer, None, credential.map(name), Vec::new(), None)
         .satisfy(binding, &Reservation::nothing(), None, Timestamp(0))

@@ -5,6 +5,7 @@ mod approvals;
 mod asked;
 mod attacks;
 mod aws;
+mod backends;
 mod bare;
 mod batches;
 mod clients;

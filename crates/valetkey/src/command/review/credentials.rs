@@ -95,7 +95,7 @@ impl Held {
         config: Option<&Path>,
         (catalog, permissions): (&Catalog, &[Permission]),
     ) {
-        match credential_test(ambient, &self.name, config).await {
+        match credential_test(ambient, (&self.name, None), config).await {
             Ok(Tested { failure: Some(why), .. }) => self.not_asked = Some(why),
             Ok(Tested { failure: None, scopes }) => {
                 let service = self.service.as_deref().and_then(|name| catalog.service(name));

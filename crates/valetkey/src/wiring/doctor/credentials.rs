@@ -15,9 +15,15 @@ pub(super) async fn examine(ambient: &Ambient, sources: &Sources, config: Option
     // What a log-in may fill one day is in the plan too, and is nothing that could be asked.
     let written = |name: &str| document.credentials.iter().any(|(known, _)| known.value == name);
     for held in plan.credentials.iter().filter(|held| written(held.name.as_str())) {
-        let tested = credential_test(ambient, &held.name, config).await;
         let finding = |state, detail: String| Finding::new(Group::Credential, held.name.as_str(), state, detail);
-        findings.push(match tested {
+        let reference = held.from.as_deref().and_then(|from| vault::Reference::parse(from).ok());
+        if reference.is_some_and(|reference| reference.is_template()) {
+            let how =
+                format!("it is each session's own; `valetkey credential test {} --user NAME` asks with one", held.name);
+            findings.push(finding(State::Untested, how));
+            continue;
+        }
+        findings.push(match credential_test(ambient, (&held.name, None), config).await {
             Ok(Tested { failure: None, .. }) => finding(State::Ok, "its service takes it".to_owned()),
             Ok(Tested { failure: Some(why), .. }) => finding(State::Failed, why).with_mend(format!(
                 "replace it where it comes from; one of the vault with `valetkey credential add {} --replace`",

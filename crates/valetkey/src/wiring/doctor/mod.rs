@@ -1,11 +1,12 @@
 //! `valetkey doctor`: proves on this machine that what Valetkey needs is there: a setting that nobody else can change, walls, for
 //! each runtime that a client trusts the session's certificate, goes through the proxy and gets its placeholder swapped, and
-//! for each credential that its service takes it.
+//! for each secret manager that it answers and knows us, for each credential that its service takes it.
 //!
 //! To add a runtime: a file in [`probe`] and a line in its list. What a later part of the house has to say about this
 //! machine becomes another group beside [`setting`], [`isolation`], [`runtimes`] and [`credentials`].
 
 mod attack;
+mod backends;
 mod credentials;
 mod isolation;
 mod probe;
@@ -27,6 +28,8 @@ pub enum Group {
     Isolation,
     /// A client, and how it fares behind the gateway.
     Runtime,
+    /// A secret manager of the configuration.
+    Backend,
     /// A credential of the configuration.
     Credential,
     /// One attempt of the hostile agent.
@@ -113,6 +116,7 @@ pub async fn doctor(ambient: &Ambient, config: Option<&Path>) -> anyhow::Result<
     let mut findings = setting::examine(ambient, &sources);
     findings.extend(isolation::examine(ambient));
     findings.extend(runtimes::examine(ambient).await?);
+    findings.extend(backends::examine(ambient, &sources).await);
     findings.extend(credentials::examine(ambient, &sources, config).await);
     Ok(findings)
 }

@@ -1,0 +1,227 @@
+//! Every back end over the network through the same questions. None of them is here: their documented answers are replayed on the wire.
+
+use std::sync::Arc;
+
+use model::canonical::parse_base;
+use parking_lot::Mutex;
+use serde_json::json;
+use testkit::{Answer, Hashicorp, Seen, Upstream};
+use vault::{BackendError, LogIn, Site, Vault, VaultError};
+
+use crate::sites::{declare, reference, tls};
+use crate::world::{World, declaration, gives, refusal};
+
+type Is = fn(&BackendError) -> bool;
+
+/// Kubernetes (core/v1, `readNamespacedSecret`) and 1Password Connect (1.7: `/v1/vaults`, `/items`), by their documented answers.
+fn cluster(seen: &Seen) -> Answer {
+    let status = |code: u16, message: &str| {
+        Answer::json(&json!({"kind": "Status", "status": "Failure", "message": message, "code": code}))
+            .with_status(code)
+    };
+    if seen.values("authorization") != ["Bearer site token"] {
+        return status(401, "Unauthorized");
+    }
+    match seen.path() {
+        "/version" => Answer::json(&json!({"major": "1", "minor": "34"})),
+        "/api/v1/namespaces/team/secrets/github" => Answer::json(
+            &json!({"kind": "Secret", "apiVersion": "v1", "data": {"token": "dGhlIHZhbHVlCg==", "bad": "%"}}),
+        ),
+        "/api/v1/namespaces/other/secrets/github" => status(403, "secrets \"github\" is forbidden"),
+        _ => status(404, "secrets \"absent\" not found"),
+    }
+}
+
+fn connect(seen: &Seen) -> Answer {
+    let refused =
+        |code: u16, message: &str| Answer::json(&json!({"status": code, "message": message})).with_status(code);
+    if seen.values("authorization") != ["Bearer site token"] {
+        return refused(401, "Invalid token signature");
+    }
+    let vault = "ftz4pm2xxwmwrsd7rjqn7grzfz";
+    let item = "2fcbqwe9ndg175zg2dzwftvkpa";
+    match (seen.path(), seen.query("filter").unwrap_or_default()) {
+        ("/v1/vaults", "") => Answer::json(&json!([{"id": vault, "name": "team vault"}])),
+        ("/v1/vaults", "name%20eq%20%22team%20vault%22") => {
+            // A filter that compares more loosely than we do.
+            Answer::json(&json!([{"id": "x", "name": "Team Vault"}, {"id": vault, "name": "team vault"}]))
+        }
+        ("/v1/vaults", "name%20eq%20%22twice%22") => {
+            Answer::json(&json!([{"id": "x", "name": "twice"}, {"id": "y", "name": "twice"}]))
+        }
+        ("/v1/vaults", _) => Answer::json(&json!([])),
+        (path, filter) if path == format!("/v1/vaults/{vault}/items") => {
+            let found = if filter.contains("github") { json!([{"id": item, "title": "github"}]) } else { json!([]) };
+            Answer::json(&found)
+        }
+        (path, _) if path == format!("/v1/vaults/{vault}/items/{item}") => Answer::json(&json!({
+            "id": item, "title": "github", "version": 4, "vault": {"id": vault},
+            "sections": [{"id": "s-1", "label": "old"}, {"id": "s-2", "label": "new"}],
+            "fields": [
+                {"id": "f-1", "label": "token", "value": "the old value", "section": {"id": "s-1"}},
+                {"id": "f-2", "label": "token", "value": "the value", "section": {"id": "s-2"}},
+                {"id": "password", "label": "password", "purpose": "PASSWORD", "value": "the value"},
+                {"id": "empty", "label": "empty"},
+            ],
+        })),
+        _ => refused(404, "Not found"),
+    }
+}
+
+/// One of them behind a switch, and what it has and has not.
+struct Case {
+    word: &'static str,
+    upstream: Upstream,
+    instead: Arc<Mutex<Option<Answer>>>,
+    token: &'static str,
+    good: Vec<&'static str>,
+    absent: Vec<(&'static str, &'static str)>,
+}
+
+fn case(word: &'static str, token: &'static str, answer: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Case {
+    let instead: Arc<Mutex<Option<Answer>>> = Arc::default();
+    let switch = Arc::clone(&instead);
+    let handler = move |seen: &Seen| Some(switch.lock().clone().unwrap_or_else(|| answer(seen)));
+    let upstream = Upstream::builder().http1().handler(handler).start();
+    Case { word, upstream, instead, token, good: Vec::new(), absent: Vec::new() }
+}
+
+fn cases(world: &World) -> [Case; 3] {
+    let server = Hashicorp::new(72);
+    server.put("secret/github", json!({"token": "the value"}));
+    std::fs::write(world.path().join("site-token"), "site token\n").expect("written");
+    std::fs::write(world.path().join("vault-token"), server.token()).expect("written");
+    std::fs::write(world.path().join("wrong"), "wrong").expect("written");
+    let answer = server.handler();
+    let hashicorp = case("hashicorp", "file:vault-token", move |seen| answer(seen).expect("answered"));
+    [
+        Case {
+            good: vec!["hashicorp:secret/github#token"],
+            absent: vec![("hashicorp:secret/absent", "nothing at")],
+            ..hashicorp
+        },
+        Case {
+            good: vec!["k8s:team/github#token"],
+            absent: vec![("k8s:team/absent#token", "not found"), ("k8s:team/github#absent", "no key `absent`")],
+            ..case("k8s", "file:site-token", cluster)
+        },
+        Case {
+            good: vec![
+                "op://team vault/github/password",
+                "op://team vault/github/new/token",
+                "op://team vault/github/f-2",
+            ],
+            absent: vec![
+                ("op://absent/github/password", "no `absent` that we may see"),
+                ("op://team vault/absent/password", "no `absent` that we may see"),
+                ("op://team vault/github/absent", "no field `absent`"),
+                ("op://team vault/github/empty", "is empty"),
+            ],
+            ..case("op", "file:site-token", connect)
+        },
+    ]
+}
+
+impl Case {
+    fn site(&self, word: &str, token: &str) -> Site {
+        Site {
+            word: word.to_owned(),
+            origins: vec![parse_base(&format!("https://{}", self.upstream.addr())).expect("an address")],
+            ca: Some(self.upstream.ca().pem().as_bytes().to_vec()),
+            namespace: None,
+            kv: None,
+            login: LogIn::Token(reference(token)),
+        }
+    }
+
+    async fn vault(&self, world: &World) -> Vault {
+        let vault = world.vault().await;
+        vault.take_sites(vec![self.site(self.word, self.token)], &tls).expect("taken");
+        vault
+    }
+}
+
+#[tokio::test]
+async fn what_is_there_is_given_and_what_is_not_is_missing() {
+    let world = World::new();
+    for case in cases(&world) {
+        let vault = case.vault(&world).await;
+        for from in &case.good {
+            declare(&vault, "x", from).await;
+            assert!(gives(&vault, "x", "the value").await, "{from}");
+        }
+        for (from, says) in &case.absent {
+            declare(&vault, "x", from).await;
+            let error = refusal(&vault, "x").await;
+            assert!(error.is_absent() && error.to_string().contains(says), "{from}: {error}");
+        }
+        assert!(vault.check_sites().await.iter().all(|(_, outcome)| outcome.is_ok()), "{}", case.word);
+    }
+}
+
+#[tokio::test]
+async fn failures_are_told_apart_and_quote_nothing() {
+    let world = World::new();
+    let (away, forbidden): (Is, Is) =
+        (|it| matches!(it, BackendError::Away { .. }), |it| matches!(it, BackendError::Forbidden { .. }));
+    let odd: Is = |it| matches!(it, BackendError::Malformed { .. } | BackendError::Missing { .. });
+    for case in cases(&world) {
+        let vault = case.vault(&world).await;
+        declare(&vault, "x", case.good[0]).await;
+        assert!(gives(&vault, "x", "the value").await);
+        let long = Answer::json(&json!({"kind": "Secret", "data": {"token": "QUFB".repeat(200_000)}}));
+        let leak = json!({"kind": "s3cr", "data": "s3cr", "fields": "s3cr"});
+        for (answer, is) in [
+            (Answer::status(403), forbidden),
+            (Answer::status(500), away),
+            (Answer::status(503), away),
+            (Answer::status(429), away),
+            (Answer::reset(), away),
+            (Answer::json(&leak).cut(), away),
+            (Answer::json(&leak), odd),
+            (Answer::body("text/html", "<html>s3cr"), odd),
+            (long, odd),
+            (Answer::status(301).header("location", "https://elsewhere.test/"), odd),
+        ] {
+            let shown = format!("{}: {answer:?}", case.word).chars().take(200).collect::<String>();
+            *case.instead.lock() = Some(answer);
+            world.clock.pass(3_000);
+            let error = refusal(&vault, "x").await;
+            let VaultError::Unavailable { error: inner, .. } = &error else { panic!("{shown}: {error}") };
+            assert!(is(inner), "{shown}: {inner:?}");
+            assert!(!error.to_string().contains("s3cr"), "{error}");
+            *case.instead.lock() = None;
+            world.clock.pass(3_000);
+            assert!(gives(&vault, "x", "the value").await, "{shown}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn whoever_is_not_known_is_refused() {
+    let world = World::new();
+    for case in cases(&world) {
+        let vault = world.vault().await;
+        vault.take_sites(vec![case.site(case.word, "file:wrong")], &tls).expect("taken");
+        vault.declare(declaration("x", case.good[0])).await.expect("declared");
+        let error = refusal(&vault, "x").await;
+        let is = matches!(&error, VaultError::Unavailable { error: BackendError::Forbidden { .. }, .. });
+        assert!(is, "{}: {error}", case.word);
+        assert!(vault.check_sites().await.iter().all(|(_, outcome)| outcome.is_err()), "{}", case.word);
+    }
+}
+
+#[tokio::test]
+async fn of_two_of_one_name_none_is_guessed() {
+    let world = World::new();
+    let [.., case] = cases(&world);
+    let vault = world.vault().await;
+    vault.take_sites(vec![case.site("op@team", case.token)], &tls).expect("taken");
+    for (from, says) in [
+        ("op@team://twice/github/password", "several `twice`"),
+        ("op@team://team vault/github/token", "several fields `token`"),
+    ] {
+        declare(&vault, "x", from).await;
+        assert!(refusal(&vault, "x").await.to_string().contains(says), "{from}");
+    }
+}
