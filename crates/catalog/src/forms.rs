@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use model::vocabulary::ActionWords;
 use model::{Class, Effects};
 
-use crate::compiled::{CARRIES, Compiled, LineCall, MCP_UNLISTED_TOOL, RPC_UNLISTED, SOCKET_UNLISTED};
+use crate::compiled::{CARRIES, Compiled, LineCall, MCP_UNLISTED_TOOL, RPC_UNLISTED, SOCKET_UNLISTED, sql};
 
 type Forms = Vec<(Class, Effects)>;
 
@@ -35,7 +35,7 @@ pub(crate) fn fill(tables: &Compiled, actions: &mut BTreeMap<String, ActionWords
     }
     for (action, forms) in tables.actions.iter().zip(&mut all) {
         // What no table has is two calls, so that no effect permits it.
-        if [MCP_UNLISTED_TOOL, RPC_UNLISTED, SOCKET_UNLISTED].contains(&action.id.as_str()) {
+        if [MCP_UNLISTED_TOOL, RPC_UNLISTED, SOCKET_UNLISTED, sql::UNLISTED].contains(&action.id.as_str()) {
             push(forms, (Class::Admin, Effects::NONE));
         }
     }

@@ -11,6 +11,7 @@ mod body;
 mod cookie;
 mod header;
 mod query;
+mod scram;
 #[cfg(test)]
 mod suite;
 
@@ -181,3 +182,4 @@ pub(crate) fn basic_pair(coded: &str) -> Option<(String, String)> {
 }
 
 pub(crate) use cookie::crumbs;
+pub use scram::{Binding, Login, LoginError, Proved, Scram};

@@ -7,6 +7,7 @@
 )]
 
 mod basic;
+mod database;
 pub(crate) mod oauth2;
 mod token;
 
@@ -14,22 +15,22 @@ use model::{Timestamp, bounds};
 use secret::{Material, Secret};
 
 /// Every kind.
-const KINDS: &[&dyn Kind] = &[&token::Token, &basic::Basic, &oauth2::OAuth2];
+const KINDS: &[&dyn Kind] = &[&token::Token, &basic::Basic, &database::Database, &oauth2::OAuth2];
 
 /// Kinds of the glossary that come later.
-const LATER: [&str; 7] = ["github-app", "aws", "gcp", "azure", "mtls", "database", "ssh"];
+const LATER: [&str; 6] = ["github-app", "aws", "gcp", "azure", "mtls", "ssh"];
 
 /// Why a value cannot be a credential.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KindError {
     /// No such kind.
-    #[error("`{kind}` is not a kind of credential; use `token`, `basic` or `oauth2`")]
+    #[error("`{kind}` is not a kind of credential; use `token`, `basic`, `database` or `oauth2`")]
     Unknown {
         /// As written.
         kind: String,
     },
     /// A kind of a later version.
-    #[error("the kind `{kind}` is not in this version; use `token`, `basic` or `oauth2`")]
+    #[error("the kind `{kind}` is not in this version; use `token`, `basic`, `database` or `oauth2`")]
     NotYet {
         /// As written.
         kind: String,
@@ -139,6 +140,12 @@ mod tests {
             ("basic", b"ada:secret:with:colons", true),
             ("basic", b"ada:", true),
             ("basic", b"no colon", false),
+            ("database", b"crm_app:secret:with:colons", true),
+            ("database", b"{\"username\":\"crm_app\",\"password\":\"x\"}", true),
+            ("database", b"{\"username\":\"crm_app\"}", false),
+            ("database", b"{\"password\":\"x\"}", false),
+            ("database", b"no colon", false),
+            ("database", b":x", false),
             ("oauth2", b"x", false),
             ("oauth2", b"{\"access_token\":\"x\"}", true),
             ("aws", b"x", false),
