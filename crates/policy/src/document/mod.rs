@@ -19,8 +19,8 @@ pub use at::{At, Many, Table, Words};
 pub(crate) use diagnostic::nearest;
 pub use diagnostic::{Diagnostic, Note};
 pub use schema::{
-    Agent, Alert, Approvers, Audit, Budget, Channel, Conditions, CredentialEntry, Document, Egress, Fallback, Inject,
-    Mode, Money, Operator, Permission, Redact, Rotate, Slack, Sync, Upstream, Webhook,
+    Agent, Alert, Approvers, Audit, Budget, Channel, Conditions, CredentialEntry, Database, Document, Egress, Fallback,
+    Inject, Mode, Money, Operator, Permission, Redact, Rotate, Slack, Sync, Upstream, Webhook,
 };
 pub use value::{Approval, Rate, Span};
 pub use webhook::Receiver;
@@ -127,7 +127,7 @@ impl Document {
             )*};
         }
         single!(egress, mode, environment);
-        table!(credentials, agents, channels, upstreams);
+        table!(credentials, agents, channels, upstreams, databases);
         self.version = self.version.or(part.version);
         self.audit = part.audit.or(self.audit.take());
         self.profiles.0.extend(part.profiles.0);

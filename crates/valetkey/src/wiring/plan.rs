@@ -21,6 +21,7 @@ use std::path::Path;
 use vault::Reference;
 
 use super::channels::Hook;
+use super::databases::{self, Database};
 use crate::config::{Faults, Sources};
 
 /// A credential as the configuration or the discovery names it.
@@ -76,6 +77,8 @@ pub struct Plan {
     pub operators: Vec<api::Operator>,
     /// Webhooks that are told of questions and answer them.
     pub hooks: Vec<Hook>,
+    /// Ports for database servers.
+    pub databases: Vec<Database>,
     /// The corporate proxy.
     pub way_out: Option<WayOut>,
     /// What the reader of the configuration should know.
@@ -131,6 +134,7 @@ impl Plan {
             sync: sync_of(&document),
             operators: operators(&document)?,
             hooks: hooks(&document, sources.folder())?,
+            databases: databases::of(&document, &catalog)?,
             catalog,
             way_out: None,
             notes: notes.iter().map(ToString::to_string).collect(),
@@ -187,7 +191,9 @@ fn declared(document: &Document, catalog: &Catalog, folder: &Path) -> anyhow::Re
             reference.with_context(|| format!("credential `{}`", name.value))
         });
         let from = from.transpose()?.map(|reference| reference.as_str().to_owned());
-        let kind = entry.kind.as_ref().map_or_else(|| "token".to_owned(), |kind| kind.value.clone());
+        // What opens a database is no token.
+        let first = words.and_then(|service| service.credential_kinds().next()).filter(|kind| *kind == databases::KIND);
+        let kind = entry.kind.as_ref().map_or(first.unwrap_or("token"), |kind| kind.value.as_str()).to_owned();
         let variables = match from.as_deref().and_then(|from| from.strip_prefix("env:")) {
             Some(variable) => vec![variable.to_owned()],
             // Programs read their log-in from their own file; in a variable it would pass for an API key.

@@ -11,6 +11,7 @@ mod clock;
 mod coding;
 mod conformance;
 mod coverage;
+mod databases;
 mod day;
 mod doctor;
 mod doors;
