@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
-use model::{Code, Refusal};
+use model::{Classification, Code, Refusal};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -229,6 +229,7 @@ impl<'g> Up<'g> {
             b'E' => {
                 let portal = name_of(&mut rest)?;
                 if let Err(refusal) = self.execute(&portal).await {
+                    self.names.forgets(&portal);
                     self.refuse(kind, refusal);
                     return Ok(Step::More);
                 }
@@ -253,6 +254,9 @@ impl<'g> Up<'g> {
     async fn execute(&mut self, portal: &Bytes) -> Result<(), Refusal> {
         let unknown = || Refusal::new(Code::Malformed, "The portal is not known here; bind it again");
         let (meanings, first) = self.names.runs(portal).ok_or_else(unknown)?;
+        if meanings.iter().any(|statement| is_copy(statement)) {
+            self.names.copies();
+        }
         for statement in &meanings {
             if first {
                 self.judge.runs(statement).await?;
@@ -293,6 +297,14 @@ impl<'g> Up<'g> {
         }
         self.sends(matches!(kind, b'Q' | b'F'));
     }
+}
+
+fn is_copy(statement: &Classification) -> bool {
+    let verb = |call: &model::Call| match call.facts.get(catalog::sql::VERB_FACT) {
+        Some(model::Fact::Text(verb)) => &**verb == "copy",
+        _ => false,
+    };
+    statement.calls.iter().any(verb)
 }
 
 fn letter(half: u8) -> char {

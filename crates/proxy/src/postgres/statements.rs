@@ -44,12 +44,14 @@ pub(super) struct Names {
     answered: u64,
     /// Nothing was sent in this round yet: the server is not skipping.
     fresh: bool,
+    /// A COPY may be under way, in which the server takes a Sync for nothing.
+    copies: bool,
 }
 
 impl Default for Names {
     fn default() -> Self {
         let (statements, changes, portals) = (HashMap::new(), VecDeque::new(), HashMap::new());
-        Self { statements, changes, portals, sent: 0, answered: 0, fresh: true }
+        Self { statements, changes, portals, sent: 0, answered: 0, fresh: true, copies: false }
     }
 }
 
@@ -70,7 +72,7 @@ impl Names {
             return Err(TooMany);
         }
         let meanings = self.statements.entry(name.clone()).or_default();
-        if name.is_empty() && self.fresh {
+        if name.is_empty() && self.fresh && !self.copies {
             // The server reads it for certain, and forgets what was before even where it fails.
             meanings.clear();
         }
@@ -116,8 +118,19 @@ impl Names {
         Some((portal.meanings.clone(), first))
     }
 
+    /// What runs now is a COPY.
+    pub(super) fn copies(&mut self) {
+        self.copies = true;
+    }
+
+    /// A portal that was not let run is none.
+    pub(super) fn forgets(&mut self, portal: &Bytes) {
+        self.portals.remove(portal);
+    }
+
     /// A round was answered: whole, or with an error in it; `idle` where no transaction is open after it.
     pub(super) fn answered(&mut self, whole: bool, idle: bool) {
+        self.copies = false;
         let round = self.answered;
         self.answered += 1;
         while let Some((of, _, _)) = self.changes.front()
@@ -246,6 +259,19 @@ mod tests {
         names.sends(false);
         parse(&mut names, b"", "c");
         assert_eq!(meanings(&mut names, b"").len(), 2);
+    }
+
+    #[test]
+    fn in_a_copy_a_round_begins_nowhere() {
+        let mut names = Names::default();
+        parse(&mut names, b"", "copied");
+        names.copies();
+        names.sends(true);
+        // The server is still in the COPY, and what comes is its end and not read.
+        parse(&mut names, b"", "other");
+        names.sends(true);
+        names.answered(false, true);
+        assert_eq!(meanings(&mut names, b""), ["copied", "other"]);
     }
 
     #[test]

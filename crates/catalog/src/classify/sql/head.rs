@@ -40,7 +40,8 @@ fn inside(tokens: Tokens<'_, '_>, found: &mut Found<'_>, left: usize) -> Result<
             transaction(tokens, found)
         }
         "set" => set(rest, found),
-        "reset" | "discard" | "deallocate" | "close" | "unlisten" | "fetch" | "move" => found.of_database(SESSION),
+        "reset" => reset(rest, found),
+        "discard" | "deallocate" | "close" | "unlisten" | "fetch" | "move" => found.of_database(SESSION),
         "show" => found.of_database(CATALOG),
         "listen" | "notify" => {
             let action = if first.is("listen") { LISTEN } else { NOTIFY };
@@ -191,6 +192,17 @@ fn set(tokens: Tokens<'_, '_>, found: &mut Found<'_>) -> Result<(), Doubt> {
     }
 }
 
+/// RESET gives back what the session began with, which is what it is held to; but a transaction's own settings began as the server's.
+fn reset(tokens: Tokens<'_, '_>, found: &mut Found<'_>) -> Result<(), Doubt> {
+    let setting = tokens.first().and_then(Token::keyword).ok_or("a setting has no name")?;
+    let own = ["all", "time", "role", "session", "search_path", "client_encoding", "standard_conforming_strings"];
+    found.of_database(match setting {
+        "transaction_read_only" | "default_transaction_read_only" => READ_WRITE,
+        word if own.contains(&word) || known::is_harmless_setting(word) => SESSION,
+        _ => ADMIN,
+    })
+}
+
 fn is_on(token: &Token<'_>) -> bool {
     let word = match token {
         Token::Text(Some(text)) => text,
@@ -262,6 +274,9 @@ fn closing(tokens: Tokens<'_, '_>) -> Result<usize, Doubt> {
 const IF: [&str; 3] = ["if", "not", "exists"];
 
 fn create(tokens: Tokens<'_, '_>, found: &mut Found<'_>, left: usize) -> Result<(), Doubt> {
+    if tokens.iter().any(|token| token.is("execute")) && !tokens.iter().any(|token| token.is("trigger")) {
+        return Err("statements are prepared by the protocol, not by SQL");
+    }
     let before = skip(tokens, &["global", "local", "unlogged", "unique", "recursive", "materialized"]);
     let temporary = before.first().is_some_and(|token| token.is("temp") || token.is("temporary"));
     let rest = skip(
