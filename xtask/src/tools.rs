@@ -86,8 +86,11 @@ fn python(root: &Path, tools: &Path) -> Result<()> {
     once(&tools.join("python.stamp"), &text, || {
         let venv = tools.join("venv");
         shell::run(shell::command(root, "python3 -m venv").arg(&venv))?;
-        let pip = venv.join("bin/pip").display().to_string();
-        shell::run(shell::command(root, &format!("{pip} install -q --disable-pip-version-check -r")).arg(&list))
+        // Not `bin/pip`: it names the folder that it was made in, and in a copy of the tools that is another's.
+        let python = venv.join("bin/python").display().to_string();
+        shell::run(
+            shell::command(root, &format!("{python} -m pip install -q --disable-pip-version-check -r")).arg(&list),
+        )
     })
 }
 

@@ -43,8 +43,8 @@ struct Claim {
     host: usize,
     ports: SmallVec<[u16; 2]>,
     clear: bool,
-    /// No HTTP is spoken there.
-    bare: bool,
+    /// What is spoken there, where it is no HTTP.
+    bare: Option<Scheme>,
 }
 
 struct Entry {
@@ -134,7 +134,11 @@ impl Catalog {
                 host: number,
                 ports: host.ports.iter().copied().collect(),
                 clear: host.clear,
-                bare: host.protocol == Some(Protocol::Tcp),
+                bare: match host.protocol {
+                    Some(Protocol::Tcp) => Some(Scheme::Tcp),
+                    Some(Protocol::Postgres) => Some(Scheme::Postgres),
+                    Some(Protocol::Git | Protocol::Aws) | None => None,
+                },
             };
             let table = if host.wildcard { &mut self.wildcard } else { &mut self.exact };
             let claims = table.entry(host.name.clone()).or_default();
@@ -177,8 +181,8 @@ impl Catalog {
     /// the port is part of the name (attack rows A10, A11).
     pub fn find(&self, host: &Host, port: u16, scheme: Scheme) -> Option<HostUse<'_>> {
         let fits = |claim: &&Claim| match scheme {
-            Scheme::Https => !claim.bare && claim.ports.contains(&port),
-            Scheme::Tcp => claim.bare && claim.ports.contains(&port),
+            Scheme::Https => claim.bare.is_none() && claim.ports.contains(&port),
+            Scheme::Tcp | Scheme::Postgres => claim.bare == Some(scheme) && claim.ports.contains(&port),
             Scheme::Http => claim.clear && port == 80,
         };
         let name = host.as_str();

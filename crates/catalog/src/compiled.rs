@@ -2,6 +2,9 @@
 //!
 //! Indices are into the vectors of [`Compiled`]; `compile` is the only place that makes them.
 
+#[path = "compiled/sql.rs"]
+pub mod sql;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

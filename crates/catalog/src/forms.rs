@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use model::vocabulary::ActionWords;
 use model::{Class, Effects};
 
-use crate::compiled::{AWS_UNLISTED, CARRIES, Compiled, LineCall, MCP_UNLISTED_TOOL, RPC_UNLISTED, SOCKET_UNLISTED};
+use crate::compiled::{
+    AWS_UNLISTED, CARRIES, Compiled, LineCall, MCP_UNLISTED_TOOL, RPC_UNLISTED, SOCKET_UNLISTED, sql,
+};
 
 type Forms = Vec<(Class, Effects)>;
 
@@ -35,7 +37,8 @@ pub(crate) fn fill(tables: &Compiled, actions: &mut BTreeMap<String, ActionWords
     }
     for (action, forms) in tables.actions.iter().zip(&mut all) {
         // What no table has is two calls, so that no effect permits it.
-        if [MCP_UNLISTED_TOOL, RPC_UNLISTED, SOCKET_UNLISTED, AWS_UNLISTED].contains(&action.id.as_str()) {
+        if [MCP_UNLISTED_TOOL, RPC_UNLISTED, SOCKET_UNLISTED, AWS_UNLISTED, sql::UNLISTED].contains(&action.id.as_str())
+        {
             push(forms, (Class::Admin, Effects::NONE));
         }
     }

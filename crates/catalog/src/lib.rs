@@ -22,7 +22,9 @@ mod service;
 
 pub use cases::Outcome;
 pub use catalog::{Catalog, HostUse};
+pub use classify::{SESSION_SETTINGS, is_harmless_setting};
 pub use compiled::HostRule;
+pub use compiled::sql;
 pub use error::CatalogError;
 pub use example::Example;
 pub use file::{Accepts, AnswerHint, CaptureMap, Case, FileHint, LoginHint, Protocol, ServiceFile, ShapeMap};

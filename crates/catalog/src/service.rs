@@ -10,7 +10,7 @@ use model::{ActionId, Call, SchemeSpec, ServiceName};
 use crate::compiled::{
     Action, CARRIES, Compiled, FIELDS_FACT, HostRule, LIST_REFS, MCP_PROMPT, MCP_READ, MCP_UNLISTED_TOOL, MESSAGE_FACT,
     METHOD_FACT, MUTATION_FACT, PROMPT_FACT, PUSH_ACTIONS, PUSH_FACTS, RPC_UNLISTED, Reading, Route, SOCKET_UNLISTED,
-    TOOL_FACT, URI_FACT,
+    TOOL_FACT, URI_FACT, sql,
 };
 use crate::file::{AnswerHint, CaptureMap, FileHint, Protocol, ShapeMap};
 use crate::forms;
@@ -60,7 +60,8 @@ impl Service {
 
     /// Where `/proxy/{service}/...` goes: the first host without a wildcard where HTTP is spoken.
     pub fn default_host(&self) -> Option<&HostRule> {
-        self.tables.hosts.iter().find(|host| !host.wildcard && host.protocol != Some(Protocol::Tcp))
+        let http = |host: &&HostRule| !matches!(host.protocol, Some(Protocol::Tcp | Protocol::Postgres));
+        self.tables.hosts.iter().find(|host| !host.wildcard && http(host))
     }
 
     /// Slots in which a credential may stand, the default first. A host may differ: see [`Self::schemes_at`].
@@ -191,6 +192,7 @@ impl Service {
         self.graphql_words(&mut actions);
         self.rpc_words(&mut actions);
         self.git_words(&mut actions);
+        self.sql_words(&mut actions);
         forms::fill(tables, &mut actions);
         let host = |host: &HostRule| if host.wildcard { format!("*.{}", host.name) } else { host.name.to_string() };
         ServiceWords {
@@ -283,6 +285,17 @@ impl Service {
             if let Some(words) = actions.get_mut(id) {
                 let effects = self.tables.touches.iter().flat_map(|set| set.effects.iter());
                 words.effects = words.effects.iter().chain(effects).collect();
+            }
+        }
+    }
+
+    /// What statements may have besides.
+    fn sql_words(&self, actions: &mut BTreeMap<String, ActionWords>) {
+        if self.tables.hosts.iter().any(|host| host.protocol == Some(Protocol::Postgres)) {
+            for (id, ..) in sql::ACTIONS {
+                if let Some(words) = actions.get_mut(id) {
+                    words.facts.extend(sql::FACTS.map(|(name, kind)| (name.to_owned(), kind)));
+                }
             }
         }
     }

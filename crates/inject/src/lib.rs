@@ -22,7 +22,7 @@ pub use placeholder::mint::{Minted, Noise, mint};
 pub use placeholder::sight::{Look, Sightings, reference};
 pub use placeholder::watch::SightScan;
 pub use scheme::sigv4::chunks::{ChunkError, ChunkSigner};
-pub use scheme::{Scheme, SlotValue};
+pub use scheme::{Binding, Login, LoginError, Proved, Scheme, Scram, SlotValue};
 pub use scrub::{Frames, NeedleCache, Needles, NeedlesBuilder, Scrubber, scrub_headers};
 
 use model::CredentialName;

@@ -123,7 +123,8 @@ pub(crate) fn arm(worker: &Arc<Worker>, resolved: Resolved) -> Result<Road, Box<
 
 /// What is judged again while a WebSocket or a bare connection stays open; other exchanges end with their answer.
 fn gate(worker: &Arc<Worker>, classified: &Classified) -> Option<Box<Gate>> {
-    let stays = classified.upgrade.is_some() || classified.request.origin().scheme == Scheme::Tcp;
+    let stays =
+        classified.upgrade.is_some() || matches!(classified.request.origin().scheme, Scheme::Tcp | Scheme::Postgres);
     let opening = &classified.classification;
     let service = opening.service.as_ref().and_then(|name| classified.snapshot.catalog.service(name.as_str()));
     stays.then(|| {

@@ -18,7 +18,7 @@ use crate::exchange::Refused;
 use crate::forward;
 use crate::gateway::{Snapshot, Worker};
 use crate::identify::Claim;
-use crate::net::dial::{For, Stream};
+use crate::net::dial::{For, Speaks, Stream};
 use crate::record::Recorder;
 use crate::tunnel::Link;
 use crate::{arm, classify, decide, identify, join, resolve, respond};
@@ -74,7 +74,7 @@ async fn connect(worker: &Arc<Worker>, ready: Ready) -> Result<Joint, Box<Refuse
     let Some(gate) = gate else {
         return Err(trip.refuse(Refusal::new(Code::Unavailable, "A connection that cannot be watched is not opened")));
     };
-    let party = For { agent: &who.live.session.agent, credential: None, upgrade: false };
+    let party = For { agent: &who.live.session.agent, credential: None, speaks: Speaks::Http };
     let upstream = tokio::select! {
         biased;
         upstream = snapshot.dialer.connect(armed.origin(), party) => upstream.map_err(|error| forward::not_dialled(&error)),

@@ -60,7 +60,8 @@ impl Passed {
 
 /// The refusal of a message that a rule asks about.
 fn asks(rule: &str) -> Refusal {
-    let sentence = "This message needs a person's approval, and nobody is asked about one message of an open WebSocket";
+    let sentence =
+        "This needs a person's approval, and nobody is asked about one message or statement of an open connection";
     Refusal::new(Code::Denied, sentence).rule(rule)
 }
 
@@ -115,6 +116,18 @@ impl Gate {
         })
     }
 
+    /// Judges statements of a database session and takes what limits they need. Each is on record before it runs, reads too.
+    ///
+    /// # Errors
+    /// The refusal, which is on record.
+    pub(crate) async fn statement(&self, classification: &Classification) -> Result<(), Refusal> {
+        let judged = match self.admit(classification).await {
+            Ok(admitted) if classification.class() == Class::Read => self.allowed(classification, &admitted).await,
+            judged => judged.map(drop),
+        };
+        judged.map_err(|refusal| self.refused(classification, refusal))
+    }
+
     async fn admit(&self, classification: &Classification) -> Result<Admitted, Refusal> {
         let conditions = self.decide(classification)?;
         if let Some(need) = conditions.approval() {
@@ -161,6 +174,14 @@ impl Gate {
     }
 
     async fn allowed(&self, classification: &Classification, admitted: &Admitted) -> Result<(), Refusal> {
+        let position = self.record(classification, admitted)?;
+        if self.worker.gateway.sync.needs_sync(classification.class()) {
+            self.worker.lane.synced(position).await.map_err(|error| audit_refusal(&error))?;
+        }
+        Ok(())
+    }
+
+    fn record(&self, classification: &Classification, admitted: &Admitted) -> Result<audit::Position, Refusal> {
         let mut event = self.event(classification);
         event.decision = Some(Verdict::Allow);
         event.rules = admitted.rules().to_vec();
@@ -168,11 +189,7 @@ impl Gate {
             event.reason = Some(format!("observed only: {}", refusal.public));
             event.code = Some(refusal.code);
         }
-        let position = self.worker.lane.append(&event).map_err(|error| audit_refusal(&error))?;
-        if self.worker.gateway.sync.needs_sync(classification.class()) {
-            self.worker.lane.synced(position).await.map_err(|error| audit_refusal(&error))?;
-        }
-        Ok(())
+        self.worker.lane.append(&event).map_err(|error| audit_refusal(&error))
     }
 
     fn event(&self, classification: &Classification) -> Event {

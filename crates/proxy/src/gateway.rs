@@ -19,6 +19,7 @@ use crate::guesses::Guesses;
 use crate::net::dial::Dialer;
 use crate::net::leaf::Authority;
 use crate::net::pool::Pool;
+use crate::postgres::Cancels;
 use crate::record::counted::Counted;
 use crate::session::{SessionSource, Sessions};
 
@@ -83,6 +84,8 @@ pub struct Gateway {
     pub identify_by_header: bool,
     /// Cancellation handles of live exchanges by credential.
     pub in_use: InUse,
+    /// Statements under way in databases, and how to stop them.
+    pub cancels: Cancels,
     /// Whose turn it is to renew which log-in.
     pub turns: Turns,
     /// Memory for bodies that are judged.

@@ -38,6 +38,7 @@ mod body;
 mod exchange;
 mod gate;
 mod join;
+pub mod postgres;
 mod respond;
 mod websocket;
 

@@ -66,6 +66,28 @@ fn cut(
     usable.map(|()| handle).map_err(|error| Refusal::new(error.code(), error.to_string()))
 }
 
+/// The credential that a log-in to a database is made with.
+pub(crate) async fn log_in(
+    worker: &Arc<Worker>,
+    mut permitted: Permitted,
+) -> Result<(Resolved, Credential), Box<Refused>> {
+    let Some(name) = permitted.permit.credential().cloned() else {
+        let none = Refusal::new(Code::CredentialUnavailable, "No credential of this agent is for this database")
+            .hint("name one of kind `database` in the permission: `credential: NAME`");
+        return Err(permitted.classified.trip.refuse(none));
+    };
+    let whole = worker.gateway.in_use.handle(&name);
+    let opened = open(worker, &permitted, &name).await;
+    match opened.and_then(|credential| Ok((cut(worker, &permitted, (&name, whole), &credential)?, credential))) {
+        Ok((cut, credential)) => {
+            let cut = Some(cut);
+            permitted.classified.trip.recorder.credential(credential.name(), credential.version());
+            Ok((Resolved { permitted, credential: None, cut, turn: None }, credential))
+        }
+        Err(refusal) => Err(permitted.classified.trip.refuse(refusal)),
+    }
+}
+
 /// Which credential goes where: the slot that held the placeholder; the service's first where the configuration says
 /// `inject: always`, and on the reverse leg, whose own slot carried the session token.
 fn wanted(permitted: &Permitted) -> Option<(CredentialName, SchemeSpec)> {

@@ -24,6 +24,7 @@ use crate::exchange::exchange;
 use crate::gateway::Worker;
 use crate::identify::{self, Claim};
 use crate::net::guard::{self, FirstHead, Guard, Rewind, Violation, read_first_head};
+use crate::postgres;
 use crate::record::Recorder;
 use crate::respond::{self, Side};
 use crate::session::LiveSession;
@@ -116,6 +117,9 @@ async fn intercept(worker: Arc<Worker>, link: Link, tcp: TcpStream) {
     if let Some(snapshot) = bare::meant(&worker, &link) {
         return Box::pin(bare::serve(worker, &link, snapshot, tcp)).await;
     }
+    if let Some(snapshot) = postgres::meant(&worker, &link) {
+        return Box::pin(postgres::serve(worker, &link, snapshot, tcp)).await;
+    }
     speak(worker, link, tcp).await;
 }
 
@@ -175,6 +179,9 @@ pub(crate) async fn serve_diverted(worker: Arc<Worker>, tcp: TcpStream, (origin,
     let link = Link { source, address, origin: Some(origin), session: Some(session) };
     if let Some(snapshot) = bare::meant(&worker, &link) {
         return Box::pin(bare::serve(worker, &link, snapshot, tcp)).await;
+    }
+    if let Some(snapshot) = postgres::meant(&worker, &link) {
+        return Box::pin(postgres::serve(worker, &link, snapshot, tcp)).await;
     }
     // Browsers open connections that they may need; whoever waits to be spoken to speaks another protocol.
     let patience = if web { bounds::IDLE_SECONDS_MAX } else { bounds::HEAD_SECONDS_MAX };

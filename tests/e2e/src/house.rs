@@ -87,6 +87,8 @@ pub struct Gateway {
     pub proxy: SocketAddr,
     /// Where operators do.
     pub api: SocketAddr,
+    /// Ports of databases, by name.
+    pub databases: Vec<(String, SocketAddr)>,
 }
 
 impl House {
@@ -182,7 +184,9 @@ impl House {
         let address = |name: &str| {
             ready[name].as_str().unwrap().trim_start_matches("http://").trim_end_matches('/').parse().unwrap()
         };
-        Gateway { process, proxy: address("proxy"), api: address("api") }
+        let databases = ready["databases"].as_object().into_iter().flatten();
+        let databases = databases.map(|(name, at)| (name.clone(), at.as_str().unwrap().parse().unwrap())).collect();
+        Gateway { process, proxy: address("proxy"), api: address("api"), databases }
     }
 
     /// `valetkey session start --agent AGENT --json` at the running gateway.

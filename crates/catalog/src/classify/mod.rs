@@ -20,6 +20,7 @@ mod multipart;
 mod rest;
 mod rpc;
 mod socket;
+mod sql;
 mod tcp;
 mod touch;
 mod tree;
@@ -36,6 +37,7 @@ use crate::catalog::HostUse;
 use crate::file::Protocol;
 
 pub(crate) use rpc::is_same_but_spelled;
+pub use sql::{SESSION_SETTINGS, is_harmless_setting};
 
 /// What a classifier found.
 pub(crate) struct Found {
@@ -88,8 +90,12 @@ impl<'a> View<'a> {
 pub(crate) type Classify = fn(View<'_>) -> Result<Option<Found>, Refusal>;
 
 /// Protocols, by the word that hosts use. To add one, write a file and a line.
-const PROTOCOLS: &[(Protocol, Classify)] =
-    &[(Protocol::Aws, aws::classify), (Protocol::Git, git::classify), (Protocol::Tcp, tcp::classify)];
+const PROTOCOLS: &[(Protocol, Classify)] = &[
+    (Protocol::Aws, aws::classify),
+    (Protocol::Git, git::classify),
+    (Protocol::Tcp, tcp::classify),
+    (Protocol::Postgres, sql::classify),
+];
 
 /// What says its calls in its body: how they are read, and whether the body must be.
 type InBody = (fn(View<'_>, &Found) -> Result<Option<Several>, Refusal>, fn(View<'_>, &Found) -> bool);

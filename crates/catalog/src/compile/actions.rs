@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::vocabulary::FactType;
 use model::{Class, Effects};
 
-use super::{Wrong, aws, covers, graphql, lines, rpc, sockets};
+use super::{Wrong, aws, covers, graphql, lines, rpc, sockets, sql};
 use crate::compiled::{BARE_RESOURCE, CONNECT};
 use crate::file::pattern::Pattern;
 use crate::file::{ActionEntry, AnswerHint, CaptureMap, Holds, Protocol, ServiceFile, WhenEntry};
@@ -102,6 +102,7 @@ fn of_tables(written: &ServiceFile, entries: &BTreeMap<&str, &ActionEntry>) -> R
     own.extend(rpc::own(written)?);
     own.extend(sockets::own(written)?);
     own.extend(aws::own(written)?);
+    own.extend(sql::own(written));
     let with_class = |own: &&lines::Own| {
         entries.get(own.id.as_str()).is_some_and(|entry| entry.class.is_some() && entry.matches.0.is_empty())
     };

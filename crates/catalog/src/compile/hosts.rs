@@ -26,17 +26,19 @@ pub(super) fn hosts(written: &ServiceFile, tables: &mut Tables<'_>) -> Result<Ve
         if !base.starts_with('/') {
             return Err(Wrong::new(base, format!("base path `{base}` must begin with `/`")));
         }
-        let bare = entry.protocol == Some(Protocol::Tcp);
-        if bare && (entry.ports.is_empty() || entry.base.is_some() || entry.clear || entry.schemes.is_some()) {
+        let bare = matches!(entry.protocol, Some(Protocol::Tcp | Protocol::Postgres));
+        let nowhere = entry.protocol == Some(Protocol::Tcp) && entry.ports.is_empty();
+        if bare && (nowhere || entry.base.is_some() || entry.clear || entry.schemes.is_some()) {
             let message =
                 format!("`{}` is no HTTP: give its `ports`, and neither `base`, `clear` nor `schemes`", entry.host);
             return Err(Wrong::new(&entry.host, message));
         }
+        let port = if entry.protocol == Some(Protocol::Postgres) { 5432 } else { 443 };
         let role = entry.role.as_deref().unwrap_or_default();
         out.push(HostRule {
             name: parsed.as_str().into(),
             wildcard,
-            ports: if entry.ports.is_empty() { vec![443] } else { entry.ports.clone() },
+            ports: if entry.ports.is_empty() { vec![port] } else { entry.ports.clone() },
             clear: entry.clear,
             base: base.split('/').filter(|segment| !segment.is_empty()).map(Into::into).collect(),
             role: role.into(),

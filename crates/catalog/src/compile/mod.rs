@@ -10,6 +10,7 @@ mod lines;
 pub(crate) mod rpc;
 mod schemes;
 mod sockets;
+pub(crate) mod sql;
 mod tables;
 mod touch;
 
@@ -57,7 +58,8 @@ pub fn compile(written: &ServiceFile) -> Result<Compiled, CatalogError> {
     kinds.extend(graphql::kinds(written));
     kinds.extend(rpc::kinds(written));
     kinds.extend(sockets::kinds(written));
-    kinds.extend(written.parents.iter().flat_map(|(kind, parent)| [kind.clone(), parent.clone()]));
+    let parents = sql::parents(written);
+    kinds.extend(parents.iter().flat_map(|(kind, parent)| [kind.clone(), parent.clone()]));
     let boxed = |list: &[String]| list.iter().map(|text| text.as_str().into()).collect();
     Ok(Compiled {
         name,
@@ -65,7 +67,7 @@ pub fn compile(written: &ServiceFile) -> Result<Compiled, CatalogError> {
         docs: written.docs.as_deref().map(Into::into),
         hosts,
         schemes: written.schemes.clone(),
-        credentials: boxed(&written.credentials),
+        credentials: boxed(&sql::credentials(written)),
         environment: boxed(&written.environment),
         files: written.files.clone(),
         shapes: written.shapes.iter().map(|shape| shape.0.clone()).collect(),
@@ -73,7 +75,7 @@ pub fn compile(written: &ServiceFile) -> Result<Compiled, CatalogError> {
         scopes_header: written.token_scopes.as_ref().map(|told| told.header.to_ascii_lowercase().into()),
         token_scopes: of_tokens,
         bounds: written.bounds,
-        parents: written.parents.clone(),
+        parents,
         kinds: kinds.into_iter().collect(),
         case_blind: written.case_blind.clone(),
         accepts: written.accepts.clone(),

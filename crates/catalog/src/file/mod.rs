@@ -147,7 +147,7 @@ pub struct HostEntry(pub HostMap);
 pub struct HostMap {
     /// `api.github.com`, or `*.suffix` for every name of one or more labels under it.
     pub host: String,
-    /// Ports over TLS; 443 where none is given. With `protocol: tcp` they must be.
+    /// Ports over TLS; 443 where none is given, 5432 with `protocol: postgres`. With `protocol: tcp` they must be.
     #[serde(default)]
     pub ports: Vec<u16>,
     /// Also spoken in clear text on port 80, without a credential.
@@ -187,6 +187,9 @@ pub enum Protocol {
     /// No HTTP: connections pass as they are, each as the action `tcp/connect` on `host:{name}/{port}`. What an agent says on them
     /// is searched for real secrets and not understood; no credential is put on.
     Tcp,
+    /// PostgreSQL's own protocol: the gateway logs in with a credential of kind `database`, and every statement is a call of its own
+    /// (`sql/select`, `sql/delete`, ...) on `table:DATABASE@SCHEMA.TABLE`.
+    Postgres,
 }
 
 /// Where a credential usually lies in a file.

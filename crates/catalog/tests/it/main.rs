@@ -14,6 +14,7 @@ mod proofs;
 mod requests;
 mod rpc;
 mod sockets;
+mod sql;
 
 use catalog::Catalog;
 

@@ -11,6 +11,7 @@ mod body;
 mod cookie;
 mod header;
 mod query;
+mod scram;
 pub(crate) mod sigv4;
 #[cfg(test)]
 mod suite;
@@ -218,6 +219,7 @@ pub(crate) fn basic_pair(coded: &str) -> Option<(String, String)> {
 }
 
 pub(crate) use cookie::crumbs;
+pub use scram::{Binding, Login, LoginError, Proved, Scram};
 
 /// The query of a signed request, for records.
 pub(crate) fn redact_signed(text: &str, credential: &str) -> String {

@@ -97,26 +97,30 @@ pub enum Scheme {
     Http,
     /// No HTTP at all: a connection whose octets pass as they are. It has no default port.
     Tcp,
+    /// PostgreSQL's own protocol, version 3. The path is the database.
+    Postgres,
 }
 
 impl Scheme {
-    /// `https`, `http` or `tcp`.
+    /// `https`, `http`, `tcp` or `postgres`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Https => "https",
             Self::Http => "http",
             Self::Tcp => "tcp",
+            Self::Postgres => "postgres",
         }
     }
 
-    /// 443 or 80; no port is the default of a bare connection.
+    /// 443, 80 or 5432; no port is the default of a bare connection.
     #[must_use]
     pub const fn default_port(self) -> u16 {
         match self {
             Self::Https => 443,
             Self::Http => 80,
             Self::Tcp => 0,
+            Self::Postgres => 5432,
         }
     }
 }
@@ -206,10 +210,22 @@ impl CanonicalRequest {
     /// # Errors
     /// None; the root is a path.
     pub fn connection(host: Host, port: u16) -> Result<Self, Malformed> {
+        Self::opening(Origin { scheme: Scheme::Tcp, host, port }, "/")
+    }
+
+    /// A connection to a database of a server, as it is judged: CONNECT, and the database as path.
+    ///
+    /// # Errors
+    /// The name of the database cannot stand in a path.
+    pub fn database(host: Host, port: u16, database: &str) -> Result<Self, Malformed> {
+        Self::opening(Origin { scheme: Scheme::Postgres, host, port }, &format!("/{database}"))
+    }
+
+    fn opening(origin: Origin, path: &str) -> Result<Self, Malformed> {
         Ok(Self {
             method: Method::CONNECT,
-            origin: Origin { scheme: Scheme::Tcp, host, port },
-            path: CanonicalPath::parse("/")?,
+            origin,
+            path: CanonicalPath::parse(path)?,
             query: CanonicalQuery::parse(None)?,
             headers: HeaderMap::new(),
             length: Length::Empty,
@@ -217,7 +233,7 @@ impl CanonicalRequest {
         })
     }
 
-    /// The method; one of seven, or CONNECT for a [bare connection](Self::connection).
+    /// The method; one of seven, or CONNECT for a [bare connection](Self::connection) and one to a [database](Self::database).
     #[must_use]
     pub const fn method(&self) -> &Method {
         &self.method

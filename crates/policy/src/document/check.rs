@@ -11,9 +11,9 @@ use crate::{alert, profile};
 /// A shorter time would be one rotation after another.
 const ROTATED_SECONDS_MIN: u64 = 10;
 /// Kinds of credential that this version knows.
-const KINDS: [&str; 4] = ["token", "basic", "oauth2", "aws"];
+const KINDS: [&str; 5] = ["token", "basic", "database", "oauth2", "aws"];
 /// Kinds of a later version.
-const KINDS_LATER: [&str; 6] = ["github-app", "gcp", "azure", "mtls", "database", "ssh"];
+const KINDS_LATER: [&str; 5] = ["github-app", "gcp", "azure", "mtls", "ssh"];
 
 pub(super) struct Checker<'a> {
     pub(super) source: &'a Source<'a>,
@@ -93,7 +93,10 @@ fn credential(entry: &CredentialEntry, document: &Document, checker: &mut Checke
     backend::credential(entry, checker);
     if let Some(kind) = &entry.kind {
         if KINDS_LATER.contains(&kind.value.as_str()) {
-            checker.say(kind, format!("kind `{}` is not in this version; use token, basic, oauth2 or aws", kind.value));
+            checker.say(
+                kind,
+                format!("kind `{}` is not in this version; use token, basic, database, oauth2 or aws", kind.value),
+            );
         } else if !KINDS.contains(&kind.value.as_str()) {
             checker.unknown(kind, "kind of credential", KINDS);
         }

@@ -20,8 +20,9 @@ pub use at::{At, Many, Table, Words};
 pub(crate) use diagnostic::nearest;
 pub use diagnostic::{Diagnostic, Note};
 pub use schema::{
-    Agent, Alert, AppRole, Approvers, Audit, Backend, Budget, Channel, Conditions, CredentialEntry, Document, Egress,
-    Fallback, Inject, JwtLogin, Mode, Money, Operator, Permission, Redact, Rotate, Slack, Sync, Upstream, Webhook,
+    Agent, Alert, AppRole, Approvers, Audit, Backend, Budget, Channel, Conditions, CredentialEntry, Database, Document,
+    Egress, Fallback, Inject, JwtLogin, Mode, Money, Operator, Permission, Redact, Rotate, Slack, Sync, Upstream,
+    Webhook,
 };
 pub use value::{Approval, Rate, Span};
 pub use webhook::Receiver;
@@ -129,7 +130,7 @@ impl Document {
             )*};
         }
         single!(egress, mode, environment);
-        table!(credentials, backends, agents, channels, upstreams);
+        table!(credentials, backends, agents, channels, upstreams, databases);
         self.version = self.version.or(part.version);
         self.audit = part.audit.or(self.audit.take());
         self.profiles.0.extend(part.profiles.0);

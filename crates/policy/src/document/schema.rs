@@ -44,8 +44,20 @@ pub struct Document {
     pub operators: Many<Operator>,
     /// Where a host really is, and who signs it, by `host` or `host:port`.
     pub upstreams: Table<Upstream>,
+    /// Ports at which agents reach database servers, by a name. Between walls none is needed.
+    pub databases: Table<Database>,
     /// The audit log.
     pub audit: Option<Audit>,
+}
+
+/// A port for the database server of one service. The password there is a session's token.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    /// The service; its file says `protocol: postgres` of a host.
+    pub service: At<String>,
+    /// Where agents connect: `127.0.0.1:6432`.
+    pub listen: At<String>,
 }
 
 /// Which hosts may be reached.

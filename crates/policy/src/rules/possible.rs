@@ -4,7 +4,7 @@ use model::call::Prospect;
 use model::{AgentName, Call, Facts, Resource, ServiceName};
 
 use super::{Kind, Rule, Rules};
-use crate::compile::pattern::Pattern;
+use crate::compile::pattern::{Pattern, glob};
 use crate::document::Mode;
 
 impl Rules {
@@ -20,6 +20,33 @@ impl Rules {
     pub fn may_ask(&self, agent: &AgentName, service: &ServiceName, fact: &str) -> bool {
         let asks = |rule: &Rule| rule.looks.facts.iter().any(|known| known == fact);
         self.list.iter().any(|rule| rule.is_for(agent, service.as_str()) && asks(rule))
+    }
+
+    /// Whether some call of one of these kinds might be allowed on what is within this first segment: a database, a bucket. No promise
+    /// either; what is not possible is certain to be denied.
+    #[must_use]
+    pub fn may_reach(&self, agent: &AgentName, service: &ServiceName, any: &[Prospect], within: &str) -> bool {
+        let there = |pattern: &Pattern| {
+            pattern.is_any() || pattern.segments().first().is_some_and(|segment| glob(segment, within))
+        };
+        self.mode == Mode::Observe
+            || self.list.iter().filter(|rule| rule.kind == Kind::Permit && rule.is_for(agent, service.as_str())).any(
+                |rule| {
+                    rule.resources.iter().any(there)
+                        && any.iter().any(|prospect| {
+                            prospect.forms.iter().any(|(class, effects)| {
+                                let call = Call {
+                                    action: prospect.action.clone(),
+                                    class: *class,
+                                    effects: *effects,
+                                    resource: Resource::new("resource:/"),
+                                    facts: Facts::default(),
+                                };
+                                rule.names(service.as_str(), &call)
+                            })
+                        })
+                },
+            )
     }
 
     fn one_possible(&self, agent: &AgentName, service: &str, prospect: &Prospect) -> bool {

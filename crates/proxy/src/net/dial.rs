@@ -11,7 +11,7 @@ use model::bounds::CONNECT_SECONDS_MAX;
 use model::canonical::{Host, Origin, Scheme};
 use model::{AgentName, CredentialName};
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
@@ -91,8 +91,19 @@ pub struct For<'a> {
     pub agent: &'a AgentName,
     /// The credential and its version.
     pub credential: Option<&'a (CredentialName, u64)>,
-    /// It will become a WebSocket: HTTP/1.1.
-    pub upgrade: bool,
+    /// What is spoken on it.
+    pub speaks: Speaks,
+}
+
+/// What is spoken on a connection, as clients and servers agree on it (ALPN, RFC 7301).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Speaks {
+    /// HTTP of either version.
+    Http,
+    /// HTTP/1.1: it will become a WebSocket.
+    Upgrade,
+    /// PostgreSQL's protocol.
+    Postgres,
 }
 
 /// How upstreams are reached.
@@ -144,33 +155,69 @@ impl Dialer {
         }
     }
 
-    async fn connect_untimed(&self, origin: &Origin, party: For<'_>) -> Result<Stream, DialError> {
+    /// Connects to a database server (PostgreSQL 55.2.10): TLS is asked for in clear text, and nothing else is said without. Clear text
+    /// alone is spoken to a listed address of this machine for which no authority is named.
+    ///
+    /// # Errors
+    /// [`DialError`].
+    pub async fn connect_database(&self, origin: &Origin, party: For<'_>) -> Result<Stream, DialError> {
+        let limit = Duration::from_secs(CONNECT_SECONDS_MAX);
+        match tokio::time::timeout(limit, self.database_untimed(origin, party)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(DialError::Timeout { host: origin.host.clone() }),
+        }
+    }
+
+    async fn database_untimed(&self, origin: &Origin, party: For<'_>) -> Result<Stream, DialError> {
         let listed = self.upstreams.get(&(origin.host.clone(), origin.port));
-        let tcp = match (listed, &self.way_out) {
-            (Some(upstream), _) => reach(&origin.host, &[upstream.address.ip()], upstream.address.port()).await?,
+        let mut tcp = self.reach_origin(origin).await?;
+        if listed.is_some_and(|upstream| upstream.address.ip().is_loopback() && upstream.trust.is_none()) {
+            return Ok(Stream::Plain(tcp));
+        }
+        let broken = |error: io::Error| DialError::Unreachable { host: origin.host.clone(), reason: error.to_string() };
+        // SSLRequest: its length, and 1234 5679.
+        tcp.write_all(&[0, 0, 0, 8, 4, 210, 22, 47]).await.map_err(broken)?;
+        // One octet and no more: what came behind it in clear text would be taken for what came inside.
+        if tcp.read_u8().await.map_err(broken)? != b'S' {
+            let reason = "the database server offers no TLS".to_owned();
+            return Err(DialError::Untrusted { host: origin.host.clone(), reason });
+        }
+        let trust = listed.and_then(|upstream| upstream.trust.as_ref()).unwrap_or(&self.trust);
+        secure(trust, tcp, &origin.host, party).await
+    }
+
+    async fn connect_untimed(&self, origin: &Origin, party: For<'_>) -> Result<Stream, DialError> {
+        let tcp = self.reach_origin(origin).await?;
+        if origin.scheme != Scheme::Https {
+            return Ok(Stream::Plain(tcp));
+        }
+        let listed = self.upstreams.get(&(origin.host.clone(), origin.port));
+        let trust = listed.and_then(|upstream| upstream.trust.as_ref()).unwrap_or(&self.trust);
+        secure(trust, tcp, &origin.host, party).await
+    }
+
+    async fn reach_origin(&self, origin: &Origin) -> Result<TcpStream, DialError> {
+        let listed = self.upstreams.get(&(origin.host.clone(), origin.port));
+        match (listed, &self.way_out) {
+            (Some(upstream), _) => reach(&origin.host, &[upstream.address.ip()], upstream.address.port()).await,
             (None, Some(way_out)) if way_out.serves(&origin.host) => {
                 WayOut::check(&origin.host)?;
                 let addresses = self.names.listed(way_out.host()).await?;
                 let tcp = reach(way_out.host(), &addresses, way_out.port()).await?;
-                way_out.open(tcp, origin).await?
+                way_out.open(tcp, origin).await
             }
             (None, _) => {
                 let addresses = self.names.checked(&origin.host).await?;
-                reach(&origin.host, &addresses, origin.port).await?
+                reach(&origin.host, &addresses, origin.port).await
             }
-        };
-        if origin.scheme != Scheme::Https {
-            return Ok(Stream::Plain(tcp));
         }
-        let trust = listed.and_then(|upstream| upstream.trust.as_ref()).unwrap_or(&self.trust);
-        secure(trust, tcp, &origin.host, party).await
     }
 }
 
 async fn secure(trust: &Trust, tcp: TcpStream, host: &Host, party: For<'_>) -> Result<Stream, DialError> {
     let untrusted = |reason: String| DialError::Untrusted { host: host.clone(), reason };
     let config =
-        trust.config(party.agent, party.credential, party.upgrade).map_err(|error| untrusted(error.to_string()))?;
+        trust.config(party.agent, party.credential, party.speaks).map_err(|error| untrusted(error.to_string()))?;
     let name = match host.address() {
         Some(address) => ServerName::IpAddress(address.into()),
         None => ServerName::try_from(host.as_str().to_owned()).map_err(|error| untrusted(error.to_string()))?,

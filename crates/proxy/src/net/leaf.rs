@@ -102,6 +102,7 @@ pub struct Authority {
 
 struct Leaf {
     config: Arc<ServerConfig>,
+    certified: Arc<CertifiedKey>,
     made: Timestamp,
     renew: Timestamp,
 }
@@ -188,23 +189,28 @@ impl Authority {
     /// # Errors
     /// [`AuthorityError::Budget`] or [`AuthorityError::Signing`].
     pub fn leaf(&self, host: &Host) -> Result<Arc<ServerConfig>, AuthorityError> {
+        self.leaf_of(host).map(|leaf| Arc::clone(&leaf.config))
+    }
+
+    fn leaf_of(&self, host: &Host) -> Result<Arc<Leaf>, AuthorityError> {
         let now = self.clock.now();
         if let Some(leaf) = self.leaves.get(host)
             // A leaf from a time that the clock went back behind is not valid yet (row J132).
             && (leaf.made..leaf.renew).contains(&now)
         {
-            return Ok(Arc::clone(&leaf.config));
+            return Ok(leaf);
         }
         if !self.budget.lock().take(now) {
             return Err(AuthorityError::Budget);
         }
-        let config = Arc::new(self.mint(host, now)?);
+        let (config, certified) = self.mint(host, now)?;
         let renew = now.plus_secs(LEAF_SECONDS - LEAF_LEFT_SECONDS);
-        self.leaves.insert(host.clone(), Arc::new(Leaf { config: Arc::clone(&config), made: now, renew }));
-        Ok(config)
+        let leaf = Arc::new(Leaf { config: Arc::new(config), certified, made: now, renew });
+        self.leaves.insert(host.clone(), Arc::clone(&leaf));
+        Ok(leaf)
     }
 
-    fn mint(&self, host: &Host, now: Timestamp) -> Result<ServerConfig, AuthorityError> {
+    fn mint(&self, host: &Host, now: Timestamp) -> Result<(ServerConfig, Arc<CertifiedKey>), AuthorityError> {
         let fail = |reason: String| AuthorityError::Signing { host: host.clone(), reason };
         let mut params = CertificateParams::default();
         set_life(&mut params, now, LEAF_SECONDS);
@@ -218,10 +224,10 @@ impl Authority {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
         let leaf = params.signed_by(&self.leaf_key, &self.issuer).map_err(|error| fail(error.to_string()))?;
-        let certified = CertifiedKey::new(vec![leaf.der().clone()], Arc::clone(&self.signing));
+        let certified = Arc::new(CertifiedKey::new(vec![leaf.der().clone()], Arc::clone(&self.signing)));
         let mut config = self.base.clone();
-        config.cert_resolver = Arc::new(Only { host: host.clone(), certified: Arc::new(certified) });
-        Ok(config)
+        config.cert_resolver = Arc::new(Only { host: host.clone(), certified: Arc::clone(&certified) });
+        Ok((config, certified))
     }
 
     /// Speaks TLS with a client whose tunnel was opened for `host` by a session of `agent`, to which alone its tickets
@@ -242,6 +248,32 @@ impl Authority {
             return Err(AcceptError::Misdirected { host: host.clone(), asked });
         }
         let mut config = ServerConfig::clone(&*self.leaf(host)?);
+        config.ticketer = Arc::new(Tickets { all: Arc::clone(&config.ticketer), agent: agent.clone() });
+        Ok(start.into_stream(Arc::new(config)).await?)
+    }
+
+    /// Speaks TLS with a client of a database, under the first of `hosts` that it asks for; many ask for none, and get the first. The
+    /// caller bounds the time.
+    ///
+    /// # Errors
+    /// [`AcceptError`]; the stream is closed.
+    pub async fn accept_database<IO>(
+        &self,
+        io: IO,
+        hosts: &[Host],
+        agent: &AgentName,
+    ) -> Result<TlsStream<IO>, AcceptError>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        let start = LazyConfigAcceptor::new(Acceptor::default(), io).await?;
+        let asked = |host: &&Host| names(&start.client_hello(), host);
+        let first = hosts.first().ok_or_else(|| std::io::Error::other("the place has no name"))?;
+        let host = hosts.iter().find(asked).unwrap_or(first);
+        let leaf = self.leaf_of(host)?;
+        let mut config = ServerConfig::clone(&*leaf.config);
+        config.cert_resolver = Arc::new(Shown(Arc::clone(&leaf.certified)));
+        config.alpn_protocols = vec![b"postgresql".to_vec()];
         config.ticketer = Arc::new(Tickets { all: Arc::clone(&config.ticketer), agent: agent.clone() });
         Ok(start.into_stream(Arc::new(config)).await?)
     }
@@ -271,6 +303,16 @@ impl fmt::Debug for Only {
 impl ResolvesServerCert for Only {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         names(&hello, &self.host).then(|| Arc::clone(&self.certified))
+    }
+}
+
+/// Shows one certificate to whoever comes: clients of databases often do not say whom they ask for.
+#[derive(Debug)]
+struct Shown(Arc<CertifiedKey>);
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0))
     }
 }
 

@@ -25,7 +25,7 @@ use model::{AgentName, CredentialName};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::dial::{DialError, Dialer, For, Stream};
+use super::dial::{DialError, Dialer, For, Speaks, Stream};
 
 /// Idle connections are looked through this often, when there is traffic at all.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -260,7 +260,8 @@ where
     }
 
     async fn dial(&self, dialer: &Dialer, key: &PoolKey, upgrade: bool) -> Result<Connection<B>, SendError> {
-        let party = For { agent: &key.agent, credential: key.credential.as_ref(), upgrade };
+        let speaks = if upgrade { Speaks::Upgrade } else { Speaks::Http };
+        let party = For { agent: &key.agent, credential: key.credential.as_ref(), speaks };
         let stream = dialer.connect(&key.origin, party).await?;
         let connection = if stream.is_http2() { self.start_many(stream, key).await } else { start_one(stream).await };
         connection.map_err(|error| broken(key, &error, true))
@@ -366,7 +367,7 @@ fn form_many<B>(mut request: Request<B>, key: &PoolKey) -> Request<B> {
     parts.scheme = Some(match key.origin.scheme {
         Scheme::Https => http::uri::Scheme::HTTPS,
         // No bare connection is ever pooled.
-        Scheme::Http | Scheme::Tcp => http::uri::Scheme::HTTP,
+        Scheme::Http | Scheme::Tcp | Scheme::Postgres => http::uri::Scheme::HTTP,
     });
     parts.authority = Authority::try_from(key.origin.to_string()).ok();
     parts.path_and_query = Some(path_and_query(request.uri()));

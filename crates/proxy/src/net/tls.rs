@@ -15,6 +15,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
+use super::dial::Speaks;
+
 /// Sessions remembered for one party towards one set of roots.
 const SESSIONS_PER_PARTY: usize = 32;
 /// Parties whose sessions are remembered.
@@ -59,7 +61,7 @@ struct Inner {
 struct Party {
     agent: AgentName,
     credential: Option<(CredentialName, u64)>,
-    upgrade: bool,
+    speaks: Speaks,
 }
 
 impl fmt::Debug for Trust {
@@ -115,8 +117,8 @@ impl Trust {
         Ok(Arc::clone(self.0.verifier.get_or_init(|| made)))
     }
 
-    /// The configuration for connections of one agent with one version of one credential. `upgrade`: HTTP/1.1 alone,
-    /// for a connection that will become a WebSocket.
+    /// The configuration for connections of one agent with one version of one credential. `speaks`: what is
+    /// offered to be spoken.
     ///
     /// # Errors
     /// The roots cannot be used.
@@ -124,19 +126,19 @@ impl Trust {
         &self,
         agent: &AgentName,
         credential: Option<&(CredentialName, u64)>,
-        upgrade: bool,
+        speaks: Speaks,
     ) -> Result<Arc<ClientConfig>, TrustError> {
-        let party = Party { agent: agent.clone(), credential: credential.cloned(), upgrade };
+        let party = Party { agent: agent.clone(), credential: credential.cloned(), speaks };
         if let Some(config) = self.0.parties.get(&party) {
             return Ok(config);
         }
-        let config = Arc::new(client_config(self.verifier()?, upgrade)?);
+        let config = Arc::new(client_config(self.verifier()?, speaks)?);
         self.0.parties.insert(party, Arc::clone(&config));
         Ok(config)
     }
 }
 
-fn client_config(verifier: Arc<dyn ServerCertVerifier>, upgrade: bool) -> Result<ClientConfig, TrustError> {
+fn client_config(verifier: Arc<dyn ServerCertVerifier>, speaks: Speaks) -> Result<ClientConfig, TrustError> {
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(|error| TrustError(error.to_string()))?
@@ -144,8 +146,11 @@ fn client_config(verifier: Arc<dyn ServerCertVerifier>, upgrade: bool) -> Result
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
-    config.alpn_protocols =
-        if upgrade { vec![b"http/1.1".to_vec()] } else { vec![b"h2".to_vec(), b"http/1.1".to_vec()] };
+    config.alpn_protocols = match speaks {
+        Speaks::Http => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        Speaks::Upgrade => vec![b"http/1.1".to_vec()],
+        Speaks::Postgres => vec![b"postgresql".to_vec()],
+    };
     config.resumption = Resumption::in_memory_sessions(SESSIONS_PER_PARTY);
     config.enable_early_data = false;
     Ok(config)
@@ -199,7 +204,7 @@ mod tests {
         let (one, two) = (AgentName::new("one").expect("a name"), AgentName::new("two").expect("a name"));
         let config = |agent, version: Option<u64>| {
             let credential = version.map(|version| (CredentialName::new("c").expect("a name"), version));
-            trust.config(agent, credential.as_ref(), false).expect("a config")
+            trust.config(agent, credential.as_ref(), Speaks::Http).expect("a config")
         };
         assert!(Arc::ptr_eq(&config(&one, Some(1)), &config(&one, Some(1))));
         assert!(!Arc::ptr_eq(&config(&one, Some(1)), &config(&one, Some(2))));

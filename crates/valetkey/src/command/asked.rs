@@ -26,8 +26,12 @@ pub(super) fn canonical(
         Some(("https", rest)) => (Scheme::Https, rest),
         Some(("http", rest)) => (Scheme::Http, rest),
         Some(("tcp", rest)) => (Scheme::Tcp, rest),
+        Some(("postgres" | "postgresql", rest)) => (Scheme::Postgres, rest),
         _ => {
-            return Err(usage(format!("`{}` is not an http, https or tcp URL; write it whole", output::safe(url))));
+            return Err(usage(format!(
+                "`{}` is not an http, https, tcp or postgres URL; write it whole",
+                output::safe(url)
+            )));
         }
     };
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
@@ -47,6 +51,9 @@ pub(super) fn canonical(
         let port = port.unwrap_or(scheme.default_port());
         if scheme == Scheme::Tcp {
             return CanonicalRequest::connection(host, port);
+        }
+        if scheme == Scheme::Postgres {
+            return CanonicalRequest::database(host, port, target.trim_start_matches('/'));
         }
         CanonicalRequest::new(method, Origin { scheme, host, port }, &target, clean(headers)?, length)
     };

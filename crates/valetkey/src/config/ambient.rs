@@ -106,7 +106,7 @@ impl Ambient {
     }
 
     /// All variables.
-    pub(super) fn vars(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+    pub fn vars(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
         self.vars.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
     }
 

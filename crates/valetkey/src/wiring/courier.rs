@@ -14,7 +14,7 @@ use model::canonical::{Origin, Scheme};
 use model::{AgentName, CredentialName};
 use policy::document::Receiver;
 use proxy::Gateway;
-use proxy::net::dial::For;
+use proxy::net::dial::{For, Speaks};
 use tokio::task::JoinSet;
 
 /// Octets of the head of an answer.
@@ -58,7 +58,7 @@ impl Post {
         let snapshot = gateway.snapshot.load_full();
         drop(gateway);
         // HTTP/1.1, for one message on one connection.
-        let party = For { agent: &self.party.0, credential: Some(&self.party.1), upgrade: true };
+        let party = For { agent: &self.party.0, credential: Some(&self.party.1), speaks: Speaks::Upgrade };
         let stream = snapshot.dialer.connect(&origin, party).await.map_err(|error| error.to_string())?;
         let (mut sender, connection) = http1::Builder::new()
             .max_buf_size(HEAD_BYTES_MAX)

@@ -1,6 +1,7 @@
 //! What an agent's process gets: proxy and CA variables, placeholders, and none of the real credentials.
 
-use std::ffi::OsString;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
 
 use model::Timestamp;
@@ -8,6 +9,7 @@ use proxy::net::leaf::Authority;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use super::databases::{Reached, lead};
 use super::sessions::Begun;
 use crate::config::{Ambient, Bundle, Home};
 
@@ -62,20 +64,35 @@ pub fn proxy_url(address: SocketAddr, token: &str) -> String {
 }
 
 /// The whole environment of an agent.
-pub fn of_agent(ambient: &Ambient, begun: &Begun, address: SocketAddr, trust: &Trust) -> Vec<(OsString, OsString)> {
-    crate::config::child_environment(ambient, &begun.placeholders, &proxy_url(address, &begun.token), &trust.bundle)
+///
+/// Between walls `databases` are none: their hosts are reached by their own names.
+pub fn of_agent(
+    ambient: &Ambient,
+    begun: &Begun,
+    (address, databases): (SocketAddr, &[Reached]),
+    trust: &Trust,
+) -> Vec<(OsString, OsString)> {
+    let mut set = begun.placeholders.clone();
+    set.extend(led(ambient, databases, begun));
+    crate::config::child_environment(ambient, &set, &proxy_url(address, &begun.token), &trust.bundle)
+}
+
+fn led(ambient: &Ambient, databases: &[Reached], begun: &Begun) -> BTreeMap<String, String> {
+    let text = |(name, value): (&OsStr, &OsStr)| Some((name.to_str()?.to_owned(), value.to_str()?.to_owned()));
+    lead(databases, &begun.token, &ambient.vars().filter_map(text).collect())
 }
 
 /// Only what Valetkey adds, for `session start`.
 pub fn variables(
     ambient: &Ambient,
     begun: &Begun,
-    address: SocketAddr,
+    (address, databases): (SocketAddr, &[Reached]),
     trust: &Trust,
-) -> std::collections::BTreeMap<String, String> {
+) -> BTreeMap<String, String> {
+    let mut set = begun.placeholders.clone();
+    set.extend(led(ambient, databases, begun));
     let plain = ambient.without_variables();
-    let all =
-        crate::config::child_environment(&plain, &begun.placeholders, &proxy_url(address, &begun.token), &trust.bundle);
+    let all = crate::config::child_environment(&plain, &set, &proxy_url(address, &begun.token), &trust.bundle);
     let text = |value: OsString| value.into_string().ok();
     all.into_iter().filter_map(|(name, value)| Some((text(name)?, text(value)?))).collect()
 }

@@ -22,6 +22,7 @@ use proxy::{Counted, Gateway, Guesses, LiveSession, Worker, listen};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::databases::{self, Open, Reached};
 use super::open::Opened;
 use super::plan::{Plan, Rest};
 use super::sessions::Maker;
@@ -51,6 +52,8 @@ pub struct Serving {
     pub maker: Arc<Maker>,
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where it listens for databases.
+    pub databases: Vec<Reached>,
     /// The platform's roots, loaded once.
     pub trust: Trust,
     /// Addresses that are never dialled.
@@ -70,6 +73,7 @@ pub fn start(opened: &Arc<Opened>, plan: Plan, log: Log, options: Options) -> an
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     let (trust, own) = (Trust::platform(), Own::new(vec![address.ip()]));
+    let databases = databases::open(&plan.databases)?;
     let (snapshot, rest) = plan.into_snapshot(&trust, &own);
     let maker = Maker::new(Arc::clone(opened), rest);
     let gateway = Arc::new(Gateway {
@@ -91,6 +95,7 @@ pub fn start(opened: &Arc<Opened>, plan: Plan, log: Log, options: Options) -> an
         drain: CancellationToken::new(),
         identify_by_header: options.identify_by_header,
         in_use: InUse::default(),
+        cancels: proxy::postgres::Cancels::default(),
         turns: Turns::default(),
         bodies: proxy::Budget::of(bounds::BODIES_HELD_BYTES_MAX),
         spools: spools(opened),
@@ -101,9 +106,11 @@ pub fn start(opened: &Arc<Opened>, plan: Plan, log: Log, options: Options) -> an
     maker.serve(&gateway);
     let mut threads = Vec::new();
     for number in 0..options.workers.max(1) {
-        threads.push(worker(number, &gateway, (listener.try_clone()?, options.doors.try_clone()?))?);
+        let doors = (options.doors.try_clone()?, databases::again(&databases)?);
+        threads.push(worker(number, &gateway, (listener.try_clone()?, doors))?);
     }
-    Ok(Serving { gateway, maker, address, trust, own, threads })
+    let databases = databases.iter().map(Open::reached).collect();
+    Ok(Serving { gateway, maker, address, databases, trust, own, threads })
 }
 
 /// Large bodies that wait for people lie in the home.
@@ -136,7 +143,7 @@ impl SessionSource for Source {
 fn worker(
     number: usize,
     gateway: &Arc<Gateway>,
-    (listener, doors): (std::net::TcpListener, Doors),
+    (listener, (doors, databases)): (std::net::TcpListener, (Doors, Vec<Open>)),
 ) -> anyhow::Result<JoinHandle<()>> {
     let lane = gateway.log.lane()?;
     let gateway = Arc::clone(gateway);
@@ -159,6 +166,10 @@ fn worker(
             let worker = Arc::new(Worker { gateway: Arc::clone(&gateway), lane, pool: Pool::new() });
             if let Err(error) = doors.open(&worker) {
                 tracing::error!(%error, "a worker could not accept what comes from inside");
+                return;
+            }
+            if let Err(error) = databases::accept(databases, &worker) {
+                tracing::error!(%error, "a worker could not accept at the ports of databases");
                 return;
             }
             listen::listen(Arc::clone(&worker), listener).await;

@@ -8,6 +8,7 @@ mod client;
 mod clock;
 mod courier;
 mod credential_test;
+mod databases;
 mod demo;
 mod doctor;
 mod environment;

@@ -21,6 +21,7 @@ use std::path::Path;
 use vault::Reference;
 
 use super::channels::Hook;
+use super::databases::{self, Database};
 use crate::config::{Faults, Sources};
 
 /// A credential as the configuration or the discovery names it.
@@ -108,6 +109,8 @@ pub struct Plan {
     pub operators: Vec<api::Operator>,
     /// Webhooks that are told of questions and answer them.
     pub hooks: Vec<Hook>,
+    /// Ports for database servers.
+    pub databases: Vec<Database>,
     /// The corporate proxy.
     pub way_out: Option<WayOut>,
     /// What the reader of the configuration should know.
@@ -164,6 +167,7 @@ impl Plan {
             sync: sync_of(&document),
             operators: operators(&document)?,
             hooks: hooks(&document, sources.folder())?,
+            databases: databases::of(&document, &catalog)?,
             catalog,
             way_out: None,
             notes: notes.iter().map(ToString::to_string).collect(),
@@ -222,9 +226,9 @@ fn declared(document: &Document, catalog: &Catalog, folder: &Path) -> anyhow::Re
             reference.with_context(|| format!("credential `{}`", name.value))
         });
         let from = from.transpose()?.map(|reference| reference.as_str().to_owned());
-        // A service that takes keys takes nothing else.
-        let keys = words.is_some_and(|service| service.credential_kinds().next() == Some(KEYS));
-        let default = if keys { KEYS } else { "token" };
+        // A service that takes keys, or opens a database, takes nothing else.
+        let first = words.and_then(|service| service.credential_kinds().next());
+        let default = first.filter(|kind| [KEYS, databases::KIND].contains(kind)).unwrap_or("token");
         let kind = entry.kind.as_ref().map_or_else(|| default.to_owned(), |kind| kind.value.clone());
         let own = words.iter().flat_map(|service| service.environment());
         let variables = match from.as_deref().and_then(|from| from.strip_prefix("env:")) {

@@ -16,6 +16,7 @@ use sandbox::{Launch, Surroundings, Terminal};
 use tokio::net::UnixListener;
 
 use super::captured;
+use super::databases::Reached;
 use super::environment::{self, Trust};
 use super::gateway::{self, Options, Serving};
 use super::note;
@@ -132,7 +133,8 @@ pub async fn run(ambient: &Ambient, wanted: Run) -> anyhow::Result<u8> {
     if let Some(sources) = sources.filter(|sources| !is_written(&ambient, writable, sources)) {
         tokio::spawn(serve::reload(sources, Arc::clone(&control), None));
     }
-    let around = (inside, terminal, serving.address, &*trust, &screen);
+    let databases = if inside.is_some() { &[][..] } else { &serving.databases };
+    let around = (inside, terminal, (serving.address, databases), &*trust, &screen);
     let code = supervise(&ambient, wanted, &begun, around).await;
     finish(&opened, serving, &begun, &control, receipt.as_deref()).await?;
     code
@@ -288,14 +290,14 @@ fn is_written<'a>(ambient: &Ambient, writable: impl Iterator<Item = &'a PathBuf>
 }
 
 /// Walls if there are any, the user's terminal, and what the environment is made of.
-type Around<'a> = (Option<Furnished>, Option<Terminal>, SocketAddr, &'a Trust, &'a Arc<RunTerminal>);
+type Around<'a> = (Option<Furnished>, Option<Terminal>, (SocketAddr, &'a [Reached]), &'a Trust, &'a Arc<RunTerminal>);
 
 /// Starts the agent and waits for its end, or for the end of its session.
 async fn supervise(ambient: &Ambient, wanted: &Run, begun: &Begun, around: Around<'_>) -> anyhow::Result<u8> {
-    let (inside, terminal, address, trust, screen) = around;
+    let (inside, terminal, (address, databases), trust, screen) = around;
     let address = inside.as_ref().map_or(address, |inside| inside.proxy);
     let (isolated, _grounds) = inside.map(|it| ((it.isolated, it.surroundings), it.grounds)).unzip();
-    let mut env = environment::of_agent(ambient, begun, address, trust);
+    let mut env = environment::of_agent(ambient, begun, (address, databases), trust);
     if isolated.is_some() {
         settle_inside(&mut env);
     }

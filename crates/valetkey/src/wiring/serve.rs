@@ -18,6 +18,7 @@ use serde_json::json;
 use tokio::net::{TcpListener, UnixListener};
 
 use super::channels::{Channels, Hook};
+use super::databases::Reached;
 use super::environment::{self, Trust};
 use super::gateway::{self, Options, Serving};
 use super::open::{self, Opened};
@@ -104,20 +105,32 @@ pub async fn serve(ambient: &Ambient, wanted: Serve) -> anyhow::Result<()> {
     tokio::spawn(watch::checkpoints(Arc::clone(&serving.gateway)));
     control.rotate_by_schedule(sources.clone());
     tokio::spawn(reload(sources, Arc::clone(&control), Some(channels)));
-    let proxy = format!("http://{}", serving.address);
     if wanted.identify_by_header {
         warn("--dev-identify-by-header: anybody who can reach this address is whichever agent he says he is");
     }
-    if wanted.json {
-        let socket = door.as_ref().map(|door| door.path().display().to_string());
-        output::line(&json!({ "ready": true, "proxy": proxy, "api": shown, "socket": socket }).to_string());
-    } else {
-        output::line(&format!("Valetkey serves agents at {proxy} and operators at {shown}"));
-    }
+    announce(&serving, wanted.json, &shown, door.as_ref());
     notify(ambient, "READY=1");
     let drained = wait_and_drain(serving, &opened, ambient).await;
     drop(door);
     drained
+}
+
+/// Says where it serves.
+fn announce(serving: &Serving, in_json: bool, api: &str, door: Option<&Door>) {
+    let proxy = format!("http://{}", serving.address);
+    if in_json {
+        let socket = door.map(|door| door.path().display().to_string());
+        let databases: serde_json::Map<_, _> =
+            serving.databases.iter().map(|one| (one.name.clone(), json!(one.address.to_string()))).collect();
+        let ready = json!({ "ready": true, "proxy": proxy, "api": api, "socket": socket, "databases": databases });
+        output::line(&ready.to_string());
+    } else {
+        output::line(&format!("Valetkey serves agents at {proxy} and operators at {api}"));
+        for one in &serving.databases {
+            let (name, address) = (&one.name, one.address);
+            output::line(&format!("The database {name} is at {address}; the password is a session's token"));
+        }
+    }
 }
 
 async fn wait_and_drain(serving: Serving, opened: &Opened, ambient: &Ambient) -> anyhow::Result<()> {
@@ -198,6 +211,7 @@ pub struct Control {
     gateway: Arc<Gateway>,
     maker: Arc<Maker>,
     address: SocketAddr,
+    databases: Vec<Reached>,
     trust: Arc<Trust>,
     roots: tls::Trust,
     own: Own,
@@ -219,6 +233,7 @@ impl Control {
             gateway: Arc::clone(&serving.gateway),
             maker: Arc::clone(&serving.maker),
             address: serving.address,
+            databases: serving.databases.clone(),
             trust,
             roots: serving.trust.clone(),
             own: serving.own.clone(),
@@ -283,7 +298,7 @@ impl Control {
         });
         Ok(StartedSession {
             session: session.id,
-            env: environment::variables(&self.ambient, &begun, self.address, &self.trust),
+            env: environment::variables(&self.ambient, &begun, (self.address, &self.databases), &self.trust),
             ca: self.trust.certificate().display().to_string(),
             expires: session.expires,
             token: begun.token,

@@ -6,6 +6,7 @@ use anyhow::Context;
 use model::AgentName;
 use model::canonical::parse_base;
 use policy::document::{At, Backend, Document, JwtLogin};
+use proxy::net::dial::Speaks;
 use proxy::net::tls::Trust;
 use rustls::ClientConfig;
 use vault::{LogIn, Reference, Site};
@@ -28,7 +29,7 @@ pub fn tls(ca: Option<&[u8]>) -> Result<Arc<ClientConfig>, String> {
         None => Trust::platform(),
     };
     let party = AgentName::new(PARTY).map_err(|error| error.to_string())?;
-    trust.config(&party, None, true).map_err(|error| error.to_string())
+    trust.config(&party, None, Speaks::Upgrade).map_err(|error| error.to_string())
 }
 
 /// All of them.

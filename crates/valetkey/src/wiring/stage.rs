@@ -80,6 +80,6 @@ pub async fn set(
     let serving = gateway::start(&opened, plan, log, options)?;
     let wanted = Wanted { agent: AgentName::new(play.agent)?, task: None, user: None, ttl_seconds: Some(600) };
     let begun = serving.maker.begin(wanted).await?;
-    let environment = environment::of_agent(&ambient, &begun, serving.address, &trust);
+    let environment = environment::of_agent(&ambient, &begun, (serving.address, &[]), &trust);
     Ok(Stage { opened, serving, _begun: begun, environment, _trust: trust })
 }

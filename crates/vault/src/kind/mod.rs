@@ -8,6 +8,7 @@
 
 mod aws;
 mod basic;
+mod database;
 mod document;
 pub(crate) mod oauth2;
 mod token;
@@ -16,22 +17,22 @@ use model::{Timestamp, bounds};
 use secret::{Field, Material, Secret};
 
 /// Every kind.
-const KINDS: &[&dyn Kind] = &[&token::Token, &basic::Basic, &oauth2::OAuth2, &aws::Aws];
+const KINDS: &[&dyn Kind] = &[&token::Token, &basic::Basic, &database::Database, &oauth2::OAuth2, &aws::Aws];
 
 /// Kinds of the glossary that come later.
-const LATER: [&str; 6] = ["github-app", "gcp", "azure", "mtls", "database", "ssh"];
+const LATER: [&str; 5] = ["github-app", "gcp", "azure", "mtls", "ssh"];
 
 /// Why a value cannot be a credential.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KindError {
     /// No such kind.
-    #[error("`{kind}` is not a kind of credential; use `token`, `basic`, `oauth2` or `aws`")]
+    #[error("`{kind}` is not a kind of credential; use `token`, `basic`, `database`, `oauth2` or `aws`")]
     Unknown {
         /// As written.
         kind: String,
     },
     /// A kind of a later version.
-    #[error("the kind `{kind}` is not in this version; use `token`, `basic`, `oauth2` or `aws`")]
+    #[error("the kind `{kind}` is not in this version; use `token`, `basic`, `database`, `oauth2` or `aws`")]
     NotYet {
         /// As written.
         kind: String,
@@ -165,6 +166,12 @@ mod tests {
             ("basic", b"ada:secret:with:colons", true),
             ("basic", b"ada:", true),
             ("basic", b"no colon", false),
+            ("database", b"crm_app:secret:with:colons", true),
+            ("database", b"{\"username\":\"crm_app\",\"password\":\"x\"}", true),
+            ("database", b"{\"username\":\"crm_app\"}", false),
+            ("database", b"{\"password\":\"x\"}", false),
+            ("database", b"no colon", false),
+            ("database", b":x", false),
             ("oauth2", b"x", false),
             ("oauth2", b"{\"access_token\":\"x\"}", true),
             ("aws", b"x", false),

@@ -13,6 +13,7 @@ mod clock;
 mod coding;
 mod conformance;
 mod coverage;
+mod databases;
 mod day;
 mod doctor;
 mod doors;

@@ -186,10 +186,15 @@ pub(super) fn understood(ready: &Ready, record: &Record) -> Option<(CanonicalReq
         ready.catalog.find(&host, port, scheme).map(|_| scheme)
     };
     // The scheme is not on record; whose host it is says it.
-    let scheme = [Scheme::Https, Scheme::Http, Scheme::Tcp].into_iter().find_map(find).unwrap_or(Scheme::Https);
+    let scheme = [Scheme::Https, Scheme::Http, Scheme::Tcp, Scheme::Postgres]
+        .into_iter()
+        .find_map(find)
+        .unwrap_or(Scheme::Https);
     let port = port.unwrap_or(scheme.default_port());
     let canonical = if scheme == Scheme::Tcp {
         CanonicalRequest::connection(host, port).ok()?
+    } else if scheme == Scheme::Postgres {
+        CanonicalRequest::database(host, port, request.path.trim_start_matches('/')).ok()?
     } else {
         let method = http::Method::from_bytes(request.method.as_bytes()).ok()?;
         let headers = clean(http::HeaderMap::new()).ok()?;

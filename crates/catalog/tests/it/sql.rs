@@ -1,0 +1,255 @@
+//! Statements and what they must be: `tests/sql/statements.txt`, two lines each.
+
+#![expect(clippy::expect_used, reason = "what helps a test may stop it")]
+
+use std::fmt::Write as _;
+use std::sync::LazyLock;
+
+use catalog::{Catalog, ServiceFile};
+use model::call::BodyView;
+use model::canonical::{CanonicalRequest, Host};
+use model::{Call, Class, Classification, Fact};
+use proptest::prelude::*;
+
+const SERVICE: &str = include_str!("../sql/crm.yaml");
+const STATEMENTS: &str = include_str!("../sql/statements.txt");
+
+fn catalog() -> &'static Catalog {
+    static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
+        Catalog::with(vec![ServiceFile::parse(SERVICE, "crm.yaml").expect("a service")]).expect("a catalogue")
+    });
+    &CATALOG
+}
+
+fn database() -> CanonicalRequest {
+    CanonicalRequest::database(Host::parse("db.crm.test").expect("a host"), 5432, "crm").expect("a database")
+}
+
+fn read(catalog: &Catalog, sql: &str) -> Classification {
+    catalog.classify(&database(), BodyView::Whole(sql.as_bytes())).expect("classified")
+}
+
+/// `class action resource [effect ...]`, and `all` or `some` where it says whether rows are chosen.
+fn shown(call: &Call) -> String {
+    let resource = call.resource.as_str().replace(":crm@", ":");
+    let mut text = format!("{} {} {resource}", call.class, call.action.as_str().trim_start_matches("sql/"));
+    for effect in call.effects.iter() {
+        let _ = write!(text, " {effect}");
+    }
+    match call.facts.get("sql.where") {
+        Some(Fact::Bool(true)) => text.push_str(" some"),
+        Some(Fact::Bool(false)) => text.push_str(" all"),
+        _ => {}
+    }
+    if let Some(Fact::Text(doubt)) = call.facts.get("sql.doubt") {
+        return format!("unlisted: {doubt}");
+    }
+    text
+}
+
+fn told(catalog: &Catalog, sql: &str) -> String {
+    let mut calls: Vec<String> = read(catalog, sql).calls.iter().map(shown).collect();
+    calls.dedup();
+    if calls.is_empty() { "nothing".to_owned() } else { calls.join("; ") }
+}
+
+#[test]
+fn statements_are_what_they_do() {
+    let (catalog, mut count, mut made, mut wrong) = (catalog(), 0, String::new(), Vec::new());
+    let mut lines = STATEMENTS.lines().filter(|line| !line.is_empty());
+    while let Some(sql) = lines.next() {
+        if sql.starts_with('#') {
+            let _ = writeln!(made, "\n{sql}");
+            continue;
+        }
+        let want = lines.next().unwrap_or_default().trim_start_matches("    ");
+        let got = told(catalog, sql);
+        let _ = writeln!(made, "{sql}\n    {got}");
+        if got != want {
+            wrong.push(sql);
+        }
+        count += 1;
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}\nThe table as it is now:\n{made}");
+    assert!(count >= 150, "{count}");
+}
+
+/// Words of which statements are made, for texts that look like some.
+const WORDS: &[&str] = &[
+    "select",
+    "*",
+    "from",
+    "t",
+    "(",
+    ")",
+    ",",
+    ".",
+    "with",
+    "x",
+    "as",
+    "where",
+    "a",
+    "=",
+    "1",
+    "'s'",
+    "$1",
+    "insert",
+    "into",
+    "values",
+    "update",
+    "set",
+    "delete",
+    "union",
+    "all",
+    "join",
+    "on",
+    "and",
+    "or",
+    "not",
+    "in",
+    "exists",
+    "case",
+    "when",
+    "then",
+    "else",
+    "end",
+    "::",
+    "int",
+    "order",
+    "by",
+    "limit",
+    "returning",
+    "copy",
+    "to",
+    "stdout",
+    "program",
+    "\"q\"",
+    "f",
+    "for",
+    "lateral",
+    "array",
+    "[",
+    "]",
+    ";",
+    "--",
+    "\n",
+    "/*",
+    "*/",
+    "$$",
+    "explain",
+    "analyze",
+    "create",
+    "table",
+    "merge",
+    "using",
+    "matched",
+    "do",
+    "nothing",
+    "conflict",
+    "recursive",
+    "only",
+    "-",
+];
+
+/// The only texts with the name of this table in which it is not found.
+fn mentions(text: &str) -> bool {
+    text.contains("secrets")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
+
+    /// Whatever comes: an answer, and never one without a call where there is a statement that names a table.
+    #[test]
+    fn any_text_is_judged(words in proptest::collection::vec(proptest::sample::select(WORDS), 0..40)) {
+        let catalog = catalog();
+        let _ = read(catalog, &words.join(" "));
+    }
+
+    #[test]
+    fn any_octets_are_judged(octets in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let catalog = catalog();
+        let _ = catalog.classify(&database(), BodyView::Whole(&octets)).expect("classified");
+    }
+
+    /// A table that is read is found wherever it stands, and however the words around it are written.
+    #[test]
+    fn a_table_is_found_wherever_it_stands(
+        place in 0usize..12,
+        blank in proptest::sample::select(&[" ", "\n", "\t", "/**/", "/* /* */ */", "--\n", "--\r"][..]),
+        upper in any::<bool>(),
+    ) {
+        let places = [
+            "select * from secrets",
+            "select 1 from a, secrets s",
+            "select 1 from a join secrets using (id)",
+            "select (select max(x) from secrets)",
+            "select 1 where exists (select 1 from secrets)",
+            "with a as (select * from secrets) select 1",
+            "insert into a select * from secrets",
+            "update a set x = (select 1 from secrets)",
+            "delete from a using secrets where true",
+            "select 1 union select x from secrets",
+            "copy (select * from secrets) to stdout",
+            "create table a as select * from secrets",
+        ];
+        let text = places[place].replace(' ', blank);
+        let text = if upper { text.to_uppercase() } else { text };
+        prop_assert!(mentions(&text.to_lowercase()));
+        let found = read(catalog(), &text);
+        let is = |call: &Call| call.action.as_str() == "sql/select" && call.resource.as_str() == "table:crm@public.secrets";
+        prop_assert!(found.calls.iter().any(is), "{text}: {:?}", found.calls);
+    }
+}
+
+#[test]
+fn what_is_deep_or_long_is_not_understood() {
+    let catalog = catalog();
+    let nested =
+        |front: &str, back: &str, times: usize| format!("select {}1{}", front.repeat(times), back.repeat(times));
+    for (what, sql) in [
+        ("brackets", nested("(", ")", 10_000)),
+        ("a chain", format!("select 1{}", "+1".repeat(100_000))),
+        ("queries", format!("select {}1{}", "(select ".repeat(5_000), ")".repeat(5_000))),
+        ("arrays", nested("array[", "]", 5_000)),
+        ("signs", format!("select {}1", "- ".repeat(50_000))),
+        ("nots", format!("select {}true", "not ".repeat(50_000))),
+        ("unions", "select 1 union ".repeat(20_000)),
+        ("joins", format!("select * from a {}", "join a using (x) ".repeat(9_000))),
+        ("cases", format!("select {}1{}", "case when true then ".repeat(3_000), " end".repeat(3_000))),
+        ("casts", format!("select 1{}", "::int".repeat(50_000))),
+        ("points", format!("select a{}", ".a".repeat(100_000))),
+        ("subscripts", format!("select a{}", "[1]".repeat(50_000))),
+        ("many tables", format!("select * from {}", (0..1_000).map(|n| format!("t{n}")).collect::<Vec<_>>().join(","))),
+        ("long", format!("select '{}'", "x".repeat(300_000))),
+    ] {
+        let found = read(catalog, &sql);
+        let class = found.calls.iter().map(|call| call.class).max();
+        assert_eq!(class, Some(Class::Admin), "{what}: {} calls", found.calls.len());
+    }
+    // As deep as may be, on the stack that a thread has.
+    for sql in [
+        format!("select 1{}", "+1".repeat(199)),
+        format!("select * from t where {}", ["a = 1"; 90].join(" or ")),
+        format!("select {}1{}", "(".repeat(30), ")".repeat(30)),
+        format!("select * from t where id in ({}1)", "1,".repeat(10_000)),
+    ] {
+        let found = read(catalog, &sql);
+        assert!(found.calls.iter().all(|call| call.class == Class::Read), "{:?}", found.calls);
+    }
+}
+
+#[test]
+fn where_it_goes_is_a_call_too() {
+    let catalog = catalog();
+    let opened = catalog.classify(&database(), BodyView::Empty).expect("classified");
+    assert_eq!(opened.calls.iter().map(shown).collect::<Vec<_>>(), ["read connect database:crm"]);
+    let said = catalog.service("crm-db").expect("known").statements(&opened, b"delete from orders").expect("read");
+    assert_eq!(said.calls.iter().map(shown).collect::<Vec<_>>(), ["delete delete table:public.orders all"]);
+    for name in ["", "a/b", "a b", "..", "a%2fb", "caf\u{e9}", &"x".repeat(64)] {
+        let host = Host::parse("db.crm.test").expect("a host");
+        let judged =
+            CanonicalRequest::database(host, 5432, name).map(|request| catalog.classify(&request, BodyView::Empty));
+        assert!(!matches!(judged, Ok(Ok(_))), "{name}");
+    }
+}

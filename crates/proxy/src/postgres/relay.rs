@@ -1,0 +1,525 @@
+//! An open session: what the agent says, message by message, and what the server answers.
+//!
+//! A statement that may not run is replaced by one that the server itself must refuse: a single word that nobody can foresee. So the
+//! server's own order holds: the transaction is aborted, what was sent behind it is skipped until the next Sync, and the answers come
+//! in their places. The server's error names the word; by that it is found and becomes the refusal.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes, BytesMut};
+use model::{Classification, Code, Refusal};
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use super::judge::Judge;
+use super::statements::{Names, TooMany};
+use super::wire::{self, Severity, field, put, take_text};
+use crate::gate::Gate;
+use crate::join::READ_BYTES;
+
+/// Octets of a message that holds SQL. What is longer is refused and not read.
+const STATEMENT_BYTES_MAX: usize = 300 * 1024;
+/// Octets of a name of a statement or portal.
+const NAME_BYTES_MAX: usize = 128;
+/// Octets of a message that holds a name and little more.
+const SMALL_BYTES_MAX: usize = 2 * NAME_BYTES_MAX;
+/// Octets of an error of the server that is looked at. Longer ones hold no word of ours alone.
+const ERROR_BYTES_MAX: usize = 64 * 1024;
+/// Refusals whose errors have not come. The errors of those that the server skipped never come.
+const REFUSALS_MAX: usize = 1_024;
+
+/// What both directions know.
+#[derive(Default)]
+pub(super) struct Shared {
+    refused: VecDeque<(String, Refusal)>,
+    /// Rounds that were answered: whole or with an error, and whether no transaction is open.
+    answered: VecDeque<(bool, bool)>,
+    failed: bool,
+    /// The agent was sent whole messages and nothing of another.
+    pub(super) at_boundary: bool,
+    /// The server has something to do.
+    pub(super) busy: bool,
+}
+
+/// From the agent to the server.
+pub(super) struct Up<'g> {
+    judge: Judge<'g>,
+    gate: &'g Gate,
+    names: Names,
+    shared: &'g Mutex<Shared>,
+    /// Octets of the message under way that pass as they are, or that go nowhere.
+    passing: usize,
+    dropping: usize,
+    out: BytesMut,
+}
+
+/// The protocol is broken, or more is asked for than is kept.
+struct Violation(Refusal);
+
+impl From<TooMany> for Violation {
+    fn from(_: TooMany) -> Self {
+        Self(Refusal::new(Code::TooLarge, "This connection has too many statements or portals open").hint("close some"))
+    }
+}
+
+fn broken(text: &str) -> Violation {
+    Violation(Refusal::new(Code::Malformed, text))
+}
+
+impl<'g> Up<'g> {
+    pub(super) fn new(gate: &'g Gate, shared: &'g Mutex<Shared>) -> Self {
+        let judge = Judge::new(gate);
+        Self { judge, gate, names: Names::default(), shared, passing: 0, dropping: 0, out: BytesMut::new() }
+    }
+
+    /// Copies until the agent is done.
+    ///
+    /// # Errors
+    /// Why it is cut, with what the agent is told; none where a side broke off.
+    pub(super) async fn run(
+        mut self,
+        mut from: impl AsyncRead + Unpin,
+        mut to: impl AsyncWrite + Unpin,
+    ) -> Result<(), Option<Refusal>> {
+        let known = self.gate.live.known();
+        let mut scan = known.as_ref().map(inject::KnownSecrets::scan);
+        let mut buffer = BytesMut::with_capacity(READ_BYTES);
+        loop {
+            buffer.reserve(READ_BYTES);
+            let before = buffer.len();
+            if from.read_buf(&mut buffer).await.map_err(|_| None)? == 0 {
+                return to.shutdown().await.map_err(|_| None);
+            }
+            if let Some(scan) = &mut scan {
+                let came = Bytes::copy_from_slice(buffer.get(before..).unwrap_or_default());
+                let found = Refusal::new(Code::SecretInRequest, "The connection holds the value of a credential");
+                scan.push(came).map_err(|_| Some(found))?;
+            }
+            let ended = loop {
+                match self.step(&mut buffer).await {
+                    Ok(Step::More) => {}
+                    Ok(Step::Waits) => break false,
+                    Ok(Step::Ends) => break true,
+                    Err(Violation(refusal)) => return Err(Some(refusal)),
+                }
+            };
+            if !self.out.is_empty() {
+                to.write_all(&self.out).await.map_err(|_| None)?;
+                self.out.clear();
+            }
+            if ended {
+                return to.shutdown().await.map_err(|_| None);
+            }
+        }
+    }
+
+    /// Takes what is there of one message.
+    async fn step(&mut self, buffer: &mut BytesMut) -> Result<Step, Violation> {
+        if self.passing > 0 || self.dropping > 0 {
+            let take = buffer.len().min(self.passing.max(self.dropping));
+            if take == 0 {
+                return Ok(Step::Waits);
+            }
+            let part = buffer.split_to(take);
+            if self.passing > 0 {
+                self.out.extend_from_slice(&part);
+                self.passing -= take;
+            } else {
+                self.dropping -= take;
+            }
+            return Ok(Step::More);
+        }
+        let [kind, a, b, c, d, ..] = *buffer.as_ref() else { return Ok(Step::Waits) };
+        let length = u32::from_be_bytes([a, b, c, d]) as usize;
+        let Some(body) = length.checked_sub(4) else { return Err(broken("A message has no length")) };
+        self.settle();
+        match kind {
+            b'Q' | b'P' if body > STATEMENT_BYTES_MAX => {
+                buffer.advance(5);
+                self.dropping = body;
+                let long = Refusal::new(Code::TooLarge, "The statement is longer than 256 KiB");
+                self.refuse(kind, long);
+                Ok(Step::More)
+            }
+            b'Q' | b'P' => match whole(buffer, body) {
+                Some((message, rest)) => self.statement(kind, message, rest).await.map(|()| Step::More),
+                None => Ok(Step::Waits),
+            },
+            b'B' => self.bind(buffer, body),
+            b'E' | b'D' | b'C' | b'S' | b'H' | b'X' | b'c' if body > SMALL_BYTES_MAX => {
+                Err(broken("A message is longer than its kind can be"))
+            }
+            b'E' | b'D' | b'C' | b'S' | b'H' | b'X' | b'c' => match whole(buffer, body) {
+                Some((message, rest)) => self.small(kind, message, rest).await,
+                None => Ok(Step::Waits),
+            },
+            // Rows of a COPY, or its failure; without one the server does not listen to them.
+            b'd' | b'f' => {
+                self.passing = body + 5;
+                Ok(Step::More)
+            }
+            b'F' => {
+                buffer.advance(5);
+                self.dropping = body;
+                let sentence = "Functions are called by statements, not by their number";
+                self.refuse(kind, Refusal::new(Code::Denied, sentence));
+                Ok(Step::More)
+            }
+            _ => Err(broken("A message of this kind does not belong here")),
+        }
+    }
+
+    /// Takes in what was answered.
+    fn settle(&mut self) {
+        let answered = std::mem::take(&mut self.shared.lock().answered);
+        for (whole, idle) in answered {
+            self.names.answered(whole, idle);
+        }
+    }
+
+    fn sends(&mut self, ends: bool) {
+        self.names.sends(ends);
+        self.shared.lock().busy = true;
+    }
+
+    async fn statement(&mut self, kind: u8, message: Bytes, mut rest: Bytes) -> Result<(), Violation> {
+        let name = if kind == b'P' { name_of(&mut rest)? } else { Bytes::new() };
+        let text = take_text(&mut rest).ok_or_else(|| broken("A statement has no end"))?;
+        let judged = match self.judge.read(&text) {
+            Ok(read) if kind == b'P' => self.judge.may(&read).map(|()| Some(read)),
+            Ok(read) => self.judge.runs(&read).await.map(|()| None),
+            Err(refusal) => Err(refusal),
+        };
+        match judged {
+            Ok(prepared) => {
+                if let Some(statement) = prepared {
+                    self.names.parsed(name, statement)?;
+                }
+                self.out.extend_from_slice(&message);
+                self.sends(kind == b'Q');
+            }
+            Err(refusal) => self.refuse(kind, refusal),
+        }
+        Ok(())
+    }
+
+    /// Values of a statement may be long and pass as they come; the names stand in front.
+    fn bind(&mut self, buffer: &mut BytesMut, body: usize) -> Result<Step, Violation> {
+        let front = body.min(2 * (NAME_BYTES_MAX + 1));
+        if buffer.len() < front + 5 {
+            return Ok(Step::Waits);
+        }
+        let mut names = Bytes::copy_from_slice(buffer.get(5..front + 5).unwrap_or_default());
+        let (portal, statement) = (name_of(&mut names)?, name_of(&mut names)?);
+        if self.names.bound(portal, &statement)? {
+            self.passing = body + 5;
+            self.sends(false);
+        } else {
+            buffer.advance(5);
+            self.dropping = body;
+            let sentence = "The statement is not known here; prepare it again";
+            self.refuse(b'B', Refusal::new(Code::Malformed, sentence));
+        }
+        Ok(Step::More)
+    }
+
+    async fn small(&mut self, kind: u8, message: Bytes, mut rest: Bytes) -> Result<Step, Violation> {
+        match kind {
+            b'E' => {
+                let portal = name_of(&mut rest)?;
+                if let Err(refusal) = self.execute(&portal).await {
+                    self.names.forgets(&portal);
+                    self.refuse(kind, refusal);
+                    return Ok(Step::More);
+                }
+            }
+            b'C' if rest.first() == Some(&b'S') => {
+                rest.advance(1);
+                let name = name_of(&mut rest)?;
+                self.names.closed(name)?;
+            }
+            _ => {}
+        }
+        self.out.extend_from_slice(&message);
+        match kind {
+            b'X' => return Ok(Step::Ends),
+            b'S' => self.sends(true),
+            b'E' | b'D' | b'C' => self.sends(false),
+            _ => {}
+        }
+        Ok(Step::More)
+    }
+
+    async fn execute(&mut self, portal: &Bytes) -> Result<(), Refusal> {
+        let unknown = || Refusal::new(Code::Malformed, "The portal is not known here; bind it again");
+        let (meanings, first) = self.names.runs(portal).ok_or_else(unknown)?;
+        if meanings.iter().any(|statement| is_copy(statement)) {
+            self.names.copies();
+        }
+        for statement in &meanings {
+            if first {
+                self.judge.runs(statement).await?;
+            } else {
+                self.judge.may(statement)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what the server must refuse, in place of a message of this kind.
+    fn refuse(&mut self, kind: u8, refusal: Refusal) {
+        let mut noise = [0u8; 16];
+        self.gate.worker.gateway.random.fill(&mut noise);
+        let word: String =
+            "vk".chars().chain(noise.iter().flat_map(|octet| [octet >> 4, octet & 15]).map(letter)).collect();
+        {
+            let mut shared = self.shared.lock();
+            if shared.refused.len() >= REFUSALS_MAX {
+                shared.refused.pop_front();
+            }
+            shared.refused.push_back((word.clone(), refusal));
+        }
+        match kind {
+            // A syntax error "at or near" the word.
+            b'Q' | b'F' => put(&mut self.out, b'Q', &wire::texts(&[&word])),
+            b'P' => {
+                let mut body = wire::texts(&["", &word]);
+                body.extend([0, 0]);
+                put(&mut self.out, b'P', &body);
+            }
+            // A portal that does not exist, by this name.
+            _ => {
+                let mut body = wire::texts(&[&word]);
+                body.extend([0, 0, 0, 0]);
+                put(&mut self.out, b'E', &body);
+            }
+        }
+        self.sends(matches!(kind, b'Q' | b'F'));
+    }
+}
+
+fn is_copy(statement: &Classification) -> bool {
+    let verb = |call: &model::Call| match call.facts.get(catalog::sql::VERB_FACT) {
+        Some(model::Fact::Text(verb)) => &**verb == "copy",
+        _ => false,
+    };
+    statement.calls.iter().any(verb)
+}
+
+fn letter(half: u8) -> char {
+    char::from(b'a' + (half & 15))
+}
+
+enum Step {
+    /// Something was taken.
+    More,
+    /// Nothing can be, until more has come.
+    Waits,
+    /// The agent says good-bye.
+    Ends,
+}
+
+/// The name that stands in front.
+fn name_of(rest: &mut Bytes) -> Result<Bytes, Violation> {
+    let name = take_text(rest).filter(|name| name.len() <= NAME_BYTES_MAX);
+    name.map(|name| Bytes::copy_from_slice(&name)).ok_or_else(|| broken("A name has no end, or is too long"))
+}
+
+/// A whole message and its body, where it is there.
+fn whole(buffer: &mut BytesMut, body: usize) -> Option<(Bytes, Bytes)> {
+    if buffer.len() < body + 5 {
+        return None;
+    }
+    let message = buffer.split_to(body + 5).freeze();
+    let rest = message.slice(5..);
+    Some((message, rest))
+}
+
+/// From the server to the agent. `bytes` counts what the server sent.
+///
+/// # Errors
+/// A side broke off.
+pub(super) async fn down(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    (shared, bytes): (&Mutex<Shared>, &mut u64),
+) -> Result<(), Option<Refusal>> {
+    let mut answers = Answers { passing: 0, out: BytesMut::new() };
+    let mut buffer = BytesMut::with_capacity(READ_BYTES);
+    loop {
+        buffer.reserve(READ_BYTES);
+        let read = from.read_buf(&mut buffer).await.map_err(|_| None)?;
+        if read == 0 {
+            return to.shutdown().await.map_err(|_| None);
+        }
+        *bytes += read as u64;
+        answers.take(&mut buffer, shared);
+        shared.lock().at_boundary = false;
+        to.write_all(&answers.out).await.map_err(|_| None)?;
+        answers.out.clear();
+        shared.lock().at_boundary = answers.passing == 0;
+    }
+}
+
+/// What of the server's messages passes.
+pub(super) struct Answers {
+    passing: usize,
+    out: BytesMut,
+}
+
+impl Answers {
+    fn take(&mut self, buffer: &mut BytesMut, shared: &Mutex<Shared>) {
+        loop {
+            if self.passing > 0 {
+                let take = buffer.len().min(self.passing);
+                self.out.extend_from_slice(&buffer.split_to(take));
+                self.passing -= take;
+            }
+            let [kind, a, b, c, d, ..] = *buffer.as_ref() else { return };
+            let length = u32::from_be_bytes([a, b, c, d]) as usize;
+            if self.passing > 0 {
+                return;
+            }
+            match kind {
+                b'Z' if length == 5 => {
+                    let Some(status) = buffer.get(5).copied() else { return };
+                    let mut shared = shared.lock();
+                    let whole = !std::mem::take(&mut shared.failed);
+                    shared.answered.push_back((whole, status == b'I'));
+                    shared.busy = status != b'I';
+                    self.passing = length + 1;
+                }
+                b'E' if length <= ERROR_BYTES_MAX => {
+                    if buffer.len() < length + 1 {
+                        return;
+                    }
+                    let message = buffer.split_to(length + 1);
+                    let mut shared = shared.lock();
+                    shared.failed = true;
+                    match shared.refusal(message.get(5..).unwrap_or_default()) {
+                        Some(refusal) => self.out.extend_from_slice(&wire::error(Severity::Error, &refusal)),
+                        None => self.out.extend_from_slice(&message),
+                    }
+                }
+                _ => {
+                    shared.lock().failed |= kind == b'E';
+                    self.passing = length.saturating_add(1).max(5);
+                }
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Of a session that begins.
+    pub(super) fn new() -> Self {
+        Self { at_boundary: true, ..Self::default() }
+    }
+
+    /// The refusal whose word stands in an error of the server. Those before it were skipped, and their errors never come.
+    fn refusal(&mut self, error: &[u8]) -> Option<Refusal> {
+        let text = field(error, b'M')?;
+        let at = self.refused.iter().position(|(word, _)| memchr::memmem::find(text, word.as_bytes()).is_some())?;
+        self.refused.drain(..at);
+        self.refused.pop_front().map(|(_, refusal)| refusal)
+    }
+}
+
+/// What an agent is given of a server's octets, in pieces of this many, where one word was refused: for tests of every cut.
+#[must_use]
+pub fn answers_of(octets: &[u8], size: usize) -> Vec<u8> {
+    let shared = Mutex::new(Shared::new());
+    shared.lock().refused.push_back(("vkaaaa".to_owned(), Refusal::new(Code::Denied, "Not this")));
+    let (mut answers, mut buffer) = (Answers { passing: 0, out: BytesMut::new() }, BytesMut::new());
+    for piece in octets.chunks(size.max(1)) {
+        buffer.extend_from_slice(piece);
+        answers.take(&mut buffer, &shared);
+    }
+    answers.out.to_vec()
+}
+
+/// Both directions of one session.
+pub(super) async fn between(
+    (client, server): (impl AsyncRead + AsyncWrite, impl AsyncRead + AsyncWrite),
+    (gate, shared): (&Arc<Gate>, &Mutex<Shared>),
+    bytes: &mut u64,
+    end: impl Future<Output = Code>,
+) -> Option<Refusal> {
+    let (from_client, mut to_client) = tokio::io::split(client);
+    let (from_server, to_server) = tokio::io::split(server);
+    let ended = {
+        let up = Up::new(gate, shared).run(from_client, to_server);
+        let down = down(from_server, &mut to_client, (shared, bytes));
+        let both = async { tokio::try_join!(up, down).err().flatten() };
+        tokio::select! {
+            biased;
+            code = end => Some(cut(code)),
+            refusal = both => refusal,
+        }
+    };
+    if let Some(refusal) = &ended
+        && shared.lock().at_boundary
+    {
+        // Whoever does not listen is cut off.
+        let tell = to_client.write_all(&wire::error(Severity::Fatal, refusal)).await;
+        if tell.is_ok() {
+            let _ = to_client.shutdown().await;
+        }
+    }
+    ended
+}
+
+fn cut(code: Code) -> Refusal {
+    let sentence = match code {
+        Code::SessionEnded => "The session has ended, or its credential was revoked",
+        _ => "What opened this connection is no longer allowed",
+    };
+    Refusal::new(code, sentence)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> Bytes {
+        let mut body = b"SERROR\0C42601\0M".to_vec();
+        body.extend(text.bytes().chain([0, 0]));
+        wire::message(b'E', &body)
+    }
+
+    #[test]
+    fn a_refused_word_becomes_the_refusal_however_it_is_cut() {
+        let rows = wire::message(b'D', &[7; 5_000]);
+        let ready = wire::message(b'Z', b"T");
+        let parts = [
+            &rows[..],
+            &error("syntax error at or near \"vkaaaa\""),
+            &ready,
+            &error("relation \"x\" does not exist"),
+            &ready,
+        ];
+        let stream = parts.concat();
+        let whole = answers_of(&stream, stream.len());
+        let text = String::from_utf8_lossy(&whole);
+        assert!(text.contains("Not this") && !text.contains("vkaaaa"), "{text}");
+        assert!(text.contains("relation \"x\" does not exist"), "errors of others stay");
+        assert!(whole.starts_with(&rows) && whole.ends_with(&ready));
+        for size in [1, 2, 3, 5, 64, 4_999] {
+            assert_eq!(answers_of(&stream, size), whole, "{size}");
+        }
+    }
+
+    #[test]
+    fn what_was_skipped_is_not_waited_for() {
+        let mut shared = Shared::new();
+        for word in ["vkone", "vktwo", "vkthree"] {
+            shared.refused.push_back((word.to_owned(), Refusal::new(Code::Denied, word)));
+        }
+        let body = |word: &str| error(&format!("portal \"{word}\" does not exist"))[5..].to_vec();
+        assert_eq!(shared.refusal(&body("vktwo")).map(|refusal| refusal.public).as_deref(), Some("vktwo"));
+        assert!(shared.refusal(&body("vkone")).is_none(), "its answer can never come any more");
+        assert_eq!(shared.refused.len(), 1);
+        assert!(shared.refusal(b"Mno end").is_none());
+    }
+}

@@ -1,0 +1,335 @@
+//! PostgreSQL through the gateway: a real server with SCRAM and TLS, real clients, unchanged. The agent logs in with its session's token.
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use e2e::house::tool;
+use e2e::{House, Session};
+use testkit::Canary;
+use testkit::ca::Ca;
+use testkit::process::{Finished, Running, finish};
+
+/// Nothing here takes longer on a busy machine.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A server whose users log in by SCRAM, over TLS alone.
+struct Server {
+    folder: tempfile::TempDir,
+    bin: PathBuf,
+    port: u16,
+    ca: Arc<Ca>,
+    process: Running,
+}
+
+fn programs() -> PathBuf {
+    let folders = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let bins = folders.map(|entry| entry.path().join("bin"));
+    let found = bins.filter(|bin| ["initdb", "postgres", "psql"].iter().all(|name| bin.join(name).is_file())).max();
+    found.unwrap_or_else(|| panic!("PostgreSQL is missing in /usr/lib/postgresql; run `cargo xtask tools`"))
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+impl Server {
+    /// With a user `crm_app` of this password, and tables of customers and orders.
+    fn start(password: &str) -> Self {
+        let (folder, bin, port) = (tempfile::tempdir().unwrap(), programs(), free_port());
+        let ca = Ca::new("the CRM's own");
+        // Debian's `nobody`; PostgreSQL refuses to run as root.
+        let root = folder.path().metadata().unwrap().uid() == 0;
+        let own = |path: &Path| {
+            if root {
+                chown(path, Some(65_534), Some(65_534)).unwrap();
+            }
+        };
+        own(folder.path());
+        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o700)).unwrap();
+        let (certificate, key) = ca.leaf_pem(&["db.crm.test"]);
+        for (name, text) in [("server.crt", certificate), ("server.key", key)] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+            own(&path);
+        }
+        let program = |name: &str| {
+            let mut command = Command::new(if root { "setpriv".into() } else { bin.join(name) });
+            if root {
+                command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(bin.join(name));
+            }
+            command.arg("-D").arg(folder.path().join("data")).current_dir(folder.path());
+            command
+        };
+        let options = ["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "--no-sync"];
+        let _ = finish(program("initdb").args(options), PATIENCE).expect_success("initdb");
+        let rules = "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n";
+        std::fs::write(folder.path().join("data/pg_hba.conf"), rules).unwrap();
+        let mut server = program("postgres");
+        server.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-c", "fsync=off", "-c", "ssl=on"]);
+        for (name, file) in [("ssl_cert_file", "server.crt"), ("ssl_key_file", "server.key")] {
+            server.arg("-c").arg(format!("{name}={}", folder.path().join(file).display()));
+        }
+        server.arg("-k").arg(folder.path()).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        let process = Running::start(server);
+        let server = Self { folder, bin, port, ca, process };
+        let begun = Instant::now();
+        while server.ask("postgres", "select 1").code() != Some(0) {
+            assert!(begun.elapsed() < PATIENCE, "PostgreSQL does not start");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let made = format!(
+            "create role crm_app login password '{password}'; create database crm owner crm_app; create database other owner crm_app"
+        );
+        for statement in made.split("; ") {
+            let _ = server.ask("postgres", statement).expect_success(statement);
+        }
+        let tables = "set role crm_app; create table customers (id int primary key, name text); \
+                      insert into customers select i, 'name ' || i from generate_series(1, 100) i; \
+                      create table orders (id serial primary key, customer int, amount int); create table secrets (word text); \
+                      create function total() returns bigint language sql as 'select count(*) from customers'";
+        let _ = server.ask("crm", tables).expect_success("tables");
+        server
+    }
+
+    /// Asked by the superuser, over the socket.
+    fn ask(&self, database: &str, sql: &str) -> Finished {
+        let mut psql = Command::new(self.bin.join("psql"));
+        psql.args(["-qAtX", "-U", "postgres", "-d", database, "-p", &self.port.to_string(), "-c", sql, "-h"]);
+        finish(psql.arg(self.folder.path()).current_dir(self.folder.path()), PATIENCE)
+    }
+
+    fn answer(&self, sql: &str) -> String {
+        self.ask("crm", sql).expect_success(sql).stdout.trim().to_owned()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // SIGQUIT ends its children too; SIGKILL would leave them behind.
+        let _ = Command::new("kill").arg("-QUIT").arg(self.process.id().to_string()).status();
+        self.process.wait(PATIENCE);
+    }
+}
+
+const SERVICE: &str = "name: crm-db\ntitle: The CRM's database\nhosts: [{ host: db.crm.test, protocol: postgres }]\n";
+
+/// A server and a home whose configuration names it.
+struct Office {
+    house: House,
+    server: Server,
+    canary: Canary,
+}
+
+impl Office {
+    fn new() -> Self {
+        let canary = Canary::new(930, "", 32);
+        let server = Server::start(&canary.value());
+        let config = format!(
+            "version: 1\nservices: [./crm-db.yaml]\ncredentials:\n  crm: {{ service: crm-db, from: env:CRM_LOGIN }}\n\
+             databases:\n  crm: {{ service: crm-db, listen: \"127.0.0.1:0\" }}\n\
+             agents:\n  reader:\n    permissions: [{{ service: crm-db, credential: crm, actions: [read], resources: [\"table:crm@public.customers\"] }}]\n  \
+             clerk:\n    permissions:\n      - {{ service: crm-db, credential: crm, actions: [read, write], resources: [\"database:crm\"] }}\n      \
+             - {{ service: crm-db, credential: crm, actions: [sql/delete], resources: [\"table:crm@public.orders\"], conditions: {{ limit: 2/hour }} }}\n\
+             upstreams:\n  db.crm.test:5432: {{ address: \"127.0.0.1:{}\", ca: ./db-ca.pem }}\n",
+            server.port
+        );
+        let house = House::new(&config, &[("CRM_LOGIN", &format!("crm_app:{}", canary.value()))]);
+        std::fs::write(house.path("crm-db.yaml"), SERVICE).unwrap();
+        std::fs::write(house.path("db-ca.pem"), server.ca.pem()).unwrap();
+        Self { house, server, canary }
+    }
+
+    /// A client's environment: where the database is, and the token.
+    fn client(&self, program: &Path, port: u16, session: &Session) -> Command {
+        let mut command = self.house.clean(program);
+        command.env("PGHOST", "localhost").env("PGPORT", port.to_string()).env("PGUSER", "agent");
+        command.env("PGDATABASE", "crm").env("PGPASSWORD", &session.token).env("PGCONNECT_TIMEOUT", "30");
+        command.env_remove("CRM_LOGIN");
+        command
+    }
+
+    fn psql(&self, port: u16, session: &Session, sql: &[&str]) -> Finished {
+        let mut psql = self.client(&self.server.bin.join("psql"), port, session);
+        psql.args(["-qAtX", "-v", "ON_ERROR_STOP=0"]);
+        for one in sql {
+            psql.args(["-c", one]);
+        }
+        let told = finish(&mut psql, PATIENCE);
+        self.canary.assert_absent("psql's output", told.stdout.as_bytes());
+        self.canary.assert_absent("psql's errors", told.stderr.as_bytes());
+        told
+    }
+
+    fn audited(&self) {
+        self.house.assert_audit();
+        let export = self.house.valetkey(&["audit", "export", "--json"]).expect_success("audit export");
+        self.canary.assert_absent("the audit log", export.stdout.as_bytes());
+    }
+}
+
+/// Where the gateway listens for the database.
+fn port(gateway: &e2e::Gateway) -> u16 {
+    gateway.databases.iter().find(|(name, _)| name == "crm").unwrap().1.port()
+}
+
+#[test]
+fn an_agent_reads_what_it_may_and_nothing_else() {
+    let office = Office::new();
+    let gateway = office.house.serve();
+    let (reader, port) = (office.house.session("reader"), port(&gateway));
+    let told =
+        office.psql(port, &reader, &["select count(*) from customers", "select name from customers where id = 7"]);
+    assert_eq!(told.expect_success("reads").stdout, "100\nname 7\n");
+    for (sql, says) in [
+        ("select * from secrets", "Action sql/select is denied"),
+        ("delete from customers", "Action sql/delete is denied"),
+        ("with x as (delete from customers returning *) select * from x", "Action sql/delete is denied"),
+        ("select * from customers where total() > 1", "Action sql/function is denied"),
+        ("select pg_read_file('/etc/passwd')", "Action sql/reach is denied"),
+        ("copy customers to program 'cat'", "Action sql/file is denied"),
+        ("set default_transaction_read_only = off", "Action sql/read-write is denied"),
+        ("begin read write", "Action sql/read-write is denied"),
+        ("set role postgres", "Action sql/admin is denied"),
+        ("selec 1", "the statement is not understood"),
+    ] {
+        let told = office.psql(port, &reader, &[sql, "select 'still here'"]);
+        assert!(told.stderr.contains(says), "{sql}: {}{}", told.stdout, told.stderr);
+        assert!(told.stdout.contains("still here"), "{sql}: {}{}", told.stdout, told.stderr);
+        assert!(!told.stderr.contains("vk") || told.stderr.contains("valetkey"), "{}", told.stderr);
+    }
+    // The code that drivers go by, and that the transaction is aborted as by any error.
+    let told = office.psql(
+        port,
+        &reader,
+        &["\\set VERBOSITY verbose", "begin", "delete from customers", "select 1", "rollback", "select 'after'"],
+    );
+    assert!(told.stderr.contains("42501") || told.stderr.contains("ERROR"), "{}", told.stderr);
+    assert!(told.stderr.contains("current transaction is aborted"), "{}", told.stderr);
+    assert!(told.stdout.contains("after"), "{}", told.stdout);
+    // Read-only twice: the server is held to it too.
+    assert_eq!(office.psql(port, &reader, &["show default_transaction_read_only"]).stdout.trim(), "on");
+    assert_eq!(office.server.answer("select count(*) from customers"), "100");
+    // Nobody else's word counts.
+    let nobody = Session { token: format!("vkt_{}", "x".repeat(43)), ..reader.clone() };
+    let told = office.psql(port, &nobody, &["select 1"]);
+    assert!(told.stderr.contains("no valid session token"), "{}", told.stderr);
+    let mut other = office.client(&office.server.bin.join("psql"), port, &reader);
+    let told = finish(other.env("PGDATABASE", "other").args(["-c", "select 1"]), PATIENCE);
+    assert!(told.stderr.contains("denied"), "{}", told.stderr);
+    drop(gateway);
+    let search = office.house.valetkey(&["audit", "search", "--json", "--agent", "reader"]).expect_success("search");
+    for part in ["sql/connect", "sql/select", "table:crm@public.customers", "sql.digest", "\"call\""] {
+        assert!(search.stdout.contains(part), "{part}: {}", search.stdout);
+    }
+    assert!(!search.stdout.contains("/etc/passwd"), "literals are not on record");
+    office.audited();
+}
+
+#[test]
+fn drivers_work_as_without_a_gateway() {
+    let office = Office::new();
+    let gateway = office.house.serve();
+    let (clerk, port) = (office.house.session("clerk"), port(&gateway));
+    let scripts = e2e::house::root().join("tests/e2e/clients");
+    let run = |program: &str, script: &str| {
+        let mut command = office.client(&tool(program), port, &clerk);
+        command.env("NODE_TOOLS", tool("node")).arg(scripts.join(script));
+        let told = finish(&mut command, PATIENCE);
+        office.canary.assert_absent(script, told.stdout.as_bytes());
+        office.canary.assert_absent(script, told.stderr.as_bytes());
+        told.expect_success(script).stdout
+    };
+    assert_eq!(
+        run("venv/bin/python", "pg_psycopg.py"),
+        "copied 1000\nrefused 42501 Action sql/drop is denied\nkept 1001\npipeline 42501\nbefore (1,)\nafter (4,)\ncursor 12502500\n\
+         cancelled True\ndeleted\ndeleted\nlimit 53400\nseveral 42501\n"
+    );
+    assert_eq!(office.server.answer("select count(*) from orders"), "999", "two were deleted, and no more");
+    assert_eq!(
+        run("venv/bin/python", "pg_asyncpg.py"),
+        "row name 7\narray [1, 2, 3]\nrefused 42501 valetkey: denied\ncursor 100\ncopied [b'1', b'2', b'3']\ncancelled\nagain 5\n"
+    );
+    assert_eq!(office.server.answer("select count(*) from orders"), "1002");
+    assert_eq!(
+        run("node/node_modules/.bin/node", "pg_node.mjs"),
+        "count 100\nnamed name 3\nnamed name 4\nrefused 42501 Action sql/drop is denied\norders 1002\n"
+    );
+    // Another agent's token is another agent.
+    let reader = office.house.session("reader");
+    let told = office.psql(port, &reader, &["insert into orders (customer, amount) values (1, 1)"]);
+    assert!(told.stderr.contains("denied"), "{}", told.stderr);
+    drop(gateway);
+    let export = office.house.valetkey(&["audit", "export", "--json"]).expect_success("audit export").stdout;
+    assert!(!export.contains("a literal that is secret"), "no literal is on record");
+    office.audited();
+}
+
+/// psql that waits in a statement, and how long it lives after `end`.
+fn cut_within(office: &Office, port: u16, session: &Session, end: &dyn Fn()) -> (Duration, Finished) {
+    let mut psql = office.client(&office.server.bin.join("psql"), port, session);
+    psql.args(["-qAtX", "-c", "select count(*) from generate_series(1, 1000000000000)"]);
+    let waiting = std::thread::spawn(move || finish(&mut psql, PATIENCE));
+    let busy = "select count(*) from pg_stat_activity where state = 'active' and usename = 'crm_app'";
+    let begun = Instant::now();
+    while office.server.answer(busy) != "1" {
+        assert!(begun.elapsed() < PATIENCE, "the statement does not run");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    end();
+    let ended = Instant::now();
+    let told = waiting.join().unwrap();
+    let lasted = ended.elapsed();
+    let begun = Instant::now();
+    while office.server.answer(busy) != "0" {
+        assert!(begun.elapsed() < Duration::from_secs(5), "the server still works for nobody");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    (lasted, told)
+}
+
+#[test]
+fn an_open_connection_ends_with_what_it_stands_on() {
+    let office = Office::new();
+    let gateway = office.house.serve();
+    let port = port(&gateway);
+    let ends: [(&str, &[&str]); 3] = [
+        ("session end", &["session", "end"]),
+        ("stop", &["stop", "--agent", "clerk"]),
+        ("revoke", &["stop", "--credential", "crm"]),
+    ];
+    for (what, words) in ends {
+        let session = office.house.session(if what == "revoke" { "reader" } else { "clerk" });
+        let (lasted, told) = cut_within(&office, port, &session, &|| {
+            let mut words = words.to_vec();
+            words.extend((what == "session end").then_some(session.id.as_str()));
+            let _ = office.house.valetkey(&words).expect_success(what);
+        });
+        assert!(lasted < Duration::from_secs(1), "{what}: {lasted:?}");
+        assert_ne!(told.code(), Some(0), "{what}: {}", told.stdout);
+        println!("{what}: cut {lasted:?} after it was said: {}", told.stderr.trim());
+    }
+    drop(gateway);
+    office.audited();
+}
+
+#[test]
+fn between_walls_the_host_has_its_own_name() {
+    let office = Office::new();
+    let psql = office.server.bin.join("psql").display().to_string();
+    let ask = "sh";
+    let script = format!(
+        "{psql} -qAtX 'host=db.crm.test user=me dbname=crm' -c 'select count(*) from customers' -c 'delete from customers'; \
+         {psql} -qAtX 'host=db.crm.test user=me dbname=crm sslmode=verify-full sslrootcert='$SSL_CERT_FILE -c 'select 2'; \
+         env | grep -c {} || true",
+        office.canary.value()
+    );
+    let (told, receipt) = office.house.run_with("reader", &["--isolate=on"], &[ask, "-c", &script]);
+    assert_eq!(told.stdout, "100\n2\n0\n", "{}", told.stderr);
+    assert!(told.stderr.contains("Action sql/delete is denied"), "{}", told.stderr);
+    assert_eq!((receipt.count("allowed"), receipt.count("denied")), (2, 1), "{}", receipt.0);
+    office.audited();
+}
