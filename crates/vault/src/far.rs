@@ -109,6 +109,11 @@ impl Client {
         Self { origins, tls, active: AtomicUsize::new(0), limit: Duration::from_secs(bounds::BACKEND_SECONDS_MAX) }
     }
 
+    /// What `Host` holds, where there is one address.
+    pub fn host(&self) -> String {
+        self.origins.first().map_or_else(String::new, ToString::to_string)
+    }
+
     /// Where it is, for people.
     pub fn shown(&self) -> String {
         self.origins.first().map_or_else(String::new, shown)

@@ -27,6 +27,17 @@ pub enum LogIn {
         /// The secret.
         secret: Reference,
     },
+    /// A key of AWS.
+    AwsKey {
+        /// Where what is asked for lies.
+        region: String,
+        /// Its id.
+        key_id: Reference,
+        /// Its secret half.
+        secret: Reference,
+        /// What goes with one that ends.
+        session_token: Option<Reference>,
+    },
     /// Vault's methods by a JSON web token: `kubernetes`, `jwt`.
     Jwt {
         /// Where it is mounted.

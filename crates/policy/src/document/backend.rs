@@ -10,9 +10,9 @@ use super::{At, Diagnostic, nearest};
 /// Back ends on this machine.
 const NEAR: [&str; 6] = ["builtin", "env", "file", "exec", "login", "keyring"];
 /// Those over the network; what stands before the colon may carry a name: `hashicorp@eu`.
-const FAR: [&str; 3] = ["hashicorp", "op", "k8s"];
+const FAR: [&str; 5] = ["hashicorp", "op", "k8s", "aws-sm", "aws-ps"];
 /// Those of a later version.
-const LATER: [&str; 4] = ["aws-sm", "aws-ps", "gcp-sm", "azure-kv"];
+const LATER: [&str; 2] = ["gcp-sm", "azure-kv"];
 /// Where what logs in may live: nothing that has to be logged in to.
 const LOCAL: [&str; 4] = ["env", "file", "exec", "keyring"];
 /// Works without being described: by its program, `op`.
@@ -122,8 +122,9 @@ fn named(word: &At<String>, checker: &mut Checker<'_>) {
 }
 
 fn one(kind: &str, word: &At<String>, backend: &Backend, checker: &mut Checker<'_>) {
-    let Backend { address, ca: _, namespace, kv, token, approle, kubernetes, jwt } = backend;
-    if address.is_empty() && kind != IN_POD {
+    let Backend { address, ca: _, namespace, kv, token, approle, kubernetes, jwt, region: _, aws_key } = backend;
+    let is_aws = kind.starts_with("aws-");
+    if address.is_empty() && kind != IN_POD && !is_aws {
         checker.say(word, "it has no `address`; write `address: https://HOST:PORT`");
     }
     if address.iter().count() > bounds::BACKEND_ADDRESSES_MAX {
@@ -145,6 +146,7 @@ fn one(kind: &str, word: &At<String>, backend: &Backend, checker: &mut Checker<'
     for key in theirs.into_iter().filter_map(only) {
         checker.say(&key, format!("`{}` is for `hashicorp` alone; take it out", key.value));
     }
+    aws(is_aws, word, backend, checker);
     if let Some(kv) = kv.filter(|kv| !(1..=2).contains(&kv.value)) {
         checker.say(&kv.with(kv.value.to_string()), "`kv` is 1 or 2");
     }
@@ -153,9 +155,9 @@ fn one(kind: &str, word: &At<String>, backend: &Backend, checker: &mut Checker<'
     if let Some(namespace) = namespace.as_ref().filter(|namespace| !graphic(&namespace.value)) {
         checker.say(namespace, "a namespace is plain ASCII without blanks");
     }
-    let ways = [token.is_some(), approle.is_some(), kubernetes.is_some(), jwt.is_some()];
+    let ways = [token.is_some(), approle.is_some(), kubernetes.is_some(), jwt.is_some(), aws_key.is_some()];
     match ways.iter().filter(|is| **is).count() {
-        0 if kind != IN_POD => {
+        0 if kind != IN_POD && !is_aws => {
             checker.say(word, "it does not say how to log in; write one of `token`, `approle`, `kubernetes`, `jwt`");
         }
         0 | 1 => {}
@@ -164,11 +166,38 @@ fn one(kind: &str, word: &At<String>, backend: &Backend, checker: &mut Checker<'
     logins(backend, checker);
 }
 
+/// What AWS needs, and nobody else.
+fn aws(is_aws: bool, word: &At<String>, backend: &Backend, checker: &mut Checker<'_>) {
+    let Backend { region, aws_key, token, address, .. } = backend;
+    if !is_aws {
+        let theirs = region.as_ref().map(|at| at.with("region".to_owned()));
+        for key in theirs.into_iter().chain(aws_key.as_ref().map(|at| at.with("aws_key".to_owned()))) {
+            checker.say(&key, format!("`{}` is for `aws-sm` and `aws-ps` alone; take it out", key.value));
+        }
+        return;
+    }
+    if region.is_none() || aws_key.is_none() {
+        checker.say(word, "it needs `region` and `aws_key: { key_id: env:.., secret: env:.. }`");
+    }
+    if let Some(token) = token {
+        checker.say(&token.with("token".to_owned()), "`token` is not for AWS; write `aws_key`");
+    }
+    if address.iter().count() > 1 {
+        checker.say(word, "AWS has one address");
+    }
+    let plain = |octet: u8| octet.is_ascii_lowercase() || octet.is_ascii_digit() || octet == b'-';
+    if let Some(region) = region.as_ref().filter(|region| region.value.is_empty() || !region.value.bytes().all(plain)) {
+        checker.say(region, "a region is written like `eu-central-1`");
+    }
+}
+
 fn logins(backend: &Backend, checker: &mut Checker<'_>) {
     let approle = backend.approle.as_ref().map(|approle| &approle.value);
     let jwts = [&backend.kubernetes, &backend.jwt].map(|login| login.as_ref().map(|login| &login.value));
     let tokens = jwts.iter().flatten().filter_map(|login| login.token.as_ref());
-    let secrets = backend.token.iter().chain(approle.map(|approle| &approle.secret_id)).chain(tokens);
+    let aws = backend.aws_key.iter().map(|key| &key.value);
+    let keys = aws.flat_map(|key| [Some(&key.key_id), Some(&key.secret), key.session_token.as_ref()]).flatten();
+    let secrets = backend.token.iter().chain(keys).chain(approle.map(|approle| &approle.secret_id)).chain(tokens);
     for secret in secrets.filter(|secret| !is_local(&secret.value)) {
         // Not repeated whole: it may be the secret itself.
         let why = "what logs in is written as `env:NAME`, `file:PATH`, `exec:COMMAND` or `keyring:SERVICE/ACCOUNT`; its value is never written here";
@@ -213,7 +242,13 @@ mod tests {
         for (text, says) in [
             (credential("hashicorp:secret/x"), "back end `hashicorp` is not described"),
             (format!("{}{good}", credential("hashicorp@us:secret/x")), "back end `hashicorp@us` is not described"),
-            (credential("aws-sm:x"), "`aws-sm` is not in this version"),
+            (credential("gcp-sm:x"), "`gcp-sm` is not in this version"),
+            (good.replace("k8s: {}", "aws-sm: { region: eu-central-1 }"), "it needs `region` and `aws_key"),
+            (good.replace("k8s: {}", "k8s: { region: a }"), "for `aws-sm` and `aws-ps` alone"),
+            (
+                good.replace("k8s: {}", "aws-ps: { region: EU, aws_key: { key_id: \"env:A\", secret: \"env:B\" } }"),
+                "like `eu-central-1`",
+            ),
             (credential("hashicorpp:x"), "unknown back end `hashicorpp`"),
             (credential("x"), "never written here"),
             (

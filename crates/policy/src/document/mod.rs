@@ -20,9 +20,9 @@ pub use at::{At, Many, Table, Words};
 pub(crate) use diagnostic::nearest;
 pub use diagnostic::{Diagnostic, Note};
 pub use schema::{
-    Agent, Alert, AppRole, Approvers, Audit, Backend, Budget, Channel, Conditions, CredentialEntry, Database, Document,
-    Egress, Fallback, Inject, JwtLogin, Mode, Money, Operator, Permission, Redact, Rotate, Slack, Sync, Upstream,
-    Webhook,
+    Agent, Alert, AppRole, Approvers, Audit, AwsKey, Backend, Budget, Channel, Conditions, CredentialEntry, Database,
+    Document, Egress, Fallback, Inject, JwtLogin, Mode, Money, Operator, Permission, Redact, Rotate, Slack, Sync,
+    Upstream, Webhook,
 };
 pub use value::{Approval, Rate, Span};
 pub use webhook::Receiver;

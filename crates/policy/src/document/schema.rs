@@ -27,7 +27,7 @@ pub struct Document {
     pub services: Words,
     /// Credentials by name.
     pub credentials: Table<CredentialEntry>,
-    /// Secret managers over the network, by what stands before the colon in `from:`: `hashicorp`, `op`, `k8s`; several of a kind as
+    /// Secret managers over the network, by what stands before the colon in `from:`: `hashicorp`, `op`, `k8s`, `aws-sm`, `aws-ps`; several of a kind as
     /// `hashicorp@NAME`.
     pub backends: Table<Backend>,
     /// Agents by name; `*` is every agent.
@@ -91,8 +91,8 @@ pub struct CredentialEntry {
     /// The service it is for.
     pub service: Option<At<String>>,
     /// Where it lives: `env:NAME`, `file:PATH`, `exec:COMMAND`, `keyring:SERVICE/ACCOUNT`, `hashicorp:MOUNT/PATH#FIELD`,
-    /// `op://VAULT/ITEM/FIELD`, `k8s:NAMESPACE/NAME#KEY`; the built-in vault where nothing is written. `{user}`, `{agent}` and `{env}` in the
-    /// last four are each session's own. A relative path of a file or program starts from this file's folder.
+    /// `op://VAULT/ITEM/FIELD`, `k8s:NAMESPACE/NAME#KEY`, `aws-sm:NAME#FIELD`, `aws-ps:NAME`; the built-in vault where nothing is written. `{user}`, `{agent}` and `{env}` in the
+    /// last seven are each session's own. A relative path of a file or program starts from this file's folder.
     pub from: Option<At<String>>,
     /// How long its value is used before it is asked for again: `1s` to `1h`; a minute where nothing is written, a second for a file.
     pub ttl: Option<At<Span>>,
@@ -117,8 +117,8 @@ pub struct CredentialEntry {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Backend {
-    /// `https://HOST[:PORT]`, or those of all nodes of a cluster; `http://` to the loopback alone. For `k8s` the API server of the own cluster where
-    /// nothing is written.
+    /// `https://HOST[:PORT]`, or those of all nodes of a cluster; `http://` to the loopback alone. For `k8s` the API server of the own cluster, for AWS
+    /// that of the region where nothing is written.
     pub address: Words,
     /// PEM file of the only authorities that sign it, relative to this file; the platform's where nothing is written.
     pub ca: Option<At<String>>,
@@ -126,14 +126,31 @@ pub struct Backend {
     pub namespace: Option<At<String>>,
     /// The version of the KV engine, 1 or 2, for `hashicorp`; asked for where nothing is written.
     pub kv: Option<At<u64>>,
-    /// Where a token lives. One of these four is written.
+    /// Where a token lives. One way to log in is written.
     pub token: Option<At<String>>,
+    /// The region, for `aws-sm` and `aws-ps`.
+    pub region: Option<At<String>>,
+    /// A key of AWS, for `aws-sm` and `aws-ps`.
+    pub aws_key: Option<At<AwsKey>>,
     /// Log-in by AppRole, for `hashicorp`.
     pub approle: Option<At<AppRole>>,
     /// Log-in by the token of a service account, for `hashicorp`.
     pub kubernetes: Option<At<JwtLogin>>,
     /// Log-in by a JSON web token, for `hashicorp`.
     pub jwt: Option<At<JwtLogin>>,
+}
+
+/// A key of AWS.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AwsKey {
+    /// Where its id lives.
+    pub key_id: At<String>,
+    /// Where its secret half lives.
+    pub secret: At<String>,
+    /// Where the session token of one that ends lives.
+    #[serde(default)]
+    pub session_token: Option<At<String>>,
 }
 
 /// Log-in by AppRole.

@@ -105,8 +105,8 @@ fn complaints_name_the_place_and_the_nearest_word() {
             "f.yaml:2:30: unknown back end `enw`; did you mean `env`?",
         ),
         (
-            "credentials:\n  t: {service: github, from: hashicorp:x}".into(),
-            "f.yaml:2:30: back end `hashicorp` is not in this version; use env:, file:, exec: or the built-in vault: `hashicorp:x`",
+            "credentials:\n  t: {service: github, from: gcp-sm:x}".into(),
+            "f.yaml:2:30: back end `gcp-sm` is not in this version; `exec:` asks a program of yours: `gcp-sm:x`",
         ),
         (
             "environment: staging\ncredentials:\n  t: {service: github, environment: production}".into(),

@@ -287,7 +287,8 @@ fn references(document: &Document) -> impl Iterator<Item = Reference> {
 /// Whether some back end is logged in to by the token of the pod that we are in.
 fn takes_pod_token(document: &Document) -> bool {
     document.backends.iter().any(|(_, backend)| {
-        let says_nothing = backend.token.is_none() && backend.approle.is_none() && backend.jwt.is_none();
+        let says_nothing =
+            backend.token.is_none() && backend.approle.is_none() && backend.jwt.is_none() && backend.aws_key.is_none();
         says_nothing && backend.kubernetes.as_ref().is_none_or(|login| login.value.token.is_none())
     })
 }
@@ -298,7 +299,9 @@ fn own_secrets(document: &Document) -> impl Iterator<Item = &At<String>> {
     let logins = document.backends.iter().flat_map(|(_, backend)| {
         let approle = backend.approle.iter().map(|approle| &approle.value.secret_id);
         let jwts = backend.kubernetes.iter().chain(&backend.jwt).filter_map(|login| login.value.token.as_ref());
-        backend.token.iter().chain(approle).chain(jwts)
+        let keys = backend.aws_key.iter().map(|key| &key.value);
+        let keys = keys.flat_map(|key| [Some(&key.key_id), Some(&key.secret), key.session_token.as_ref()]).flatten();
+        backend.token.iter().chain(approle).chain(jwts).chain(keys)
     });
     webhooks.flat_map(|webhook| &webhook.value.secret).chain(logins)
 }

@@ -46,9 +46,18 @@ pub fn of(document: &Document, sources: &Sources) -> anyhow::Result<Vec<Site>> {
 }
 
 fn one(word: &str, backend: &Backend, sources: &Sources) -> anyhow::Result<Site> {
-    let in_pod = backend.address.is_empty();
+    let nowhere = backend.address.is_empty();
+    let of_region = backend.region.as_ref().filter(|_| nowhere).map(|region| {
+        let service = if word.starts_with("aws-ps") { "ssm" } else { "secretsmanager" };
+        format!("https://{service}.{}.amazonaws.com", region.value)
+    });
+    let in_pod = nowhere && of_region.is_none();
     let addresses = backend.address.iter().map(|address| address.value.as_str());
-    let addresses: Vec<&str> = if in_pod { vec![POD_ADDRESS] } else { addresses.collect() };
+    let addresses: Vec<&str> = match &of_region {
+        Some(address) => vec![address],
+        None if in_pod => vec![POD_ADDRESS],
+        None => addresses.collect(),
+    };
     let origins =
         addresses.into_iter().map(|text| parse_base(text).map_err(anyhow::Error::msg)).collect::<Result<_, _>>()?;
     let ca = match (&backend.ca, in_pod) {
@@ -78,6 +87,15 @@ fn login(backend: &Backend, sources: &Sources) -> anyhow::Result<LogIn> {
             jwt: read(token)?,
         })
     };
+    if let (Some(key), Some(region)) = (&backend.aws_key, &backend.region) {
+        let key = &key.value;
+        return Ok(LogIn::AwsKey {
+            region: region.value.clone(),
+            key_id: read(&key.key_id.value)?,
+            secret: read(&key.secret.value)?,
+            session_token: key.session_token.as_ref().map(|token| read(&token.value)).transpose()?,
+        });
+    }
     if let Some(token) = &backend.token {
         return Ok(LogIn::Token(read(&token.value)?));
     }

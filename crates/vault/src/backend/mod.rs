@@ -3,6 +3,7 @@
 //! To add one on this machine: a file here and a line in [`backends`]. One over the network: a file here and a line in [`far`]; it is made for
 //! each entry of `backends:`, asks by [`crate::far`], and stands behind a breaker ([`crate::instance`]).
 
+mod aws;
 mod built_in;
 mod env;
 mod exec;
@@ -163,6 +164,7 @@ pub(crate) fn far(site: &Site, tls: Tls, local: &Local) -> Option<Box<dyn Backen
     let scheme = Reference::scheme_of(&site.word)?;
     Some(match scheme {
         Scheme::Hashicorp => Box::new(hashicorp::Hashicorp::new(site, client, local.clone())),
+        Scheme::AwsSm | Scheme::AwsPs => Box::new(aws::Aws::new(scheme, site, client, local.clone())),
         Scheme::K8s => Box::new(k8s::K8s::new(site, client, local.clone())),
         Scheme::OnePassword => Box::new(onepassword::Connect::new(site, client, local.clone())),
         _ => return None,
@@ -179,6 +181,8 @@ fn without_newline(bytes: &[u8]) -> &[u8] {
 #[cfg(feature = "fuzzing")]
 pub(crate) fn read_all(body: &[u8]) {
     hashicorp::read_all(body);
+    let _ = aws::read(body, None);
+    let _ = aws::read(body, Some("key"));
     let _ = k8s::read(body, "key", "a secret");
     let _ = onepassword::read(body, None, "password", "an item");
     let _ = onepassword::read(body, Some("section"), "password", "an item");

@@ -86,6 +86,10 @@ impl Kind for Aws {
         NAME
     }
 
+    fn takes_documents(&self) -> bool {
+        false
+    }
+
     fn material(&self, value: Secret) -> Result<Material, KindError> {
         let mut keys = read(&value)?;
         let secret = |text: &mut String| Secret::new(std::mem::take(text).into_bytes());

@@ -20,6 +20,10 @@ impl Kind for Database {
         "database"
     }
 
+    fn takes_documents(&self) -> bool {
+        false
+    }
+
     fn material(&self, value: Secret) -> Result<Material, KindError> {
         let form =
             KindError::Form { kind: "database", form: "`user:password` or `{\"username\": .., \"password\": ..}`" };

@@ -79,7 +79,7 @@ impl Scheme {
     /// Whether this version can read from it.
     #[must_use]
     pub const fn is_supported(self) -> bool {
-        !matches!(self, Self::AwsSm | Self::AwsPs | Self::GcpSm | Self::AzureKv)
+        !matches!(self, Self::GcpSm | Self::AzureKv)
     }
 
     /// Whether it is reached over the network, and hence described under `backends:`; several of a kind have names of their own.
@@ -353,8 +353,8 @@ mod tests {
             ("login:keychain:Claude Code-credentials/me#value=/a,refresh=/b", Scheme::Login, true),
             ("hashicorp:secret/team/x?version=3#key", Scheme::Hashicorp, true),
             ("hashicorp@eu:secret/{user}/x", Scheme::Hashicorp, true),
-            ("aws-sm:name", Scheme::AwsSm, false),
-            ("aws-ps:a/name", Scheme::AwsPs, false),
+            ("aws-sm:team/name#field", Scheme::AwsSm, true),
+            ("aws-ps:/a/name?version=3", Scheme::AwsPs, true),
             ("gcp-sm:name", Scheme::GcpSm, false),
             ("azure-kv:vault/name", Scheme::AzureKv, false),
             ("op://vault/item/field", Scheme::OnePassword, true),
@@ -400,6 +400,8 @@ mod tests {
             "op://vault/item",
             "op://a/b/c/d/e",
             "op://vault/item/field?attribute=otp",
+            "aws-sm:a?version=b c",
+            "aws-ps://a",
             "k8s:ns/name",
             "k8s:name#key",
             "k8s:NS/name#key",
@@ -407,7 +409,7 @@ mod tests {
         ] {
             assert!(Reference::parse(bad).is_err(), "{bad}");
         }
-        let said = Reference::parse("aws-sm:x").and_then(|it| it.usable()).expect_err("later").to_string();
+        let said = Reference::parse("gcp-sm:x").and_then(|it| it.usable()).expect_err("later").to_string();
         assert!(said.contains("not in this version"), "{said}");
     }
 

@@ -50,6 +50,10 @@ impl<'a> Spot<'a> {
     fn fits(&self, scheme: Scheme) -> Result<(), &'static str> {
         let count = self.segments.len();
         let numbered = |version: &str| version.parse::<u64>().is_ok_and(|number| number > 0);
+        let labelled = |version: &str| {
+            let plain = |octet: u8| octet.is_ascii_alphanumeric() || b"-_".contains(&octet);
+            !version.is_empty() && version.len() <= 64 && version.bytes().all(plain)
+        };
         let bare = self.version.is_none() && self.field.is_none();
         let named = |text: &&str| {
             let plain = |octet: u8| octet.is_ascii_lowercase() || octet.is_ascii_digit() || b"-.".contains(&octet);
@@ -65,6 +69,9 @@ impl<'a> Spot<'a> {
             }
             Scheme::OnePassword if !(3..=4).contains(&count) || !bare => {
                 "it is written `op://VAULT/ITEM/FIELD` or `op://VAULT/ITEM/SECTION/FIELD`"
+            }
+            Scheme::AwsSm | Scheme::AwsPs if self.version.is_some_and(|version| !labelled(version)) => {
+                "a version is a number or a label of letters, digits, `-` and `_`"
             }
             Scheme::K8s if count != 2 || self.field.is_none() || self.version.is_some() => {
                 "it is written `k8s:NAMESPACE/NAME#KEY`"

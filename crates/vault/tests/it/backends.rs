@@ -84,7 +84,7 @@ async fn what_is_missing_or_malformed_is_told() {
         assert!(!error.to_string().contains("s3cr"), "{error}");
     }
     for (reference, says) in [
-        ("aws-sm:a", "not in this version"),
+        ("aws-sm:a", "`aws-sm:` is not described"),
         ("gcp-sm:a", "not in this version"),
         ("azure-kv:a", "not in this version"),
         ("hashicorp:a/b", "`hashicorp:` is not described"),

@@ -32,6 +32,25 @@ fn cluster(seen: &Seen) -> Answer {
     }
 }
 
+/// AWS Secrets Manager (`GetSecretValue`), by its documented answers. The signature's form is looked at; that it is right is held by the example of the
+/// documentation (`signatures_are_those_of_the_documentation`).
+fn aws(seen: &Seen) -> Answer {
+    let refused = |kind: &str| Answer::json(&json!({"__type": kind, "Message": "s3cr"})).with_status(400);
+    let signed = seen.values("authorization").pop().unwrap_or_default();
+    let scope = "/eu-central-1/secretsmanager/aws4_request, SignedHeaders=content-type;host;x-amz-date;x-amz-target, Signature=";
+    let is_signed = signed.starts_with("AWS4-HMAC-SHA256 Credential=site token/") && signed.contains(scope);
+    if !is_signed || seen.values("x-amz-target") != ["secretsmanager.GetSecretValue"] {
+        return refused("UnrecognizedClientException");
+    }
+    let body: serde_json::Value = serde_json::from_slice(&seen.body).expect("JSON");
+    match body["SecretId"].as_str() {
+        Some("team/github") => Answer::json(&json!({
+            "ARN": "arn", "Name": "team/github", "VersionId": "x", "SecretString": r#"{"token":"the value","other":"y"}"#,
+        })),
+        _ => refused("com.amazonaws.secretsmanager#ResourceNotFoundException"),
+    }
+}
+
 fn connect(seen: &Seen) -> Answer {
     let refused =
         |code: u16, message: &str| Answer::json(&json!({"status": code, "message": message})).with_status(code);
@@ -86,7 +105,7 @@ fn case(word: &'static str, token: &'static str, answer: impl Fn(&Seen) -> Answe
     Case { word, upstream, instead, token, good: Vec::new(), absent: Vec::new() }
 }
 
-fn cases(world: &World) -> [Case; 3] {
+fn cases(world: &World) -> [Case; 4] {
     let server = Hashicorp::new(72);
     server.put("secret/github", json!({"token": "the value"}));
     std::fs::write(world.path().join("site-token"), "site token\n").expect("written");
@@ -99,6 +118,11 @@ fn cases(world: &World) -> [Case; 3] {
             good: vec!["hashicorp:secret/github#token"],
             absent: vec![("hashicorp:secret/absent", "nothing at")],
             ..hashicorp
+        },
+        Case {
+            good: vec!["aws-sm:team/github#token"],
+            absent: vec![("aws-sm:team/absent", "AWS has no `team/absent`"), ("aws-sm:team/github#absent", "no field")],
+            ..case("aws-sm", "file:site-token", aws)
         },
         Case {
             good: vec!["k8s:team/github#token"],
@@ -130,7 +154,12 @@ impl Case {
             ca: Some(self.upstream.ca().pem().as_bytes().to_vec()),
             namespace: None,
             kv: None,
-            login: LogIn::Token(reference(token)),
+            login: if word == "aws-sm" {
+                let (key_id, secret) = (reference(token), reference("file:site-token"));
+                LogIn::AwsKey { region: "eu-central-1".to_owned(), key_id, secret, session_token: None }
+            } else {
+                LogIn::Token(reference(token))
+            },
         }
     }
 

@@ -149,6 +149,10 @@ impl Tokens {
                 let members = [("role_id", role.as_bytes()), ("secret_id", without_newline(secret.expose()))];
                 by(asker, mount, &members, (self.number(), now)).await
             }
+            LogIn::AwsKey { .. } => Err(BackendError::Malformed {
+                what: "a key of AWS does not log in to Vault; write `token`, `approle`, `kubernetes` or `jwt`"
+                    .to_owned(),
+            }),
             LogIn::Jwt { mount, role, jwt } => {
                 let jwt: Secret = self.local.secret(jwt, now).await?;
                 let members = [("role", role.as_bytes()), ("jwt", without_newline(jwt.expose()))];
