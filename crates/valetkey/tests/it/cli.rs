@@ -99,7 +99,7 @@ const ERRORS: &[(&str, i32, &str)] = &[
     ),
     ("serve --config ok.yaml --socket-group users", 2, "--socket <PATH>"),
     ("explain GET", 2, "<URL>"),
-    ("explain GET /user", 2, "`/user` is not an http, https or tcp URL; write it whole"),
+    ("explain GET /user", 2, "`/user` is not an http, https, tcp or postgres URL; write it whole"),
     ("explain G@T https://api.github.com/user", 2, "`G@T` is not a method"),
     ("explain -H nonsense GET https://api.github.com/user", 2, "`nonsense` is not a header field; write `Name: value`"),
     (
