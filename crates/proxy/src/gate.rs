@@ -88,6 +88,18 @@ impl Gate {
         }
     }
 
+    /// Whether something may be done later, without counting it: nobody is asked, so what a rule asks about may not.
+    ///
+    /// # Errors
+    /// The refusal, which is on record.
+    pub(crate) fn may(&self, classification: &Classification) -> Result<(), Refusal> {
+        let judged = self.decide(classification).and_then(|conditions| match conditions.approval() {
+            Some(need) => Err(asks(&need.rule)),
+            None => Ok(()),
+        });
+        judged.map_err(|refusal| self.refused(classification, refusal))
+    }
+
     /// Judges a message of the client by what its service says of messages and by the policy that is in force now, and takes what
     /// limits it needs. Nobody is asked: an answer would come long after what stood around the message. What changes something is on
     /// record before it passes.

@@ -162,18 +162,29 @@ impl InUse {
         handle
     }
 
-    /// Cuts everything that carries it; later exchanges get a fresh handle.
+    /// Cuts everything that carries it or what was minted under it; later exchanges get a fresh handle.
     pub fn cut(&self, name: &CredentialName) {
-        if let Some(handles) = self.handles.write().remove(name) {
-            handles.all.cancel();
-        }
+        self.handles.write().retain(|known, handles| {
+            let cut = known == name || vault::is_under(known, name);
+            if cut {
+                handles.all.cancel();
+            }
+            !cut
+        });
     }
 
-    /// Cuts everything that carries this version of it.
+    /// Cuts everything that carries this version of it; of one so old that its handle is gone, everything that carries any.
     pub fn cut_version(&self, name: &CredentialName, version: u64) {
-        let cut = self.handles.write().get_mut(name).and_then(|handles| handles.versions.remove(&version));
-        if let Some(handle) = cut {
-            handle.cancel();
+        let mut all = self.handles.write();
+        let Some(handles) = all.get_mut(name) else { return };
+        let forgotten = handles.versions.keys().next().is_some_and(|oldest| version < *oldest);
+        match handles.versions.remove(&version) {
+            Some(handle) => handle.cancel(),
+            None if forgotten && handles.versions.len() >= VERSIONS_KEPT_MAX => handles.all.cancel(),
+            None => return,
+        }
+        if handles.all.is_cancelled() {
+            all.remove(name);
         }
     }
 }

@@ -53,10 +53,8 @@ fn cut(
     (name, whole): (&CredentialName, CancellationToken),
     credential: &Credential,
 ) -> Result<CancellationToken, Refusal> {
-    // What was minted under a credential goes with that.
-    if credential.name() != name {
-        return Ok(whole);
-    }
+    // What was minted under a credential has a handle of its own; cutting the one it lies under cuts it too.
+    let name = if credential.name() == name { name } else { credential.name() };
     let handle = worker.gateway.in_use.handle_of(name, credential.version());
     if whole.is_cancelled() {
         return Ok(whole);

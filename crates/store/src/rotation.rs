@@ -22,6 +22,10 @@ words!(
         Verified = "verified",
         /// The new version is current, the old one in grace.
         Switched = "switched",
+        /// The old value is being retired where it came from: it may be of no use already.
+        Retiring = "retiring",
+        /// The new value is being retired where it came from, because it does not work or is not wanted any more.
+        Abandoning = "abandoning",
     }
 );
 
@@ -103,26 +107,36 @@ impl Rotations<'_> {
         tx.commit().await
     }
 
+    /// Notes that the old value is about to be retired where it came from: from now on there is no way back to it.
+    pub async fn retiring(&self, row: &RotationRow) -> Result<(), StoreError> {
+        self.step(row, RotationStep::Switched, RotationStep::Retiring).await?.commit().await
+    }
+
+    /// Notes that the new value is about to be retired where it came from: it will never be used.
+    pub async fn abandoning(&self, row: &RotationRow) -> Result<(), StoreError> {
+        self.step(row, row.step, RotationStep::Abandoning).await?.commit().await
+    }
+
     /// The old version is out of use, and the rotation done.
     pub async fn finish(&self, row: &RotationRow) -> Result<(), StoreError> {
         let mut tx = self.db.tx(Durability::Power).await?;
-        end(&mut tx, row, RotationStep::Switched).await?;
-        set(&mut tx, row, row.old, VersionState::Revoked).await?;
+        end(&mut tx, row, RotationStep::Retiring).await?;
+        revoke(&mut tx, row, row.old, VersionState::Grace).await?;
         bump(&mut tx, &row.tenant, Topic::Credentials).await?;
         tx.commit().await
     }
 
-    /// Takes back one that has not switched: its new version, where there is one, is never used.
+    /// Ends one that has made nothing, or whose new value was retired: its version, where there is one, is never used.
     pub async fn give_up(&self, row: &RotationRow) -> Result<(), StoreError> {
         let mut tx = self.db.tx(Durability::Power).await?;
         end(&mut tx, row, row.step).await?;
-        set(&mut tx, row, row.new, VersionState::Revoked).await?;
+        revoke(&mut tx, row, row.new, VersionState::Next).await?;
         bump(&mut tx, &row.tenant, Topic::Credentials).await?;
         tx.commit().await
     }
 
     /// Makes `old`, which is in grace, the current version again; the one that was current is never used again. A rotation that
-    /// led there is over. [`StoreError::Conflict`] where `old` is not in grace any more.
+    /// led there is over. [`StoreError::Conflict`] where `old` is not in grace any more, or is being retired.
     pub async fn roll_back(
         &self,
         tenant: &Tenant,
@@ -131,6 +145,10 @@ impl Rotations<'_> {
         new: u64,
     ) -> Result<(), StoreError> {
         let mut tx = self.db.tx(Durability::Power).await?;
+        let sql = "SELECT COUNT(*) FROM rotations WHERE tenant = $1 AND credential = $2 AND step <> 'switched'";
+        if tx.row(sql, vals![tenant, name]).await?.map_or(Ok(0), |row| row.count(0))? > 0 {
+            return Err(moved(name));
+        }
         let sql = "DELETE FROM rotations WHERE tenant = $1 AND credential = $2";
         tx.exec(sql, vals![tenant, name]).await?;
         let row = (tenant, name);
@@ -179,9 +197,10 @@ async fn change(
     if tx.exec(sql, values).await? == 1 { Ok(()) } else { Err(moved(name)) }
 }
 
-async fn set(tx: &mut Tx, row: &RotationRow, version: u64, state: VersionState) -> Result<(), StoreError> {
-    let sql = "UPDATE versions SET state = $4 WHERE tenant = $1 AND name = $2 AND version = $3";
-    tx.exec(sql, vals![&row.tenant, &row.credential, whole(version, "version")?, state.as_str()]).await.map(drop)
+/// Puts a version out of use, if it is still in the state in which the rotation left it: its number may be somebody else's by now.
+async fn revoke(tx: &mut Tx, row: &RotationRow, version: u64, from: VersionState) -> Result<(), StoreError> {
+    let sql = "UPDATE versions SET state = 'revoked' WHERE tenant = $1 AND name = $2 AND version = $3 AND state = $4";
+    tx.exec(sql, vals![&row.tenant, &row.credential, whole(version, "version")?, from.as_str()]).await.map(drop)
 }
 
 fn read(row: &Row) -> Result<RotationRow, StoreError> {

@@ -115,6 +115,23 @@ pub(crate) struct Materials {
     cleared: AtomicU64,
 }
 
+/// An entry whose time is over, while a new one is fetched.
+struct Kept<'a> {
+    materials: &'a Materials,
+    key: &'a Key,
+    entry: Option<Entry>,
+    cleared: u64,
+}
+
+impl Drop for Kept<'_> {
+    fn drop(&mut self) {
+        let entry = self.entry.take();
+        if let Some(entry) = entry.filter(|_| self.cleared == self.materials.cleared.load(Ordering::SeqCst)) {
+            self.materials.entries.insert(self.key.clone(), entry);
+        }
+    }
+}
+
 impl Materials {
     pub fn new() -> Self {
         Self { entries: Cache::new(bounds::MATERIALS_CACHED_MAX), cleared: AtomicU64::new(0) }
@@ -127,16 +144,22 @@ impl Materials {
         F: AsyncFnOnce(Option<&Live>) -> Result<Live, VaultError>,
     {
         let mut last = None;
+        // Put back last of all if whoever asks goes away meanwhile: the next one must find it.
+        let mut kept = Kept { materials: self, key, entry: None, cleared: self.cleared.load(Ordering::SeqCst) };
         if let Some(entry) = self.entries.get(key) {
             if now < entry.until {
                 return entry.outcome;
             }
             // Only the stale one: another task may have put a new one there.
             self.entries.remove_if(key, |there| there.until == entry.until);
+            kept.entry = Some(entry.clone());
             last = entry.outcome.ok();
         }
         let guard = match self.entries.get_value_or_guard_async(key).await {
-            Ok(entry) => return entry.outcome,
+            Ok(entry) => {
+                kept.entry = None;
+                return entry.outcome;
+            }
             Err(guard) => guard,
         };
         let cleared = self.cleared.load(Ordering::SeqCst);
@@ -152,6 +175,7 @@ impl Materials {
             }
         };
         let outcome = entry.outcome.clone();
+        kept.entry = None;
         // Forgotten while it was being fetched: then it is used once and not kept.
         if cleared == self.cleared.load(Ordering::SeqCst) || is_far(&entry) {
             let _ = guard.insert(entry);

@@ -203,6 +203,24 @@ impl Vault {
         version: Option<u64>,
         by: &str,
     ) -> Result<(), VaultError> {
+        self.revoke_one(tenant, name, version, by).await?;
+        if version.is_none() {
+            // What was minted under it goes with it.
+            let all = self.inner.store.credentials().list(tenant).await?;
+            for minted in all.iter().filter(|row| crate::is_under(&row.name, name)) {
+                self.revoke_one(tenant, &minted.name, None, by).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn revoke_one(
+        &self,
+        tenant: &Tenant,
+        name: &CredentialName,
+        version: Option<u64>,
+        by: &str,
+    ) -> Result<(), VaultError> {
         let inner = &self.inner;
         let (reference, _) = inner.whereabouts(tenant, name).await?;
         let built_in = reference.scheme() == Scheme::BuiltIn;

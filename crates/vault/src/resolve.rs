@@ -98,7 +98,9 @@ impl Vault {
     ) -> Result<(), VaultError> {
         let now = self.inner.clock.now();
         let (inner, whose, place) = (&self.inner, Whose::of(upkeep), (upkeep.tenant(), name));
-        let live = if inner.found(place, whose).await?.reference.scheme().is_far() {
+        // What a rotation lends has no place of its own.
+        let lent = inner.staged.read().contains_key(&(place.0.clone(), name.clone()));
+        let live = if !lent && inner.found(place, whose).await?.reference.scheme().is_far() {
             inner.cached(place, whose, now).await?
         } else {
             Arc::new(inner.fetch(place, whose, now).await?)

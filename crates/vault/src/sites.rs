@@ -70,8 +70,8 @@ impl Vault {
         }
     }
 
-    /// Ends the leases of one credential.
-    pub(crate) async fn end_leases_of(&self, tenant: &Tenant, name: &CredentialName) {
+    /// Ends the leases of one credential that this process holds: it was revoked, here or elsewhere.
+    pub async fn end_leases_of(&self, tenant: &Tenant, name: &CredentialName) {
         let all = self.inner.leases.take_of(tenant, name);
         let ending = async {
             for (word, lease) in all {

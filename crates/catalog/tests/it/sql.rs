@@ -219,6 +219,9 @@ fn what_is_deep_or_long_is_not_understood() {
         ("cases", format!("select {}1{}", "case when true then ".repeat(3_000), " end".repeat(3_000))),
         ("casts", format!("select 1{}", "::int".repeat(50_000))),
         ("points", format!("select a{}", ".a".repeat(100_000))),
+        ("overlaps", format!("select 1{}", " overlaps 1".repeat(16_000))),
+        ("xor", format!("select 1{}", " xor 1".repeat(16_000))),
+        ("minus", format!("select 1{}", " minus select 1".repeat(9_000))),
         ("subscripts", format!("select a{}", "[1]".repeat(50_000))),
         ("many tables", format!("select * from {}", (0..1_000).map(|n| format!("t{n}")).collect::<Vec<_>>().join(","))),
         ("long", format!("select '{}'", "x".repeat(300_000))),
@@ -233,6 +236,7 @@ fn what_is_deep_or_long_is_not_understood() {
         format!("select * from t where {}", ["a = 1"; 90].join(" or ")),
         format!("select {}1{}", "(".repeat(30), ")".repeat(30)),
         format!("select * from t where id in ({}1)", "1,".repeat(10_000)),
+        format!("select ''{}", "\n''".repeat(60_000)),
     ] {
         let found = read(catalog, &sql);
         assert!(found.calls.iter().all(|call| call.class == Class::Read), "{:?}", found.calls);

@@ -58,7 +58,7 @@ impl<'g> Judge<'g> {
         if statement.calls.is_empty() {
             Ok(())
         } else {
-            self.gate.pass(statement).map_err(|refusal| self.refused(statement, refusal))
+            self.gate.may(statement).map_err(|refusal| self.refused(statement, refusal))
         }
     }
 

@@ -3,6 +3,9 @@
 //! A statement that may not run is replaced by one that the server itself must refuse: a single word that nobody can foresee. So the
 //! server's own order holds: the transaction is aborted, what was sent behind it is skipped until the next Sync, and the answers come
 //! in their places. The server's error names the word; by that it is found and becomes the refusal.
+//!
+//! What an agent sends behind a Sync or a query waits until the server is ready again: what a server skips or takes for nothing cannot be
+//! known from outside, and a name could mean something else there than here.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,6 +14,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use model::{Classification, Code, Refusal};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::Notify;
 
 use super::judge::Judge;
 use super::statements::{Names, TooMany};
@@ -21,7 +25,8 @@ use crate::join::READ_BYTES;
 /// Octets of a message that holds SQL. What is longer is refused and not read.
 const STATEMENT_BYTES_MAX: usize = 300 * 1024;
 /// Octets of a name of a statement or portal.
-const NAME_BYTES_MAX: usize = 128;
+/// PostgreSQL cuts longer ones (`NAMEDATALEN`), so that two of ours could be one of its own.
+const NAME_BYTES_MAX: usize = 63;
 /// Octets of a message that holds a name and little more.
 const SMALL_BYTES_MAX: usize = 2 * NAME_BYTES_MAX;
 /// Octets of an error of the server that is looked at. Longer ones hold no word of ours alone.
@@ -31,11 +36,16 @@ const REFUSALS_MAX: usize = 1_024;
 
 /// What both directions know.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "what one direction saw and the other asks for, by name")]
 pub(super) struct Shared {
     refused: VecDeque<(String, Refusal)>,
     /// Rounds that were answered: whole or with an error, and whether no transaction is open.
     answered: VecDeque<(bool, bool)>,
     failed: bool,
+    /// The server takes rows of a COPY, and a Sync for nothing.
+    copying: bool,
+    /// Told when a round was answered or a COPY begins.
+    heard: Arc<Notify>,
     /// The agent was sent whole messages and nothing of another.
     pub(super) at_boundary: bool,
     /// The server has something to do.
@@ -48,10 +58,22 @@ pub(super) struct Up<'g> {
     gate: &'g Gate,
     names: Names,
     shared: &'g Mutex<Shared>,
+    heard: Arc<Notify>,
+    /// The round that was sent and not answered yet; there is one at most.
+    unanswered: Option<Round>,
+    /// Messages were sent that no Sync has ended.
+    open: bool,
     /// Octets of the message under way that pass as they are, or that go nowhere.
     passing: usize,
     dropping: usize,
     out: BytesMut,
+}
+
+/// How a round ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Round {
+    Query,
+    Sync,
 }
 
 /// The protocol is broken, or more is asked for than is kept.
@@ -70,7 +92,9 @@ fn broken(text: &str) -> Violation {
 impl<'g> Up<'g> {
     pub(super) fn new(gate: &'g Gate, shared: &'g Mutex<Shared>) -> Self {
         let judge = Judge::new(gate);
-        Self { judge, gate, names: Names::default(), shared, passing: 0, dropping: 0, out: BytesMut::new() }
+        let (names, heard) = (Names::default(), Arc::clone(&shared.lock().heard));
+        let (unanswered, open) = (None, false);
+        Self { judge, gate, names, shared, heard, unanswered, open, passing: 0, dropping: 0, out: BytesMut::new() }
     }
 
     /// Copies until the agent is done.
@@ -100,6 +124,11 @@ impl<'g> Up<'g> {
                 match self.step(&mut buffer).await {
                     Ok(Step::More) => {}
                     Ok(Step::Waits) => break false,
+                    Ok(Step::Held) => {
+                        to.write_all(&self.out).await.map_err(|_| None)?;
+                        self.out.clear();
+                        self.heard.notified().await;
+                    }
                     Ok(Step::Ends) => break true,
                     Err(Violation(refusal)) => return Err(Some(refusal)),
                 }
@@ -133,7 +162,13 @@ impl<'g> Up<'g> {
         let [kind, a, b, c, d, ..] = *buffer.as_ref() else { return Ok(Step::Waits) };
         let length = u32::from_be_bytes([a, b, c, d]) as usize;
         let Some(body) = length.checked_sub(4) else { return Err(broken("A message has no length")) };
-        self.settle();
+        self.settle()?;
+        if self.must_wait(kind) {
+            return Ok(Step::Held);
+        }
+        if self.open && matches!(kind, b'Q' | b'F') {
+            return Err(broken("A query stands among messages that no Sync has ended"));
+        }
         match kind {
             b'Q' | b'P' if body > STATEMENT_BYTES_MAX => {
                 buffer.advance(5);
@@ -146,7 +181,7 @@ impl<'g> Up<'g> {
                 Some((message, rest)) => self.statement(kind, message, rest).await.map(|()| Step::More),
                 None => Ok(Step::Waits),
             },
-            b'B' => self.bind(buffer, body),
+            b'B' => self.bind(buffer, body).await,
             b'E' | b'D' | b'C' | b'S' | b'H' | b'X' | b'c' if body > SMALL_BYTES_MAX => {
                 Err(broken("A message is longer than its kind can be"))
             }
@@ -171,15 +206,32 @@ impl<'g> Up<'g> {
     }
 
     /// Takes in what was answered.
-    fn settle(&mut self) {
+    fn settle(&mut self) -> Result<(), Violation> {
         let answered = std::mem::take(&mut self.shared.lock().answered);
         for (whole, idle) in answered {
+            if self.unanswered.take().is_none() {
+                return Err(broken("The server is ready more often than it was asked"));
+            }
             self.names.answered(whole, idle);
+        }
+        Ok(())
+    }
+
+    /// Whether a message must not go to the server before it is ready again. Rows of a COPY must, and a Sync behind them: the one before was
+    /// taken for nothing.
+    fn must_wait(&self, kind: u8) -> bool {
+        let Some(round) = self.unanswered else { return false };
+        match kind {
+            b'd' | b'c' | b'f' | b'H' | b'X' => false,
+            b'S' => round == Round::Query || !self.shared.lock().copying,
+            _ => true,
         }
     }
 
-    fn sends(&mut self, ends: bool) {
-        self.names.sends(ends);
+    fn sends(&mut self, ends: Option<Round>) {
+        self.names.sends(ends.is_some());
+        self.open = ends.is_none();
+        self.unanswered = self.unanswered.or(ends);
         self.shared.lock().busy = true;
     }
 
@@ -197,7 +249,7 @@ impl<'g> Up<'g> {
                     self.names.parsed(name, statement)?;
                 }
                 self.out.extend_from_slice(&message);
-                self.sends(kind == b'Q');
+                self.sends((kind == b'Q').then_some(Round::Query));
             }
             Err(refusal) => self.refuse(kind, refusal),
         }
@@ -205,16 +257,30 @@ impl<'g> Up<'g> {
     }
 
     /// Values of a statement may be long and pass as they come; the names stand in front.
-    fn bind(&mut self, buffer: &mut BytesMut, body: usize) -> Result<Step, Violation> {
+    ///
+    /// A portal with a name can be run without an Execute (`FETCH ALL FROM name`), so it is judged, counted and on record here.
+    async fn bind(&mut self, buffer: &mut BytesMut, body: usize) -> Result<Step, Violation> {
         let front = body.min(2 * (NAME_BYTES_MAX + 1));
         if buffer.len() < front + 5 {
             return Ok(Step::Waits);
         }
         let mut names = Bytes::copy_from_slice(buffer.get(5..front + 5).unwrap_or_default());
         let (portal, statement) = (name_of(&mut names)?, name_of(&mut names)?);
-        if self.names.bound(portal, &statement)? {
+        let mut judged = Ok(());
+        if !portal.is_empty() {
+            for meaning in self.names.meanings(&statement) {
+                if judged.is_ok() {
+                    judged = self.judge.runs(&meaning).await;
+                }
+            }
+        }
+        if let Err(refusal) = judged {
+            buffer.advance(5);
+            self.dropping = body;
+            self.refuse(b'B', refusal);
+        } else if self.names.bound(portal, &statement)? {
             self.passing = body + 5;
-            self.sends(false);
+            self.sends(None);
         } else {
             buffer.advance(5);
             self.dropping = body;
@@ -244,8 +310,10 @@ impl<'g> Up<'g> {
         self.out.extend_from_slice(&message);
         match kind {
             b'X' => return Ok(Step::Ends),
-            b'S' => self.sends(true),
-            b'E' | b'D' | b'C' => self.sends(false),
+            // Behind the rows of a COPY it ends the round that is open.
+            b'S' if self.unanswered.is_some() => {}
+            b'S' => self.sends(Some(Round::Sync)),
+            b'E' | b'D' | b'C' => self.sends(None),
             _ => {}
         }
         Ok(Step::More)
@@ -295,7 +363,7 @@ impl<'g> Up<'g> {
                 put(&mut self.out, b'E', &body);
             }
         }
-        self.sends(matches!(kind, b'Q' | b'F'));
+        self.sends(matches!(kind, b'Q' | b'F').then_some(Round::Query));
     }
 }
 
@@ -316,6 +384,8 @@ enum Step {
     More,
     /// Nothing can be, until more has come.
     Waits,
+    /// The next message waits until the server is ready.
+    Held,
     /// The agent says good-bye.
     Ends,
 }
@@ -388,6 +458,8 @@ impl Answers {
                     let whole = !std::mem::take(&mut shared.failed);
                     shared.answered.push_back((whole, status == b'I'));
                     shared.busy = status != b'I';
+                    shared.copying = false;
+                    shared.heard.notify_one();
                     self.passing = length + 1;
                 }
                 b'E' if length <= ERROR_BYTES_MAX => {
@@ -401,6 +473,12 @@ impl Answers {
                         Some(refusal) => self.out.extend_from_slice(&wire::error(Severity::Error, &refusal)),
                         None => self.out.extend_from_slice(&message),
                     }
+                }
+                b'G' => {
+                    let mut shared = shared.lock();
+                    shared.copying = true;
+                    shared.heard.notify_one();
+                    self.passing = length.saturating_add(1).max(5);
                 }
                 _ => {
                     shared.lock().failed |= kind == b'E';

@@ -28,6 +28,8 @@ enum Change {
 
 struct Portal {
     meanings: Meanings,
+    /// What it meant before the round that is open: it means that still if its Bind fails.
+    before: Meanings,
     round: u64,
     /// It has begun to run: what follows fetches more of the same.
     runs: bool,
@@ -106,9 +108,21 @@ impl Names {
         if self.portals.len() >= NAMES_MAX && !self.portals.contains_key(&portal) {
             return Err(TooMany);
         }
-        let bound = Portal { meanings: meanings.clone(), round: self.sent, runs: false };
-        self.portals.insert(portal, bound);
+        let meanings = meanings.clone();
+        // One with a name was judged when it was bound.
+        let runs = !portal.is_empty();
+        let before = self.portals.remove(&portal).map(|old| old.meanings.into_iter().chain(old.before).collect());
+        let before: Meanings = before.unwrap_or_default();
+        if before.len() > MEANINGS_MAX {
+            return Err(TooMany);
+        }
+        self.portals.insert(portal, Portal { meanings, before, round: self.sent, runs });
         Ok(true)
+    }
+
+    /// What a statement's name may mean.
+    pub(super) fn meanings(&self, statement: &Bytes) -> Meanings {
+        self.statements.get(statement).cloned().unwrap_or_default()
     }
 
     /// What a portal runs; with whether it does so for the first time.
@@ -133,6 +147,18 @@ impl Names {
         self.copies = false;
         let round = self.answered;
         self.answered += 1;
+        for portal in self.portals.values_mut().filter(|portal| portal.round <= round) {
+            let before = std::mem::take(&mut portal.before);
+            if !whole && !before.is_empty() {
+                // Which of them it is was never said; what runs is judged as all of them, from the start.
+                for old in before {
+                    if !portal.meanings.iter().any(|known| same(known, &old)) {
+                        portal.meanings.push(old);
+                    }
+                }
+                portal.runs = false;
+            }
+        }
         while let Some((of, _, _)) = self.changes.front()
             && *of <= round
         {
@@ -280,14 +306,41 @@ mod tests {
         parse(&mut names, S, "a");
         let portal = Bytes::from_static(b"p");
         assert!(names.bound(portal.clone(), &Bytes::from_static(S)).expect("kept"));
-        assert!(names.runs(&portal).expect("there").1, "the first time");
-        assert!(!names.runs(&portal).expect("there").1, "more of the same");
+        assert!(!names.runs(&portal).expect("there").1, "judged when it was bound");
+        assert!(names.bound(Bytes::new(), &Bytes::from_static(S)).expect("kept"));
+        assert!(names.runs(&Bytes::new()).expect("there").1, "the first time");
+        assert!(!names.runs(&Bytes::new()).expect("there").1, "more of the same");
         names.sends(true);
         names.answered(true, false);
         assert!(names.runs(&portal).is_some());
         names.sends(true);
         names.answered(true, true);
         assert!(names.runs(&portal).is_none());
+    }
+
+    /// `BEGIN`; Bind p to one; `SAVEPOINT a`; Bind p to another, which the server refuses; `ROLLBACK TO a`; Execute p.
+    #[test]
+    fn a_portal_whose_bind_failed_may_be_what_it_was() {
+        let mut names = Names::default();
+        parse(&mut names, S, "first");
+        parse(&mut names, b"t", "second");
+        let portal = Bytes::from_static(b"p");
+        assert!(names.bound(portal.clone(), &Bytes::from_static(S)).expect("kept"));
+        names.sends(true);
+        names.answered(true, false);
+        assert!(names.bound(portal.clone(), &Bytes::from_static(b"t")).expect("kept"));
+        assert_eq!(
+            names.runs(&portal).expect("there").0.len(),
+            1,
+            "in its own round what runs is what was bound, or nothing"
+        );
+        names.sends(true);
+        names.answered(false, false);
+        let (all, first) = names.runs(&portal).expect("there");
+        assert_eq!((all.len(), first), (2, true), "either, and neither was judged as what runs now");
+        names.sends(true);
+        names.answered(true, false);
+        assert_eq!(names.runs(&portal).expect("there").0.len(), 2);
     }
 
     #[test]

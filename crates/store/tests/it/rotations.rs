@@ -64,6 +64,9 @@ on_both!(rotations, async |world: World| {
     assert_eq!((known.step, known.retire), (RotationStep::Switched, Some(at(99))));
     // What has switched is not taken back by whoever knew it before.
     assert!(is_conflict(&rows.give_up(&first).await));
+    assert!(is_conflict(&rows.finish(&known).await), "not before it is said to be retired");
+    rows.retiring(&known).await.expect("retiring");
+    assert!(is_conflict(&rows.roll_back(&home, &name, 1, 2).await), "no way back to what may be dead");
     rows.finish(&known).await.expect("finished");
     assert!(is_conflict(&rows.finish(&known).await));
     assert_eq!(states(&world).await, [Revoked, Current]);
@@ -71,7 +74,10 @@ on_both!(rotations, async |world: World| {
     let second = rotation(2);
     rows.begin(&second).await.expect("begins");
     rows.made(&second, &version(3, Next)).await.expect("made");
-    rows.give_up(&RotationRow { step: RotationStep::Made, ..second }).await.expect("given up");
+    let made = RotationRow { step: RotationStep::Made, ..second };
+    rows.abandoning(&made).await.expect("abandoning");
+    assert!(is_conflict(&rows.verified(&made).await) && is_conflict(&rows.give_up(&made).await));
+    rows.give_up(&RotationRow { step: RotationStep::Abandoning, ..made }).await.expect("given up");
     assert_eq!(states(&world).await, [Revoked, Current, Revoked]);
     assert_eq!(rows.get(&home, &name).await.expect("get"), None);
 
@@ -86,7 +92,14 @@ on_both!(rotations, async |world: World| {
     assert!(is_conflict(&rows.roll_back(&home, &name, 4, 2).await), "what is revoked does not come back");
     assert_eq!(states(&world).await, [Revoked, Current, Revoked, Revoked]);
 
-    rows.begin(&RotationRow { new: 5, ..rotation(2) }).await.expect("begins");
+    // A number that somebody else took in between is not this rotation's to revoke.
+    let fourth = RotationRow { new: 5, ..rotation(2) };
+    rows.begin(&fourth).await.expect("begins");
+    world.store.credentials().add_version(&home, &name, &version(5, Current), Revoked).await.expect("added");
+    rows.give_up(&fourth).await.expect("given up");
+    assert_eq!(states(&world).await.last(), Some(&Current));
+
+    rows.begin(&RotationRow { new: 6, ..rotation(5) }).await.expect("begins");
     assert!(world.store.credentials().delete(&home, &name).await.expect("deleted"));
     assert!(rows.list(&home).await.expect("listed").is_empty());
 });

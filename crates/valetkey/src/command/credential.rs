@@ -182,7 +182,7 @@ pub struct TestArgs {
 
 impl TestArgs {
     async fn run(self, ambient: &Ambient) -> anyhow::Result<bool> {
-        let Tested { failure, scopes } =
+        let Tested { status: _, failure, scopes } =
             crate::wiring::credential_test(ambient, (&self.name, self.user), self.config.as_deref()).await?;
         if self.json {
             output::json(

@@ -38,6 +38,8 @@ const AGENT: &str = "credential-test";
 /// What a credential's service says of it.
 #[derive(Debug)]
 pub struct Tested {
+    /// What it answered.
+    pub status: u16,
     /// Why it does not take it; none where it does.
     pub failure: Option<String>,
     /// What the token may do, in the vendor's words, where the service tells it.
@@ -65,8 +67,9 @@ pub async fn credential_test(
         return Err(usage(format!("service `{service}` offers no harmless request to test with")));
     }
     let asked = Subject { name, service: &service, kind: &summary.kind, user };
-    let asked = ask_service(ambient, (&opened, &sources, &configured.catalog), asked).await?;
-    asked.with_context(|| format!("service `{service}` offers no harmless request to test with"))
+    let asked = ask_service(ambient, (&opened, &sources, &configured.catalog), asked).await;
+    opened.vault.close().await;
+    asked?.with_context(|| format!("service `{service}` offers no harmless request to test with"))
 }
 
 /// What a service is asked about.
@@ -128,14 +131,17 @@ pub(super) async fn ask_service(
     };
     let serving = gateway::start(opened, plan, opened.log()?, options)?;
     let wanted = Wanted { agent: AgentName::new(AGENT)?, task: None, user, ttl_seconds: Some(60) };
-    let begun = serving.maker.begin(wanted).await?;
-    let proxy = environment::proxy_url(serving.address, &begun.token);
-    let status = ask(&proxy, &trust.certificate().display().to_string(), &host, (&method, &path)).await;
-    begun.live.end();
-    opened.store.sessions().end(&opened.tenant, begun.live.session.id, opened.clock.now()).await?;
+    let asked = async {
+        let begun = serving.maker.begin(wanted).await?;
+        let proxy = environment::proxy_url(serving.address, &begun.token);
+        let status = ask(&proxy, &trust.certificate().display().to_string(), &host, (&method, &path)).await;
+        begun.live.end();
+        opened.store.sessions().end(&opened.tenant, begun.live.session.id, opened.clock.now()).await?;
+        status
+    };
+    let asked = asked.await;
     serving.drain(Duration::from_millis(200)).await;
-    opened.vault.close().await;
-    let (status, headers, body) = status?;
+    let (status, headers, body) = asked?;
     let works = (200..300).contains(&status);
     let failure = (!works).then(|| format!("{host} answers {status} to {method} {path}: {body}"));
     let told = scopes_header.filter(|_| works).and_then(|name| headers.get(name)?.to_str().ok().map(str::to_owned));
@@ -143,7 +149,7 @@ pub(super) async fn ask_service(
         let words = told.split(',').map(|word| word.trim().chars().take(SCOPE_CHARS_MAX).collect::<String>());
         words.filter(|word| !word.is_empty()).take(SCOPES_MAX).collect()
     });
-    Ok(Some(Tested { failure, scopes }))
+    Ok(Some(Tested { status, failure, scopes }))
 }
 
 async fn ask(proxy: &str, bundle: &str, host: &str, (method, path): (&str, &str)) -> anyhow::Result<Answered> {

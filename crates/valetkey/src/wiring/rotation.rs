@@ -55,7 +55,12 @@ impl Check for ByService<'_> {
                 .await
             {
                 Ok(None) => Ok(Looked::Unable),
-                Ok(Some(tested)) => tested.failure.map_or(Ok(Looked::Works), |why| Err(RotateError::Refused(why))),
+                Ok(Some(tested)) => match (tested.failure, tested.status) {
+                    (None, _) => Ok(Looked::Works),
+                    (Some(why), 401 | 403) => Err(RotateError::Refused(why)),
+                    // Who is away, or has too much to do, has said nothing of the value.
+                    (Some(why), _) => Err(RotateError::Away(why)),
+                },
                 Err(error) => Err(RotateError::Away(format!("{error:#}"))),
             }
         })
@@ -176,7 +181,7 @@ impl Turning {
         let held = &self.opened.vault;
         let known = held.rotations(&self.opened.tenant).await?;
         let Some(before) = known.iter().find(|row| row.credential == *name) else { return Ok(()) };
-        let ended = if before.step == RotationStep::Switched {
+        let ended = if matches!(before.step, RotationStep::Switched | RotationStep::Retiring) {
             tokio::time::sleep(Duration::from_secs(vault::rotate::SETTLED_SECONDS)).await;
             held.retire(upkeep, before, means).await
         } else if brought {
@@ -217,6 +222,13 @@ pub struct Schedule {
 /// When something may be tried again, and how often it failed.
 type Rests = HashMap<CredentialName, (Timestamp, u32)>;
 
+/// Puts off the next try.
+fn rest(rests: &mut Rests, name: &CredentialName, now: Timestamp) {
+    let failed = rests.get(name).map_or(0, |(_, failed)| *failed);
+    let rest = (REST_SECONDS << failed.min(16)).min(REST_SECONDS_MAX);
+    rests.insert(name.clone(), (now.plus_secs(rest), failed + 1));
+}
+
 impl Schedule {
     /// Looks until it is told to stop. `credentials` are those of the configuration that is in force.
     pub async fn run(self, credentials: impl Fn() -> Vec<Held> + Send + Sync) {
@@ -242,14 +254,16 @@ impl Schedule {
                 continue;
             }
             match self.turn(held, row).await {
-                Ok((version, words)) => {
+                Ok((Some(version), words)) => {
                     rests.remove(&held.name);
                     (self.record)(&held.name, version, &words);
                 }
+                Ok((None, words)) => {
+                    rest(rests, &held.name, now);
+                    (self.record)(&held.name, 0, &words);
+                }
                 Err(error) => {
-                    let failed = rests.get(&held.name).map_or(0, |(_, failed)| *failed);
-                    let rest = (REST_SECONDS << failed.min(16)).min(REST_SECONDS_MAX);
-                    rests.insert(held.name.clone(), (now.plus_secs(rest), failed + 1));
+                    rest(rests, &held.name, now);
                     tracing::warn!(credential = %held.name, %error, "a rotation is not done; it is tried again");
                     (self.record)(&held.name, 0, &format!("rotation not done: {error:#}"));
                 }
@@ -269,13 +283,17 @@ impl Schedule {
             return Ok(false);
         }
         let summary = self.opened.vault.show(&self.opened.tenant, &held.name).await?;
-        let current = summary.versions.iter().find(|version| version.state == VersionState::Current);
+        if !summary.versions.iter().any(|version| version.state == VersionState::Current) {
+            return Ok(false);
+        }
+        // The newest, whatever became of it: whoever went back to an older one did not ask for another.
+        let newest = summary.versions.iter().map(|version| version.created).max();
         let age = i64::try_from(every).unwrap_or(i64::MAX).saturating_mul(MICROS);
-        Ok(current.is_some_and(|current| now.0.saturating_sub(current.created.0) >= age))
+        Ok(newest.is_some_and(|newest| now.0.saturating_sub(newest.0) >= age))
     }
 
-    /// Does what is due; the version that it is about, and what was done.
-    async fn turn(&self, held: &Held, row: Option<&RotationRow>) -> anyhow::Result<(u64, String)> {
+    /// Does what is due; the version that it is about, none where a new value was taken back, and what was done.
+    async fn turn(&self, held: &Held, row: Option<&RotationRow>) -> anyhow::Result<(Option<u64>, String)> {
         let (opened, rotation) = (&self.opened, held.rotation.as_ref());
         let by: Box<dyn Rotator> = match rotation.and_then(|rotation| rotation.with.as_deref()) {
             Some(with) => rotator(with, &self.ambient, self.sources.folder())?,
@@ -293,17 +311,17 @@ impl Schedule {
         let grace_seconds = rotation.map_or(GRACE_SECONDS_DEFAULT, |rotation| rotation.grace);
         let means = Means { by: &*by, check: &check, grace_seconds, node: &node(opened) };
         let upkeep = Upkeep::of(opened.tenant.clone(), "rotation");
-        if let Some(row) = row.filter(|row| row.step == RotationStep::Switched) {
+        if let Some(row) = row.filter(|row| matches!(row.step, RotationStep::Switched | RotationStep::Retiring)) {
             opened.vault.retire(&upkeep, row, means).await?;
-            return Ok((row.old, format!("version {} was retired ({})", row.old, by.name())));
+            return Ok((Some(row.old), format!("version {} was retired ({})", row.old, by.name())));
         }
         let reason = row.map_or("schedule", |row| row.reason.as_str());
         Ok(match opened.vault.rotate(&upkeep, &held.name, reason, means).await? {
             Rotated::Switched(row) => {
                 let words = format!("version {} took over from {} ({}, {reason})", row.new, row.old, by.name());
-                (row.new, words)
+                (Some(row.new), words)
             }
-            Rotated::GaveUp { why } => (0, format!("rotation taken back: {why}")),
+            Rotated::GaveUp { why } => (None, format!("rotation taken back: {why}")),
         })
     }
 }

@@ -105,6 +105,8 @@ pub async fn refresh(opened: &Opened, gateway: &Gateway) -> Result<(), StoreErro
     let stopped = gateway.stopped.load_full();
     for name in stopped.credentials.iter().filter(|name| !before.credentials.contains(name)) {
         gateway.in_use.cut(name);
+        let (vault, tenant, name) = (gateway.vault.clone(), opened.tenant.clone(), name.clone());
+        tokio::spawn(async move { vault.end_leases_of(&tenant, &name).await });
     }
     for (name, version) in stopped.versions.iter().filter(|version| !before.versions.contains(version)) {
         gateway.in_use.cut_version(name, *version);

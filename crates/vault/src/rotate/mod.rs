@@ -25,6 +25,9 @@ pub use given::Given;
 /// While a process rotates a credential no other does; taken anew with each step, and longer than any may take.
 const HELD_SECONDS: u64 = 90;
 
+/// Characters of a credential's name in the name under which a version of it is lent; the ticket tells it from others.
+const LENT_CHARS_MAX: usize = 80;
+
 /// After this long no process puts the old value on a request any more: they hear of a new one within
 /// [`model::bounds::CHANGES_SEEN_MILLIS_MAX`], and what was under way is answered. No grace is shorter.
 pub const SETTLED_SECONDS: u64 = 1;
@@ -178,6 +181,10 @@ impl Vault {
         };
         loop {
             inner.hold(tenant, name, means.node).await?;
+            let waits = matches!(row.step, RotationStep::Begun | RotationStep::Made | RotationStep::Verified);
+            if waits && !inner.is_wanted(&row).await? {
+                return self.give_up(&row, means.by, "it was revoked or replaced meanwhile".to_owned()).await;
+            }
             row = match row.step {
                 RotationStep::Begun => match inner.make(&row, means.by).await? {
                     Ok(()) => RotationRow { step: RotationStep::Made, ..row },
@@ -193,7 +200,8 @@ impl Vault {
                     inner.materials.forget(&(tenant.clone(), name.clone()));
                     RotationRow { step: RotationStep::Switched, retire: Some(retire), ..row }
                 }
-                RotationStep::Switched => return Ok(Rotated::Switched(row)),
+                RotationStep::Abandoning => return self.give_up(&row, means.by, "it was taken back".to_owned()).await,
+                RotationStep::Switched | RotationStep::Retiring => return Ok(Rotated::Switched(row)),
             };
         }
     }
@@ -203,14 +211,24 @@ impl Vault {
     /// # Errors
     /// It could not be retired where it came from; it stays in grace, and the next call tries again.
     pub async fn retire(&self, upkeep: &Upkeep, row: &RotationRow, means: Means<'_>) -> Result<(), VaultError> {
+        self.inner.hold(upkeep.tenant(), &row.credential, means.node).await?;
+        let retired = self.retire_held(row, means.by).await;
+        self.inner.store.nodes().release(upkeep.tenant(), means.node).await?;
+        retired
+    }
+
+    async fn retire_held(&self, row: &RotationRow, by: &dyn Rotator) -> Result<(), VaultError> {
         let (inner, name) = (&self.inner, &row.credential);
-        inner.hold(upkeep.tenant(), name, means.node).await?;
-        let (old, new) = (inner.stored(row, row.old).await?, inner.stored(row, row.new).await?);
+        let rows = inner.store.rotations();
+        // On record before the provider is told: a row that was read before somebody went back must not kill what is current now.
+        if row.step != RotationStep::Retiring {
+            rows.retiring(row).await?;
+        }
+        let row = RotationRow { step: RotationStep::Retiring, ..row.clone() };
+        let (old, new) = (inner.stored(&row, row.old).await?, inner.stored(&row, row.new).await?);
         let turn = Turn { name, ticket: &row.ticket, old: (row.old, &old), new: Some((row.new, &new)) };
-        let retired = means.by.retire(&turn).await.map_err(|error| undone(name, error));
-        inner.store.nodes().release(upkeep.tenant(), means.node).await?;
-        retired?;
-        inner.store.rotations().finish(row).await?;
+        by.retire(&turn).await.map_err(|error| undone(name, error))?;
+        rows.finish(&row).await?;
         inner.materials.forget(&(row.tenant.clone(), name.clone()));
         Ok(())
     }
@@ -249,16 +267,22 @@ impl Vault {
 
     async fn give_up(&self, row: &RotationRow, by: &dyn Rotator, why: String) -> Result<Rotated, VaultError> {
         let (inner, name) = (&self.inner, &row.credential);
-        if row.step != RotationStep::Begun {
-            // The new value is what is of no use now.
-            let (old, new) = (inner.stored(row, row.old).await?, inner.stored(row, row.new).await?);
-            let turn = Turn { name, ticket: &row.ticket, old: (row.new, &new), new: Some((row.old, &old)) };
-            by.retire(&turn).await.map_err(|error| {
-                let what = format!("{why}, and the new value could not be retired: {error}");
-                undone(name, RotateError::Away(what))
-            })?;
+        let rows = inner.store.rotations();
+        if row.step == RotationStep::Begun {
+            rows.give_up(row).await?;
+            return Ok(Rotated::GaveUp { why });
         }
-        inner.store.rotations().give_up(row).await?;
+        if row.step != RotationStep::Abandoning {
+            rows.abandoning(row).await?;
+        }
+        let row = RotationRow { step: RotationStep::Abandoning, ..row.clone() };
+        // The new value is what is of no use now.
+        let (old, new) = (inner.stored(&row, row.old).await?, inner.stored(&row, row.new).await?);
+        let turn = Turn { name, ticket: &row.ticket, old: (row.new, &new), new: Some((row.old, &old)) };
+        by.retire(&turn).await.map_err(|error| {
+            undone(name, RotateError::Away(format!("{why}, and the new value could not be retired: {error}")))
+        })?;
+        rows.give_up(&row).await?;
         Ok(Rotated::GaveUp { why })
     }
 }
@@ -270,6 +294,15 @@ impl Inner {
         let hold = Hold { node, now, until: now.plus_secs(HELD_SECONDS) };
         let held = self.store.nodes().claim(tenant, &format!("rotation/{name}"), hold).await?;
         if held { Ok(()) } else { Err(VaultError::Rotates { name: name.clone() }) }
+    }
+
+    /// Whether what is to be replaced is still what is in use.
+    async fn is_wanted(&self, row: &RotationRow) -> Result<bool, VaultError> {
+        if self.revoked.load().check(&row.tenant, &row.credential, Some(row.old)).is_err() {
+            return Ok(false);
+        }
+        let versions = self.store.credentials().versions(&row.tenant, &row.credential).await?;
+        Ok(versions.iter().any(|version| version.version == row.old && version.state == VersionState::Current))
     }
 
     async fn begin(&self, tenant: &Tenant, name: &CredentialName, reason: &str) -> Result<RotationRow, VaultError> {
@@ -385,7 +418,8 @@ impl Inner {
 
     /// Lends the new version under a name of its own, for as long as it is held.
     fn stage<'a>(&'a self, row: &RotationRow) -> Result<Staged<'a>, VaultError> {
-        let name = CredentialName::new(&format!("{}.{}", row.credential, row.ticket))
+        let own: String = row.credential.as_str().chars().take(LENT_CHARS_MAX).collect();
+        let name = CredentialName::new(&format!("{own}.{}", row.ticket))
             .map_err(|_| VaultError::NotFound { name: row.credential.clone() })?;
         let place = (row.tenant.clone(), name.clone());
         self.staged.write().insert(place, (row.credential.clone(), row.new));

@@ -140,7 +140,7 @@ fn limits_count_messages_and_nobody_is_asked_about_one() {
     assert_eq!(second.len(), 3, "{second:?}");
     assert_eq!(scene.heard().len(), 2);
     for printed in scene.talk("asker", &[SAY]) {
-        assert!(printed.last().unwrap().starts_with("closed 1008 denied: This message needs a person"), "{printed:?}");
+        assert!(printed.last().unwrap().starts_with("closed 1008 denied: This needs a person"), "{printed:?}");
     }
     assert_eq!(scene.heard().len(), 2);
     scene.house.assert_audit();

@@ -96,6 +96,9 @@ fn name_of(at: &Endpoint<'_>, (front, name): (&str, &str), text: &str) -> Result
 /// The queue of a URL: `https://sqs.us-east-1.amazonaws.com/123456789012/name`. The last two parts of its path are account and name.
 pub(super) fn queue(at: &Endpoint<'_>, url: &str) -> Result<String, Fault> {
     let path = url.split_once("://").map_or(url, |(_, rest)| rest);
+    if path.contains(['?', '#']) || path.split('/').count() != 3 {
+        return Err("its queue's URL is none".into());
+    }
     let mut parts = path.rsplit('/');
     let (name, account) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let word = |text: &str| {

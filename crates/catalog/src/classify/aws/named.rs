@@ -144,9 +144,17 @@ fn form(ask: &Ask<'_>) -> Result<Said, Fault> {
         all.retain(|(name, _)| *name != "QueueUrl");
         all.push(("QueueUrl".into(), format!("https://x{url}").into()));
     }
+    // One name alone says the operation; what only looks like it could be another service's idea of a list.
+    let alike = |name: &str| {
+        let (front, rest) = name.split_at_checked("Action".len()).unwrap_or((name, ""));
+        front.eq_ignore_ascii_case("Action") && (rest.is_empty() || rest.starts_with('.')) && name != "Action"
+    };
+    if all.iter().any(|(name, _)| alike(name)) {
+        return Err("a name in it is `Action` in another form".into());
+    }
     let get = |name: &str| values(&all, name);
-    let action = get("Action")?;
-    let Some(operation) = action.first() else {
+    let action = all.iter().find(|(name, _)| *name == "Action").map(|(_, value)| value);
+    let Some(operation) = action else {
         return if unread { Err(Fault::Unknown(Unknown::NotRead)) } else { ask.unlisted() };
     };
     if !is_operation(operation) {
@@ -176,7 +184,8 @@ fn values<'a>(all: &[(Cow<'a, str>, Cow<'a, str>)], wanted: &str) -> Result<Valu
             continue;
         }
         let number = rest.strip_prefix('.').map(|rest| rest.strip_prefix("member.").unwrap_or(rest));
-        let fits = rest.is_empty() || number.is_some_and(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+        let fits = rest.is_empty()
+            || number.is_some_and(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()));
         if fits && front != wanted {
             return Err("a name in it differs only in its case".into());
         }

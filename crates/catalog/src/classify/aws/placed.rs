@@ -32,6 +32,8 @@ pub(super) fn said(ask: &Ask<'_>) -> Result<Said, Fault> {
         let in_query: Values<'_> = request.query().values(name).map(|value| Cow::Owned(value.to_owned())).collect();
         match in_query.len() {
             0 => body.get(name),
+            // Which of two the service takes is not known here.
+            1 if !body.get(name)?.is_empty() => Err(Fault::Doubt("a name stands in its query and in its body")),
             1 => Ok(in_query),
             _ => Err(Fault::Doubt("a parameter of it comes twice")),
         }

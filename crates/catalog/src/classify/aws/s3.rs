@@ -35,8 +35,19 @@ const PLAIN: [&str; 21] = [
     "bucket-region",
     "id",
 ];
-/// Beginnings of such parameters.
-const PLAIN_FAMILIES: [&str; 2] = ["response-", "x-amz-"];
+/// Beginnings of such parameters. Of those that begin with `x-amz-` only a signature's own and checksums: S3 takes others in place of header
+/// fields (an ACL, tags, a source), which are not read here.
+const PLAIN_FAMILIES: [&str; 4] = ["response-", "x-amz-checksum-", "x-amz-sdk-checksum-", "x-amz-trailer"];
+const SIGNATURES: [&str; 8] = [
+    "x-amz-algorithm",
+    "x-amz-credential",
+    "x-amz-date",
+    "x-amz-expires",
+    "x-amz-signedheaders",
+    "x-amz-signature",
+    "x-amz-security-token",
+    "x-amz-content-sha256",
+];
 /// Fields by which an upload asks for more than itself, what they must not say to be nothing, and the action.
 const BESIDE: [(&str, &[&str], &str); 5] = [
     ("x-amz-acl", &["private", "bucket-owner-full-control", "bucket-owner-read"], "s3:PutObjectAcl"),
@@ -127,8 +138,12 @@ fn place<'a>(ask: &Ask<'a>, named: &Named<'_>) -> Option<&'a AwsPlace> {
     let mut asked: Option<&str> = None;
     for (name, _) in request.query().pairs() {
         let lower = name.to_ascii_lowercase();
-        if PLAIN.contains(&name) || PLAIN_FAMILIES.iter().any(|family| lower.starts_with(family)) {
+        let family = PLAIN_FAMILIES.iter().any(|family| lower.starts_with(family));
+        if PLAIN.contains(&name) || SIGNATURES.contains(&&*lower) || family {
             continue;
+        }
+        if lower.starts_with("x-amz-") {
+            return None;
         }
         // A SELECT has a second one, which says that it is one.
         if name == "select-type" {

@@ -292,6 +292,15 @@ fn create(tokens: Tokens<'_, '_>, found: &mut Found<'_>, left: usize) -> Result<
                 parts => table(parts, found)?,
             };
             found.of(DDL, "table", &made)?;
+            // A child hands its rows to a table that is another's, and takes that one's.
+            let child = |two: &[Token<'_>]| {
+                two.first().is_some_and(|one| {
+                    one.is("inherits") || one.is("partition") && two.get(1).is_some_and(|of| of.is("of"))
+                })
+            };
+            if after.windows(2).any(child) {
+                found.of_database(ADMIN)?;
+            }
             functions(after, found)?;
             if !matches!(word, "table" | "view") {
                 return Ok(());
@@ -341,8 +350,10 @@ fn functions(tokens: Tokens<'_, '_>, found: &mut Found<'_>) -> Result<(), Doubt>
             continue;
         }
         let before = at.checked_sub(1).and_then(|at| tokens.get(at));
-        let named = ["references", "like", "inherits", "of", "constraint"];
-        let typed = before.and_then(name_of).is_some_and(|(word, _)| word != "between")
+        let named = ["references", "constraint"];
+        // Words behind which an expression begins.
+        let opens = ["between", "like", "ilike", "escape", "zone", "default", "using", "to"];
+        let typed = before.and_then(name_of).is_some_and(|(word, _)| !opens.contains(&&*word))
             || before.is_some_and(|one| one.is_mark("::") || named.iter().any(|word| one.is(word)));
         let does = known::function(text);
         let keyword = !quoted && (known::is_reserved(text) || query::BEFORE_BRACKET.contains(&&**text));

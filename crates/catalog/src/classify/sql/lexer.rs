@@ -118,6 +118,9 @@ impl Depth {
             }
             Token::Operator(_) | Token::Mark("::" | ":") => self.add()?,
             Token::Word { text, quoted: false } if DEEPER.contains(&&**text) => self.add()?,
+            Token::Word { text, quoted: false } if FOREIGN.contains(&&**text) => {
+                return Err("it holds a word of another database's SQL; put quotes around a name");
+            }
             _ => {}
         }
         Ok(())
@@ -130,8 +133,14 @@ impl Depth {
     }
 }
 
+/// Words that the parser takes for operators or clauses and PostgreSQL does not: they would nest what is not counted.
+const FOREIGN: [&str; 9] = ["xor", "minus", "div", "rlike", "regexp", "match", "member", "pivot", "unpivot"];
+
 /// Words that put one expression or query into another.
-const DEEPER: [&str; 19] = [
+const DEEPER: [&str; 22] = [
+    "overlaps",
+    "escape",
+    "operator",
     "and",
     "or",
     "not",
@@ -223,6 +232,23 @@ impl<'a> Lexer<'a> {
 
     /// A plain string, or one with escapes (`E'..'`); what follows after a line break is part of it.
     fn string(&mut self, escapes: bool) -> Result<Token<'a>, Doubt> {
+        let mut parts = 0usize;
+        let (from, to) = loop {
+            let span = self.part(escapes)?;
+            parts += 1;
+            // `'a'` and, on another line, `'b'` are one string (scan.l, xqs).
+            if !self.goes_on() {
+                break span;
+            }
+        };
+        let text = self.slice(from, to);
+        let plain = |octet: u8| octet.is_ascii_alphanumeric() || b" _-+./:,".contains(&octet);
+        let is_plain = parts == 1 && text.len() <= PLAIN_BYTES_MAX && text.bytes().all(plain);
+        Ok(Token::Text(is_plain.then_some(text)))
+    }
+
+    /// One part of a string, from its quote on; where what stands in it begins and ends.
+    fn part(&mut self, escapes: bool) -> Result<(usize, usize), Doubt> {
         self.at += 1;
         let from = self.at;
         loop {
@@ -235,14 +261,9 @@ impl<'a> Lexer<'a> {
                 Some(_) => self.at += 1,
             }
         }
-        let text = self.slice(from, self.at);
+        let span = (from, self.at);
         self.at += 1;
-        if self.goes_on() {
-            // `'a'` and, on another line, `'b'` are one string (scan.l, xqs).
-            return self.string(escapes).map(|_| Token::Text(None));
-        }
-        let plain = |octet: u8| octet.is_ascii_alphanumeric() || b" _-+./:,".contains(&octet);
-        Ok(Token::Text((text.len() <= PLAIN_BYTES_MAX && text.bytes().all(plain)).then_some(text)))
+        Ok(span)
     }
 
     /// Whether another part of the string follows: blanks with a line break among them, and a quote. Then this stands at it.

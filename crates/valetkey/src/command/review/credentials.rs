@@ -97,7 +97,7 @@ impl Held {
     ) {
         match credential_test(ambient, (&self.name, None), config).await {
             Ok(Tested { failure: Some(why), .. }) => self.not_asked = Some(why),
-            Ok(Tested { failure: None, scopes }) => {
+            Ok(Tested { failure: None, scopes, .. }) => {
                 let service = self.service.as_deref().and_then(|name| catalog.service(name));
                 let mine = |permission: &&Permission| permission.granted.credentials.contains(&self.name);
                 let needed: BTreeSet<&str> = permissions
