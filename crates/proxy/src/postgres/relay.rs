@@ -44,7 +44,9 @@ pub(super) struct Shared {
     failed: bool,
     /// The server takes rows of a COPY, and a Sync for nothing.
     copying: bool,
-    /// Told when a round was answered or a COPY begins.
+    /// The server has said its last.
+    gone: bool,
+    /// Told when a round was answered, a COPY begins, or the server is gone.
     heard: Arc<Notify>,
     /// The agent was sent whole messages and nothing of another.
     pub(super) at_boundary: bool,
@@ -128,6 +130,9 @@ impl<'g> Up<'g> {
                         to.write_all(&self.out).await.map_err(|_| None)?;
                         self.out.clear();
                         self.heard.notified().await;
+                        if self.shared.lock().gone {
+                            return to.shutdown().await.map_err(|_| None);
+                        }
                     }
                     Ok(Step::Ends) => break true,
                     Err(Violation(refusal)) => return Err(Some(refusal)),
@@ -421,6 +426,7 @@ pub(super) async fn down(
         buffer.reserve(READ_BYTES);
         let read = from.read_buf(&mut buffer).await.map_err(|_| None)?;
         if read == 0 {
+            shared.lock().leaves();
             return to.shutdown().await.map_err(|_| None);
         }
         *bytes += read as u64;
@@ -490,6 +496,12 @@ impl Answers {
 }
 
 impl Shared {
+    /// The server is gone; whoever waits for it hears so.
+    fn leaves(&mut self) {
+        self.gone = true;
+        self.heard.notify_one();
+    }
+
     /// Of a session that begins.
     pub(super) fn new() -> Self {
         Self { at_boundary: true, ..Self::default() }

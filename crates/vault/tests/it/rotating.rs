@@ -304,3 +304,53 @@ async fn programs_rotate() {
     assert_eq!((told("verify"), told("retire")), (whole.clone(), whole));
     assert!(rotator("https://x", &ambient).is_err() && rotator("exec:", &ambient).is_err());
 }
+
+/// Whoever read a rotation before somebody went back to the old version must not retire that.
+#[tokio::test]
+async fn what_was_gone_back_to_is_not_retired() {
+    let world = World::new();
+    let (vault, provider, token) = (world.vault().await, Provider::with("first"), name("t"));
+    vault.add(&new("t"), secret("first")).await.expect("added");
+    let rotated = vault.rotate(&upkeep(), &token, "by ada", means(&provider, &Blind)).await.expect("rotates");
+    let Rotated::Switched(row) = rotated else { panic!("{rotated:?}") };
+    assert_eq!(vault.roll_back(&Tenant::local(), &token).await, Ok((1, 2)));
+    assert!(vault.retire(&upkeep(), &row, means(&provider, &Blind)).await.is_err());
+    assert!(provider.good.lock().contains(&"first".to_owned()) && gives(&vault, "t", "first").await);
+    // And nobody goes back to what may be dead already.
+    let rotated = vault.rotate(&upkeep(), &token, "by ada", means(&provider, &Blind)).await.expect("rotates");
+    let Rotated::Switched(row) = rotated else { panic!("{rotated:?}") };
+    *provider.halt.lock() = Some(Point::Retire(true));
+    let own = upkeep();
+    tokio::select! {
+        retired = vault.retire(&own, &row, means(&provider, &Blind)) => panic!("{retired:?}"),
+        () = provider.halted.notified() => {}
+    }
+    assert!(vault.roll_back(&Tenant::local(), &token).await.is_err());
+    assert!(provider.works(&vault, "t").await);
+}
+
+/// A value that was revoked or replaced while its rotation waits is not replaced any more, and the new one does not stay behind.
+#[tokio::test]
+async fn what_changed_meanwhile_ends_a_rotation() {
+    for revoked in [true, false] {
+        let world = World::new();
+        let (vault, provider, token) = (world.vault().await, Provider::with("first"), name("t"));
+        vault.add(&new("t"), secret("first")).await.expect("added");
+        *provider.answer.lock() = Some(RotateError::Away("it is away".to_owned()));
+        assert!(vault.rotate(&upkeep(), &token, "test", means(&provider, &Blind)).await.is_err());
+        *provider.answer.lock() = None;
+        if revoked {
+            vault.revoke(&Tenant::local(), &token, None, "ada").await.expect("revoked");
+        } else {
+            vault.add_version(&Tenant::local(), &token, secret("by hand")).await.expect("added");
+        }
+        let rotated = vault.rotate(&upkeep(), &token, "test", means(&provider, &Blind)).await.expect("ends");
+        assert!(matches!(&rotated, Rotated::GaveUp { why } if why.contains("revoked or replaced")), "{rotated:?}");
+        assert_eq!(*provider.good.lock(), ["first"], "the new value is of no use to anybody");
+        assert_eq!(states(&vault).await.iter().any(|(_, state)| *state == VersionState::Current), !revoked);
+        assert!(vault.rotations(&Tenant::local()).await.expect("listed").is_empty());
+        if !revoked {
+            assert!(gives(&vault, "t", "by hand").await);
+        }
+    }
+}
