@@ -17,8 +17,8 @@ use std::path::Path;
 use std::str::FromStr;
 
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
-use model::Digest;
 use model::time::Timestamp;
+use model::{Digest, hex};
 use rustix::fs::{FlockOperation, flock};
 use serde::Deserialize;
 
@@ -103,11 +103,6 @@ struct Parsed {
     lanes: Vec<(String, u64, Digest, bool)>,
     prev: Digest,
     sig: String,
-}
-
-fn hex(octets: &[u8]) -> String {
-    let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or('0');
-    octets.iter().flat_map(|octet| [digit(octet >> 4), digit(octet & 15)]).collect()
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {

@@ -33,16 +33,26 @@ impl Digest {
     /// The 64 lower-case hex digits, without an allocation.
     #[must_use]
     pub fn hex(&self) -> [u8; 64] {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut out = [0u8; 64];
         for (pair, byte) in out.chunks_exact_mut(2).zip(self.0) {
             if let [high, low] = pair {
-                *high = DIGITS.get(usize::from(byte >> 4)).copied().unwrap_or(b'0');
-                *low = DIGITS.get(usize::from(byte & 15)).copied().unwrap_or(b'0');
+                [*high, *low] = digits(byte);
             }
         }
         out
     }
+}
+
+/// The two lower-case hex digits of an octet.
+fn digits(octet: u8) -> [u8; 2] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    [octet >> 4, octet & 15].map(|half| DIGITS.get(usize::from(half)).copied().unwrap_or(b'0'))
+}
+
+/// Octets in lower-case hex digits, two for each.
+#[must_use]
+pub fn hex(octets: &[u8]) -> String {
+    octets.iter().flat_map(|octet| digits(*octet)).map(char::from).collect()
 }
 
 impl fmt::Display for Digest {
@@ -78,6 +88,8 @@ mod tests {
     fn hex_and_back() {
         let digest = Digest(std::array::from_fn(|i| u8::try_from(i * 7 % 256).unwrap_or_default()));
         assert_eq!(Digest::parse(&digest.to_string()), Some(digest));
+        assert_eq!(hex(&digest.0), digest.to_string());
+        assert_eq!(hex(b"\x00\x0f\xff"), "000fff");
         assert_eq!(Digest::parse("+f"), None);
         assert_eq!(Digest::parse(&"+1".repeat(32)), None);
     }

@@ -26,7 +26,7 @@ pub mod vocabulary;
 pub use call::{Call, Classification};
 pub use canonical::CanonicalRequest;
 pub use class::{Class, Effect, Effects};
-pub use digest::Digest;
+pub use digest::{Digest, hex};
 pub use event::Event;
 pub use fact::{Fact, Facts, Unknown};
 pub use id::{ApprovalId, CredentialId, EventId, ExchangeId, GrantId, SessionId};

@@ -58,6 +58,15 @@ impl Passed {
     }
 }
 
+/// Which calls that are allowed are on record by themselves.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Recorded {
+    /// Each.
+    All,
+    /// Those that change something: audio comes fifty times a second.
+    Changes,
+}
+
 /// The refusal of a message that a rule asks about.
 fn asks(rule: &str) -> Refusal {
     let sentence =
@@ -93,11 +102,7 @@ impl Gate {
     /// # Errors
     /// The refusal, which is on record.
     pub(crate) fn may(&self, classification: &Classification) -> Result<(), Refusal> {
-        let judged = self.decide(classification).and_then(|conditions| match conditions.approval() {
-            Some(need) => Err(asks(&need.rule)),
-            None => Ok(()),
-        });
-        judged.map_err(|refusal| self.refused(classification, refusal))
+        self.unasked(classification).map(drop).map_err(|refusal| self.refused(classification, refusal))
     }
 
     /// Judges a message of the client by what its service says of messages and by the policy that is in force now, and takes what
@@ -117,7 +122,7 @@ impl Gate {
         };
         let (classification, judged) = match read {
             Ok(classification) => {
-                let judged = self.admit(&classification).await;
+                let judged = self.admit(&classification, Recorded::Changes).await;
                 (classification, judged)
             }
             Err(refusal) => (self.opening.clone(), Err(refusal)),
@@ -133,19 +138,14 @@ impl Gate {
     /// # Errors
     /// The refusal, which is on record.
     pub(crate) async fn statement(&self, classification: &Classification) -> Result<(), Refusal> {
-        let judged = match self.admit(classification).await {
-            Ok(admitted) if classification.class() == Class::Read => self.allowed(classification, &admitted).await,
-            judged => judged.map(drop),
-        };
-        judged.map_err(|refusal| self.refused(classification, refusal))
+        let judged = self.admit(classification, Recorded::All).await;
+        judged.map(drop).map_err(|refusal| self.refused(classification, refusal))
     }
 
-    async fn admit(&self, classification: &Classification) -> Result<Admitted, Refusal> {
-        let conditions = self.decide(classification)?;
-        if let Some(need) = conditions.approval() {
-            // Before anything is counted for it.
-            return Err(asks(&need.rule));
-        }
+    /// Takes what limits a call needs, and puts it on record.
+    async fn admit(&self, classification: &Classification, recorded: Recorded) -> Result<Admitted, Refusal> {
+        // Before anything is counted for it.
+        let conditions = self.unasked(classification)?;
         let mut reservation = Reservation::nothing();
         if !conditions.limits().is_empty() {
             let gateway = &self.worker.gateway;
@@ -158,11 +158,19 @@ impl Gate {
         let admitted = conditions.admit(&reservation).map_err(|unmet| {
             Refusal::new(Code::Denied, "The conditions of the rule are not met").internal(unmet.to_string())
         })?;
-        // A read is not on record by itself: audio comes fifty times a second.
-        if classification.class() != Class::Read {
+        if recorded == Recorded::All || classification.class() != Class::Read {
             self.allowed(classification, &admitted).await?;
         }
         Ok(admitted)
+    }
+
+    /// What may be done without asking anybody, and on which conditions.
+    fn unasked(&self, classification: &Classification) -> Result<Conditions, Refusal> {
+        let conditions = self.decide(classification)?;
+        match conditions.approval() {
+            Some(need) => Err(asks(&need.rule)),
+            None => Ok(conditions),
+        }
     }
 
     fn decide(&self, classification: &Classification) -> Result<Conditions, Refusal> {

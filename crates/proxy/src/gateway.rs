@@ -8,11 +8,13 @@ use arc_swap::ArcSwap;
 use audit::{Lane, Log, SyncPolicy};
 use catalog::Catalog;
 use inject::{Index, NeedleCache};
-use model::{AgentName, Clock, CredentialName, Random, bounds};
+use model::{AgentName, Clock, CredentialName, Random, Tenant, bounds};
 use parking_lot::{Mutex, RwLock};
 use policy::Rules;
+use secret::Credential;
 use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
+use vault::{Vault, VaultError};
 
 use crate::body::{Budget, OutBody, Spools};
 use crate::guesses::Guesses;
@@ -59,7 +61,7 @@ pub struct Gateway {
     /// Needles by credential version.
     pub needles: NeedleCache,
     /// Where credentials live.
-    pub vault: vault::Vault,
+    pub vault: Vault,
     /// Durable rows: limits, stops.
     pub store: store::Store,
     /// Where people are asked.
@@ -137,19 +139,15 @@ struct Handles {
 }
 
 impl InUse {
-    /// The handle of a credential, whatever version will be put on. Take it before the vault is asked, so that no revocation falls
-    /// between, and the one of the version from it when that is known.
-    #[must_use]
-    pub fn handle(&self, name: &CredentialName) -> CancellationToken {
-        if let Some(handles) = self.handles.read().get(name) {
-            return handles.all.clone();
-        }
-        self.handles.write().entry(name.clone()).or_default().all.clone()
+    /// Watches a credential that the vault is about to be asked for.
+    pub(crate) fn watch(&self, name: CredentialName) -> Watch<'_> {
+        let known = self.handles.read().get(&name).map(|handles| handles.all.clone());
+        let whole = known.unwrap_or_else(|| self.handles.write().entry(name.clone()).or_default().all.clone());
+        Watch { in_use: self, name, whole }
     }
 
-    /// The handle of a version, below the credential's. Whether the version was revoked must be looked at once more afterwards.
-    #[must_use]
-    pub fn handle_of(&self, name: &CredentialName, version: u64) -> CancellationToken {
+    /// The handle of a version, below the credential's.
+    fn handle_of(&self, name: &CredentialName, version: u64) -> CancellationToken {
         if let Some(handle) = self.handles.read().get(name).and_then(|handles| handles.versions.get(&version)) {
             return handle.clone();
         }
@@ -186,6 +184,41 @@ impl InUse {
         if handles.all.is_cancelled() {
             all.remove(name);
         }
+    }
+}
+
+/// Begun before the vault is asked for a credential, and the only way to what cuts whoever carries it: so no revocation falls between.
+pub(crate) struct Watch<'a> {
+    in_use: &'a InUse,
+    name: CredentialName,
+    /// The handle of all its versions.
+    whole: CancellationToken,
+}
+
+impl Watch<'_> {
+    /// What is watched.
+    pub(crate) fn name(&self) -> &CredentialName {
+        &self.name
+    }
+
+    /// What cuts an exchange that carries this credential: the handle of its version. One that was minted under the watched one has a handle of
+    /// its own; cutting that under which it lies cuts it too.
+    ///
+    /// # Errors
+    /// It was revoked since the vault gave it out.
+    pub(crate) fn carried(
+        self,
+        vault: &Vault,
+        tenant: &Tenant,
+        credential: &Credential,
+    ) -> Result<CancellationToken, VaultError> {
+        let handle = self.in_use.handle_of(credential.name(), credential.version());
+        if self.whole.is_cancelled() {
+            return Ok(self.whole);
+        }
+        // Once more: the version had no handle when it was revoked.
+        vault.usable(tenant, credential.name(), credential.version())?;
+        Ok(handle)
     }
 }
 

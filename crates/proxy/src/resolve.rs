@@ -11,79 +11,43 @@ use crate::accepted::Leg;
 use crate::classify::{schemes, slots};
 use crate::decide::Permitted;
 use crate::exchange::Refused;
-use crate::gateway::{Turn, Worker};
+use crate::gateway::{Turn, Watch, Worker};
 
 /// A permitted request with its credential, and where that goes; none for a request that leaves bare.
 pub(crate) struct Resolved {
     pub(crate) permitted: Permitted,
     pub(crate) credential: Option<(SchemeSpec, Credential)>,
-    /// Cut when that credential is revoked. Taken before the vault is asked, so that no revocation falls between.
+    /// Cut when that credential is revoked.
     pub(crate) cut: Option<CancellationToken>,
     /// Held while a refresh token is away.
     pub(crate) turn: Option<Turn>,
 }
 
 /// Fetches the credential that the permit names, where one is to be put on.
-pub(crate) async fn resolve(worker: &Arc<Worker>, mut permitted: Permitted) -> Result<Resolved, Box<Refused>> {
+pub(crate) async fn resolve(worker: &Arc<Worker>, permitted: Permitted) -> Result<Resolved, Box<Refused>> {
     let Some((name, scheme)) = wanted(&permitted) else {
         return Ok(Resolved { permitted, credential: None, cut: None, turn: None });
     };
-    let whole = worker.gateway.in_use.handle(&name);
+    let watch = worker.gateway.in_use.watch(name);
     let turn = match scheme.part() {
-        Part::Refresh => Some(turn(worker, &permitted, &name).await),
+        Part::Refresh => Some(turn(worker, &permitted, watch.name()).await),
         Part::Value | Part::Identity | Part::KeyId | Part::Session => None,
     };
-    let opened = open(worker, &permitted, &name).await;
-    match opened.and_then(|credential| Ok((cut(worker, &permitted, (&name, whole), &credential)?, credential))) {
-        Ok((cut, credential)) => {
-            let cut = Some(cut);
-            permitted.classified.trip.recorder.credential(credential.name(), credential.version());
-            let credential = if turn.is_some() { credential.showing(Field::Refresh) } else { credential };
-            Ok(Resolved { permitted, credential: Some((scheme, credential)), cut, turn })
-        }
-        Err(refusal) => Err(permitted.classified.trip.refuse(refusal)),
-    }
-}
-
-/// What cuts an exchange that carries this credential: its version's handle. `whole` is the one of all its versions, taken before the vault was
-/// asked; whatever was revoked since then is found here.
-fn cut(
-    worker: &Worker,
-    permitted: &Permitted,
-    (name, whole): (&CredentialName, CancellationToken),
-    credential: &Credential,
-) -> Result<CancellationToken, Refusal> {
-    // What was minted under a credential has a handle of its own; cutting the one it lies under cuts it too.
-    let name = if credential.name() == name { name } else { credential.name() };
-    let handle = worker.gateway.in_use.handle_of(name, credential.version());
-    if whole.is_cancelled() {
-        return Ok(whole);
-    }
-    let tenant = &permitted.classified.subject.tenant;
-    let usable = worker.gateway.vault.usable(tenant, name, credential.version());
-    usable.map(|()| handle).map_err(|error| Refusal::new(error.code(), error.to_string()))
+    let (permitted, credential, cut) = opened(worker, permitted, watch).await?;
+    let credential = if turn.is_some() { credential.showing(Field::Refresh) } else { credential };
+    Ok(Resolved { permitted, credential: Some((scheme, credential)), cut: Some(cut), turn })
 }
 
 /// The credential that a log-in to a database is made with.
-pub(crate) async fn log_in(
-    worker: &Arc<Worker>,
-    mut permitted: Permitted,
-) -> Result<(Resolved, Credential), Box<Refused>> {
+pub(crate) async fn log_in(worker: &Arc<Worker>, permitted: Permitted) -> Result<(Resolved, Credential), Box<Refused>> {
     let Some(name) = permitted.permit.credential().cloned() else {
         let none = Refusal::new(Code::CredentialUnavailable, "No credential of this agent is for this database")
             .hint("name one of kind `database` in the permission: `credential: NAME`");
         return Err(permitted.classified.trip.refuse(none));
     };
-    let whole = worker.gateway.in_use.handle(&name);
-    let opened = open(worker, &permitted, &name).await;
-    match opened.and_then(|credential| Ok((cut(worker, &permitted, (&name, whole), &credential)?, credential))) {
-        Ok((cut, credential)) => {
-            let cut = Some(cut);
-            permitted.classified.trip.recorder.credential(credential.name(), credential.version());
-            Ok((Resolved { permitted, credential: None, cut, turn: None }, credential))
-        }
-        Err(refusal) => Err(permitted.classified.trip.refuse(refusal)),
-    }
+    let watch = worker.gateway.in_use.watch(name);
+    let (permitted, credential, cut) = opened(worker, permitted, watch).await?;
+    Ok((Resolved { permitted, credential: None, cut: Some(cut), turn: None }, credential))
 }
 
 /// Which credential goes where: the slot that held the placeholder; the service's first where the configuration says
@@ -111,7 +75,27 @@ async fn turn(worker: &Worker, permitted: &Permitted, name: &CredentialName) -> 
     turn
 }
 
-async fn open(worker: &Worker, permitted: &Permitted, name: &CredentialName) -> Result<Credential, Refusal> {
+/// The credential, which is on record from here on, and what cuts the exchange that carries it.
+async fn opened(
+    worker: &Worker,
+    mut permitted: Permitted,
+    watch: Watch<'_>,
+) -> Result<(Permitted, Credential, CancellationToken), Box<Refused>> {
+    match open(worker, &permitted, watch).await {
+        Ok((credential, cut)) => {
+            permitted.classified.trip.recorder.credential(credential.name(), credential.version());
+            Ok((permitted, credential, cut))
+        }
+        Err(refusal) => Err(permitted.classified.trip.refuse(refusal)),
+    }
+}
+
+async fn open(
+    worker: &Worker,
+    permitted: &Permitted,
+    watch: Watch<'_>,
+) -> Result<(Credential, CancellationToken), Refusal> {
+    let name = watch.name();
     if worker.gateway.stopped.load().credentials.contains(name) {
         return Err(Refusal::new(Code::CredentialRevoked, format!("The credential `{name}` was revoked or stopped"))
             .hint("ask the operator for another, or to lift the stop; the record says whose doing it was"));
@@ -121,10 +105,13 @@ async fn open(worker: &Worker, permitted: &Permitted, name: &CredentialName) -> 
         Some(minted) => vault.resolve_minted(&permitted.permit, minted).await,
         None => vault.resolve(&permitted.permit).await,
     };
-    opened.map_err(|error| {
+    let credential = opened.map_err(|error| {
         let code = error.code();
         let refusal = Refusal::new(code, format!("The credential `{name}` cannot be used now"));
         let refusal = refusal.internal(error.to_string());
         if code.retryable() { refusal.retry_after(5) } else { refusal }
-    })
+    })?;
+    let cut = watch.carried(vault, &permitted.classified.subject.tenant, &credential);
+    let cut = cut.map_err(|error| Refusal::new(error.code(), error.to_string()))?;
+    Ok((credential, cut))
 }

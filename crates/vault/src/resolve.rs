@@ -26,11 +26,18 @@ impl<'a> Whose<'a> {
     }
 }
 
-/// Where a credential lies, for somebody.
-pub(crate) struct Found {
-    pub reference: Reference,
-    pub kind: String,
-    pub spans: Spans,
+/// Where a credential is read, for somebody.
+enum Found {
+    /// It is a version of another, lent while somebody looks whether it works.
+    Lent { of: CredentialName, version: u64 },
+    /// It lies where its reference says.
+    Lies { reference: Reference, kind: String, spans: Spans },
+}
+
+impl Found {
+    fn is_far(&self) -> bool {
+        matches!(self, Self::Lies { reference, .. } if reference.scheme().is_far())
+    }
 }
 
 impl Vault {
@@ -98,12 +105,11 @@ impl Vault {
     ) -> Result<(), VaultError> {
         let now = self.inner.clock.now();
         let (inner, whose, place) = (&self.inner, Whose::of(upkeep), (upkeep.tenant(), name));
-        // What a rotation lends has no place of its own.
-        let lent = inner.staged.read().contains_key(&(place.0.clone(), name.clone()));
-        let live = if !lent && inner.found(place, whose).await?.reference.scheme().is_far() {
+        let found = inner.found(place, whose).await?;
+        let live = if found.is_far() {
             inner.cached(place, whose, now).await?
         } else {
-            Arc::new(inner.fetch(place, whose, now).await?)
+            Arc::new(inner.read(place, found, now).await?)
         };
         self.inner.revoked.load().check(upkeep.tenant(), name, Some(live.version))?;
         if live.is_expired(now) {
@@ -131,11 +137,10 @@ impl Vault {
 
 impl Inner {
     /// A version that a rotation lends.
-    async fn staged(
+    async fn lent(
         &self,
         tenant: &Tenant,
-        of: &CredentialName,
-        version: u64,
+        (of, version): (&CredentialName, u64),
         now: Timestamp,
     ) -> Result<Live, VaultError> {
         let (_, kind) = self.whereabouts(tenant, of).await?;
@@ -182,8 +187,8 @@ impl Inner {
     ) -> Result<Option<Live>, VaultError> {
         let Some(last) = last.filter(|last| last.renewable && !last.is_expired(now)) else { return Ok(None) };
         let Some(id) = &last.lease.id else { return Ok(None) };
-        let found = self.found((tenant, name), whose).await?;
-        let Some(instance) = self.instance(&found.reference) else { return Ok(None) };
+        let Found::Lies { reference, .. } = self.found((tenant, name), whose).await? else { return Ok(None) };
+        let Some(instance) = self.instance(&reference) else { return Ok(None) };
         let longer = match instance.renew(id, now).await {
             Ok(longer) => longer,
             Err(error) if error.is_passing() => return Err(unavailable(name, error)),
@@ -192,7 +197,7 @@ impl Inner {
         // At its longest life a renewal gives what is left: then it is time for a new one.
         let longer = longer.filter(|end| last.lease.expires.is_none_or(|before| *end > before));
         if let Some(end) = longer {
-            self.leases.hold((tenant, name), &found.reference, (Arc::clone(id), end), now);
+            self.leases.hold((tenant, name), &reference, (Arc::clone(id), end), now);
         }
         Ok(longer.map(|end| last.lengthened(end, now)))
     }
@@ -204,11 +209,20 @@ impl Inner {
         whose: Whose<'_>,
         now: Timestamp,
     ) -> Result<Live, VaultError> {
-        let staged = self.staged.read().get(&(tenant.clone(), name.clone())).cloned();
-        if let Some((of, version)) = staged {
-            return self.staged(tenant, &of, version, now).await;
-        }
-        let Found { reference, kind, spans } = self.found((tenant, name), whose).await?;
+        let found = self.found((tenant, name), whose).await?;
+        self.read((tenant, name), found, now).await
+    }
+
+    async fn read(
+        &self,
+        (tenant, name): (&Tenant, &CredentialName),
+        found: Found,
+        now: Timestamp,
+    ) -> Result<Live, VaultError> {
+        let (reference, kind, spans) = match found {
+            Found::Lent { of, version } => return self.lent(tenant, (&of, version), now).await,
+            Found::Lies { reference, kind, spans } => (reference, kind, spans),
+        };
         let wanted = Wanted { tenant, name, reference: &reference, now };
         let Fetched { version, value, lease, renewable } = self.ask(wanted).await?;
         if let (Some(id), Some(end)) = (&lease.id, lease.expires) {
@@ -234,22 +248,22 @@ impl Inner {
         fetched.map_err(|error| unavailable(name, error))
     }
 
-    /// Where a credential lies for somebody, and of what kind it is.
-    pub async fn found(
-        &self,
-        (tenant, name): (&Tenant, &CredentialName),
-        whose: Whose<'_>,
-    ) -> Result<Found, VaultError> {
+    /// Where a credential is read for somebody.
+    async fn found(&self, (tenant, name): (&Tenant, &CredentialName), whose: Whose<'_>) -> Result<Found, VaultError> {
+        let staged = self.staged.read().get(&(tenant.clone(), name.clone())).cloned();
+        if let Some((of, version)) = staged {
+            return Ok(Found::Lent { of, version });
+        }
         let declared = self.declared.read().get(&(tenant.clone(), name.clone())).cloned();
         if let Some(declared) = declared {
             let reference = declared.reference.of(whose.agent, whose.user)?;
             let spans = spans(&reference, declared.fresh_seconds, declared.held_seconds);
-            return Ok(Found { reference, kind: declared.kind.clone(), spans });
+            return Ok(Found::Lies { reference, kind: declared.kind.clone(), spans });
         }
         let (reference, kind) = self.whereabouts(tenant, name).await?;
         // What is somebody's own is kept apart by its declaration alone.
         let reference = reference.of(None, None)?;
-        Ok(Found { spans: spans(&reference, None, None), reference, kind })
+        Ok(Found::Lies { spans: spans(&reference, None, None), reference, kind })
     }
 
     /// Where a credential lies, whosever it is, and of what kind it is.

@@ -17,5 +17,6 @@ pub mod corpus;
 pub mod frames;
 pub mod house;
 pub mod origin;
+pub mod postgres;
 
 pub use house::{Gateway, House, Receipt, Session};

@@ -5,6 +5,7 @@
 //! Agents come diverted from between walls, through a tunnel, or at a port of their own for one service, where the password is their session's
 //! token. Start reading at [`serve`].
 
+mod answers;
 mod cancel;
 mod client;
 mod judge;
@@ -28,13 +29,13 @@ use secret::Credential;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
+pub use answers::answers_of;
 pub use cancel::Cancels;
 pub use client::begins_with;
-pub use relay::answers_of;
 
+use self::answers::Shared;
 use self::cancel::{Place, Target};
 use self::client::{Begins, Client, Starts};
-use self::relay::Shared;
 use crate::accepted::{Accepted, Leg, Trip};
 use crate::arm::Parcel;
 use crate::capture::Road;

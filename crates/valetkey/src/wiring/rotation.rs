@@ -12,9 +12,9 @@ use model::event::{CredentialUse, Kind};
 use model::time::MICROS;
 use model::{CredentialName, Event, ServiceName, Timestamp};
 use policy::Upkeep;
+use proxy::Gateway;
 use secret::Secret;
 use store::{RotationRow, RotationStep, StoreError};
-use tokio_util::sync::CancellationToken;
 use vault::rotate::{Check, Given, Looked, Means, RotateError, Rotated, Rotator};
 use vault::{VaultError, VersionState};
 
@@ -33,12 +33,18 @@ const REST_SECONDS_MAX: u64 = 3_600;
 const PATIENCE: Duration = Duration::from_secs(30);
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// Who looks whether a new value works: its service, on the road that agents take.
-struct ByService<'a> {
+/// Where a credential is rotated.
+#[derive(Clone, Copy)]
+struct Place<'a> {
     ambient: &'a Ambient,
     opened: &'a Arc<Opened>,
     sources: &'a Sources,
     catalog: &'a Catalog,
+}
+
+/// Who looks whether a new value works: its service, on the road that agents take.
+struct ByService<'a> {
+    place: Place<'a>,
     service: Option<ServiceName>,
     kind: String,
 }
@@ -50,10 +56,9 @@ impl Check for ByService<'_> {
     ) -> Pin<Box<dyn Future<Output = Result<Looked, RotateError>> + Send + 'a>> {
         Box::pin(async move {
             let Some(service) = &self.service else { return Ok(Looked::Unable) };
-            let place = (self.opened, self.sources, self.catalog);
-            match ask_service(self.ambient, place, Subject { name: staged, service, kind: &self.kind, user: None })
-                .await
-            {
+            let Place { ambient, opened, sources, catalog } = self.place;
+            let subject = Subject { name: staged, service, kind: &self.kind, user: None };
+            match ask_service(ambient, (opened, sources, catalog), subject).await {
                 Ok(None) => Ok(Looked::Unable),
                 Ok(Some(tested)) => match (tested.failure, tested.status) {
                     (None, _) => Ok(Looked::Works),
@@ -125,26 +130,20 @@ impl Turning {
         let name = wanted.name;
         let rotation = self.rotation(name);
         let brought = value.is_some();
-        let by: Box<dyn Rotator> = match (value, rotation.and_then(|rotation| rotation.with.as_deref())) {
-            (Some(value), _) => Box::new(Given::new(value)),
-            (None, Some(with)) => rotator(with, &self.ambient, self.sources.folder())?,
-            (None, None) => Box::new(Given::nothing()),
+        let by: Box<dyn Rotator> = match value {
+            Some(value) => Box::new(Given::new(value)),
+            None => rotator(rotation, &self.ambient, &self.sources)?,
         };
         let summary = self.opened.vault.show(&self.opened.tenant, name).await?;
-        let check = ByService {
-            ambient: &self.ambient,
-            opened: &self.opened,
-            sources: &self.sources,
-            catalog: &self.plan.catalog,
-            service: summary.service,
-            kind: summary.kind,
-        };
-        let grace = wanted.grace.or_else(|| rotation.map(|rotation| rotation.grace)).unwrap_or(GRACE_SECONDS_DEFAULT);
-        let means = Means { by: &*by, check: &check, grace_seconds: grace, node: &node(&self.opened) };
+        let Self { ambient, opened, sources, plan } = self;
+        let place = Place { ambient, opened, sources, catalog: &plan.catalog };
+        let check = ByService { place, service: summary.service, kind: summary.kind };
+        let grace_seconds = wanted.grace.unwrap_or_else(|| grace(rotation));
+        let means = Means { by: &*by, check: &check, grace_seconds, node: &node(opened) };
         let upkeep = Upkeep::of(self.opened.tenant.clone(), "rotation");
         let asked = Instant::now();
         let rotated = loop {
-            self.end_before(&upkeep, (name, brought), means).await?;
+            self.end_before(&upkeep, (name, brought), (means.by, means.node)).await?;
             match self.opened.vault.rotate(&upkeep, name, &wanted.by, means).await {
                 // A gateway retires what is out of grace; that takes moments.
                 Err(VaultError::Rotates { .. }) if asked.elapsed() < PATIENCE => tokio::time::sleep(AGAIN).await,
@@ -160,32 +159,23 @@ impl Turning {
         };
         Ok(done)
     }
-}
 
-/// A name that nobody else has.
-fn node(opened: &Opened) -> String {
-    let mut bytes = [0; 8];
-    opened.random.fill(&mut bytes);
-    format!("rotation/{:016x}", u64::from_be_bytes(bytes))
-}
-
-impl Turning {
     /// Retires what a rotation before left in grace: of three values the oldest goes, once no process has it in memory. One that was
     /// interrupted is taken back where another value is brought, and goes on otherwise.
     async fn end_before(
         &self,
         upkeep: &Upkeep,
         (name, brought): (&CredentialName, bool),
-        means: Means<'_>,
+        by: (&dyn Rotator, &str),
     ) -> anyhow::Result<()> {
         let held = &self.opened.vault;
         let known = held.rotations(&self.opened.tenant).await?;
         let Some(before) = known.iter().find(|row| row.credential == *name) else { return Ok(()) };
         let ended = if matches!(before.step, RotationStep::Switched | RotationStep::Retiring) {
             tokio::time::sleep(Duration::from_secs(vault::rotate::SETTLED_SECONDS)).await;
-            held.retire(upkeep, before, means).await
+            held.retire(upkeep, before, by).await
         } else if brought {
-            held.abandon(upkeep, before, means).await.map(drop)
+            held.abandon(upkeep, before, by).await.map(drop)
         } else {
             Ok(())
         };
@@ -197,9 +187,24 @@ impl Turning {
     }
 }
 
-fn rotator(with: &str, ambient: &Ambient, folder: &Path) -> anyhow::Result<Box<dyn Rotator>> {
-    let around = ambient.for_vault_at(folder);
-    vault::rotate::rotator(with, &around).map_err(|why| anyhow::anyhow!("`rotate.with: {with}` cannot be used: {why}"))
+/// A name that nobody else has.
+fn node(opened: &Opened) -> String {
+    let mut bytes = [0; 8];
+    opened.random.fill(&mut bytes);
+    format!("rotation/{:016x}", u64::from_be_bytes(bytes))
+}
+
+/// Who makes and retires values, where nobody brings one.
+fn rotator(rotation: Option<&Rotation>, ambient: &Ambient, sources: &Sources) -> anyhow::Result<Box<dyn Rotator>> {
+    let Some(with) = rotation.and_then(|rotation| rotation.with.as_deref()) else {
+        return Ok(Box::new(Given::nothing()));
+    };
+    vault::rotate::rotator(with, &ambient.for_vault_at(sources.folder()))
+        .map_err(|why| anyhow::anyhow!("`rotate.with: {with}` cannot be used: {why}"))
+}
+
+fn grace(rotation: Option<&Rotation>) -> u64 {
+    rotation.map_or(GRACE_SECONDS_DEFAULT, |rotation| rotation.grace)
 }
 
 /// Takes credential, version and words.
@@ -213,10 +218,10 @@ pub struct Schedule {
     pub opened: Arc<Opened>,
     /// The configuration's files.
     pub sources: Sources,
+    /// Its services look whether a new value works; when it drains, the schedule ends.
+    pub gateway: Arc<Gateway>,
     /// Records what was done.
     pub record: Box<Record>,
-    /// Ends it.
-    pub stop: CancellationToken,
 }
 
 /// When something may be tried again, and how often it failed.
@@ -235,7 +240,7 @@ impl Schedule {
         let mut rests = Rests::new();
         loop {
             tokio::select! {
-                () = self.stop.cancelled() => return,
+                () = self.gateway.drain.cancelled() => return,
                 () = tokio::time::sleep(EVERY) => {}
             }
             let all = credentials();
@@ -278,11 +283,11 @@ impl Schedule {
             return Ok(row.retire.is_none_or(|retire| retire <= now));
         }
         let Some(every) = held.rotation.as_ref().and_then(|rotation| rotation.every) else { return Ok(false) };
-        let known = self.opened.store.credentials().get(&self.opened.tenant, &held.name).await?;
-        if known.is_none() {
-            return Ok(false);
-        }
-        let summary = self.opened.vault.show(&self.opened.tenant, &held.name).await?;
+        let summary = match self.opened.vault.show(&self.opened.tenant, &held.name).await {
+            Ok(summary) => summary,
+            Err(VaultError::NotFound { .. }) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
         if !summary.versions.iter().any(|version| version.state == VersionState::Current) {
             return Ok(false);
         }
@@ -295,26 +300,16 @@ impl Schedule {
     /// Does what is due; the version that it is about, none where a new value was taken back, and what was done.
     async fn turn(&self, held: &Held, row: Option<&RotationRow>) -> anyhow::Result<(Option<u64>, String)> {
         let (opened, rotation) = (&self.opened, held.rotation.as_ref());
-        let by: Box<dyn Rotator> = match rotation.and_then(|rotation| rotation.with.as_deref()) {
-            Some(with) => rotator(with, &self.ambient, self.sources.folder())?,
-            None => Box::new(Given::nothing()),
-        };
-        let catalog = Catalog::with(self.sources.services()?)?;
-        let check = ByService {
-            ambient: &self.ambient,
-            opened,
-            sources: &self.sources,
-            catalog: &catalog,
-            service: held.service.clone(),
-            kind: held.kind.clone(),
-        };
-        let grace_seconds = rotation.map_or(GRACE_SECONDS_DEFAULT, |rotation| rotation.grace);
-        let means = Means { by: &*by, check: &check, grace_seconds, node: &node(opened) };
-        let upkeep = Upkeep::of(opened.tenant.clone(), "rotation");
+        let by = rotator(rotation, &self.ambient, &self.sources)?;
+        let (node, upkeep) = (node(opened), Upkeep::of(opened.tenant.clone(), "rotation"));
         if let Some(row) = row.filter(|row| matches!(row.step, RotationStep::Switched | RotationStep::Retiring)) {
-            opened.vault.retire(&upkeep, row, means).await?;
+            opened.vault.retire(&upkeep, row, (&*by, &node)).await?;
             return Ok((Some(row.old), format!("version {} was retired ({})", row.old, by.name())));
         }
+        let snapshot = self.gateway.snapshot.load_full();
+        let place = Place { ambient: &self.ambient, opened, sources: &self.sources, catalog: &snapshot.catalog };
+        let check = ByService { place, service: held.service.clone(), kind: held.kind.clone() };
+        let means = Means { by: &*by, check: &check, grace_seconds: grace(rotation), node: &node };
         let reason = row.map_or("schedule", |row| row.reason.as_str());
         Ok(match opened.vault.rotate(&upkeep, &held.name, reason, means).await? {
             Rotated::Switched(row) => {

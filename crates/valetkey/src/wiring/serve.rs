@@ -273,8 +273,8 @@ impl Control {
             ambient: self.ambient.clone(),
             opened: Arc::clone(&self.opened),
             sources,
+            gateway: Arc::clone(&self.gateway),
             record: Box::new(record),
-            stop: self.gateway.drain.clone(),
         };
         tokio::spawn(schedule.run(move || asked.maker.rest.read().credentials.clone()));
     }

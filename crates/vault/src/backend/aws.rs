@@ -6,7 +6,7 @@ use aws_lc_rs::{digest, hmac};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderName, HeaderValue, header};
-use model::Timestamp;
+use model::{Timestamp, hex};
 use secret::Secret;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -142,11 +142,19 @@ pub(super) fn read(body: &[u8], field: Option<&str>) -> Result<Fetched, String> 
     Ok(Fetched::of_version(version, secret))
 }
 
+fn tree(reply: &Reply) -> Tree {
+    serde_json::from_slice(&reply.body).unwrap_or_default()
+}
+
 /// The name of an exception, without its namespace.
-fn exception(reply: &Reply) -> String {
-    let tree = serde_json::from_slice::<Tree>(&reply.body).unwrap_or_default();
+fn named(tree: &Tree) -> &str {
     let name = tree.0.get("__type").and_then(Value::as_str).unwrap_or_default();
-    said(name.rsplit_once('#').map_or(name, |(_, name)| name))
+    name.rsplit_once('#').map_or(name, |(_, name)| name)
+}
+
+/// The same for people.
+fn exception(reply: &Reply) -> String {
+    said(named(&tree(reply)))
 }
 
 fn refused(reply: &Reply, name: &str) -> BackendError {
@@ -191,9 +199,8 @@ fn known(reply: &Reply) -> &'static str {
         "IncompleteSignature",
         "MissingAuthenticationToken",
     ];
-    let tree = serde_json::from_slice::<Tree>(&reply.body).unwrap_or_default();
-    let name = tree.0.get("__type").and_then(Value::as_str).unwrap_or_default();
-    let name = name.rsplit_once('#').map_or(name, |(_, name)| name);
+    let tree = tree(reply);
+    let name = named(&tree);
     KNOWN.into_iter().find(|known| *known == name).unwrap_or_default()
 }
 
@@ -223,14 +230,6 @@ fn amz_date(now: Timestamp) -> String {
     let text = now.to_string();
     let seconds: String = text.chars().take(19).filter(char::is_ascii_alphanumeric).collect();
     format!("{seconds}Z")
-}
-
-fn hex(octets: &[u8]) -> String {
-    use std::fmt::Write;
-    octets.iter().fold(String::with_capacity(2 * octets.len()), |mut out, octet| {
-        let _ = write!(out, "{octet:02x}");
-        out
-    })
 }
 
 impl Signed<'_> {

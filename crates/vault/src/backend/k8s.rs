@@ -1,6 +1,5 @@
 //! `k8s:NAMESPACE/NAME#KEY`: a Secret of Kubernetes, by its API (core/v1, `GET /api/v1/namespaces/NS/secrets/NAME`), with the token of a service
 //! account.
-#![expect(clippy::disallowed_methods, reason = "the token goes into the field of the question")]
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,9 +9,9 @@ use secret::Secret;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::pick::{Tree, field, said};
+use super::pick::{Tree, message};
 use super::{Backend, BackendError, Fetched, Local, Wanted, without_newline};
-use crate::far::{Ask, Client, Reply, encoded, secret_field};
+use crate::far::{Ask, Client, Reply, encoded};
 use crate::instance::{LogIn, Site};
 use crate::reference::Spot;
 use crate::{Pending, Scheme};
@@ -29,15 +28,8 @@ impl K8s {
     }
 
     async fn ask(&self, target: String, now: Timestamp) -> Result<Reply, BackendError> {
-        let LogIn::Token(reference) = &self.login else {
-            return Err(BackendError::Malformed {
-                what: "nothing says how to log in to Kubernetes; write `token`".to_owned(),
-            });
-        };
         // Read each time: the kubelet replaces it every hour.
-        let token = self.local.secret(reference, now).await?;
-        let token = Secret::new(without_newline(token.expose()).to_vec());
-        let value = secret_field(field("Bearer ", &token))?;
+        let value = self.local.bearer(&self.login, "Kubernetes", now).await?;
         self.client.ask(&Ask::get(target).with(header::AUTHORIZATION, value)).await
     }
 
@@ -72,12 +64,7 @@ pub(super) fn read(body: &[u8], key: &str, what: &str) -> Result<Secret, Backend
 }
 
 fn refused(reply: &Reply, what: &str) -> BackendError {
-    let tree = serde_json::from_slice::<Tree>(&reply.body).unwrap_or_default();
-    let told = tree
-        .0
-        .get("message")
-        .and_then(Value::as_str)
-        .map_or_else(String::new, |text| format!(" (it says: {})", said(text)));
+    let told = message(&reply.body);
     match reply.status {
         401 => BackendError::Forbidden { what: format!("Kubernetes does not take our token{told}") },
         403 => BackendError::Forbidden {

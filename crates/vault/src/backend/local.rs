@@ -1,12 +1,17 @@
 //! What logs us in to back ends over the network: secrets that lie on this machine, named by references.
+#![expect(clippy::disallowed_methods, reason = "a token goes into the field of a question")]
 
 use std::sync::Arc;
 
+use http::HeaderValue;
 use model::{CredentialName, Tenant, Timestamp};
 use secret::Secret;
 
-use super::{Backend, BackendError, Ground, Wanted, env, exec, file, keyring};
+use super::pick::field;
+use super::{Backend, BackendError, Ground, Wanted, env, exec, file, keyring, without_newline};
 use crate::Reference;
+use crate::far::secret_field;
+use crate::instance::LogIn;
 
 /// Reads them. Cheap to copy.
 #[derive(Clone)]
@@ -38,5 +43,17 @@ impl Local {
             return Err(BackendError::Missing { what: format!("`{reference}` is empty; fill it") });
         }
         Ok(fetched.value)
+    }
+
+    /// The field `Authorization` of a question to `who`, which takes a bearer token and nothing else (RFC 6750 2.1).
+    pub async fn bearer(&self, login: &LogIn, who: &str, now: Timestamp) -> Result<HeaderValue, BackendError> {
+        let LogIn::Token(reference) = login else {
+            return Err(BackendError::Malformed {
+                what: format!("nothing says how to log in to {who}; write `token`"),
+            });
+        };
+        let token = self.secret(reference, now).await?;
+        let token = Secret::new(without_newline(token.expose()).to_vec());
+        secret_field(field("Bearer ", &token))
     }
 }

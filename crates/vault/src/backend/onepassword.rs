@@ -1,7 +1,6 @@
 //! `op://VAULT/ITEM/[SECTION/]FIELD`: 1Password, by a Connect server where `backends: op` names one
 //! (<https://developer.1password.com/docs/connect/api-reference>), else by its program, `op read` (which knows the user by the
 //! desktop application or by `OP_SERVICE_ACCOUNT_TOKEN`).
-#![expect(clippy::disallowed_methods, reason = "the token goes into the field of the question")]
 
 use std::path::Path;
 
@@ -11,9 +10,9 @@ use secret::Secret;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::pick::{Tree, field, said};
+use super::pick::{Tree, message};
 use super::{Backend, BackendError, Fetched, Ground, Local, Wanted, without_newline};
-use crate::far::{Ask, Client, Reply, encoded, secret_field};
+use crate::far::{Ask, Client, Reply, encoded};
 use crate::instance::{LogIn, Site};
 use crate::program::ProgramError;
 use crate::reference::Spot;
@@ -99,14 +98,7 @@ impl Connect {
     }
 
     async fn ask(&self, target: String, now: Timestamp) -> Result<Reply, BackendError> {
-        let LogIn::Token(reference) = &self.login else {
-            return Err(BackendError::Malformed {
-                what: "nothing says how to log in to Connect; write `token`".to_owned(),
-            });
-        };
-        let token = self.local.secret(reference, now).await?;
-        let token = Secret::new(without_newline(token.expose()).to_vec());
-        let value = secret_field(field("Bearer ", &token))?;
+        let value = self.local.bearer(&self.login, "Connect", now).await?;
         self.client.ask(&Ask::get(target).with(header::AUTHORIZATION, value)).await
     }
 
@@ -194,12 +186,7 @@ pub(super) fn read(body: &[u8], section: Option<&str>, name: &str, item: &str) -
 }
 
 fn refused(reply: &Reply, what: &str) -> BackendError {
-    let tree = serde_json::from_slice::<Tree>(&reply.body).unwrap_or_default();
-    let told = tree
-        .0
-        .get("message")
-        .and_then(Value::as_str)
-        .map_or_else(String::new, |text| format!(" (it says: {})", said(text)));
+    let told = message(&reply.body);
     match reply.status {
         401 => BackendError::Forbidden { what: format!("Connect does not take our token{told}") },
         403 => BackendError::Forbidden {

@@ -118,6 +118,13 @@ pub(super) fn body(members: &[(&str, &[u8])]) -> Result<Zeroizing<Vec<u8>>, &'st
     Ok(out)
 }
 
+/// What a server that refuses says in its member `message`, in brackets for people; nothing where it says nothing.
+pub(super) fn message(body: &[u8]) -> String {
+    let tree = serde_json::from_slice::<Tree>(body).unwrap_or_default();
+    let text = tree.0.get("message").and_then(Value::as_str);
+    text.map_or_else(String::new, |text| format!(" (it says: {})", said(text)))
+}
+
 /// The octets of a secret that goes out in a header field, after these words.
 pub(super) fn field(words: &str, secret: &Secret) -> Zeroizing<Vec<u8>> {
     let mut out = Zeroizing::new(Vec::with_capacity(words.len() + secret.len()));

@@ -11,7 +11,7 @@
 mod exec;
 mod given;
 
-use model::{CredentialName, Tenant};
+use model::{CredentialName, Tenant, hex};
 use policy::Upkeep;
 use secret::Secret;
 use store::{Hold, RotationRow, RotationStep, StoreError, VersionRow, VersionState};
@@ -35,13 +35,13 @@ pub const SETTLED_SECONDS: u64 = 1;
 /// What a step is about.
 pub struct Turn<'a> {
     /// What is rotated.
-    pub(crate) name: &'a CredentialName,
+    name: &'a CredentialName,
     /// Names this rotation; the same however often a step is done again.
-    pub(crate) ticket: &'a str,
+    ticket: &'a str,
     /// The version that was current when it began.
-    pub(crate) old: (u64, &'a Secret),
+    old: (u64, &'a Secret),
     /// The version that takes over, once it is made.
-    pub(crate) new: Option<(u64, &'a Secret)>,
+    new: Option<(u64, &'a Secret)>,
 }
 
 impl<'a> Turn<'a> {
@@ -161,10 +161,8 @@ impl Vault {
         means: Means<'_>,
     ) -> Result<Rotated, VaultError> {
         let tenant = upkeep.tenant();
-        self.inner.hold(tenant, name, means.node).await?;
-        let rotated = self.rotate_held(tenant, name, reason, means).await;
-        self.inner.store.nodes().release(tenant, means.node).await?;
-        rotated
+        let chore = self.rotate_held(tenant, name, reason, means);
+        self.inner.in_turn((tenant, name), means.node, chore).await
     }
 
     async fn rotate_held(
@@ -180,7 +178,6 @@ impl Vault {
             None => inner.begin(tenant, name, reason).await?,
         };
         loop {
-            inner.hold(tenant, name, means.node).await?;
             let waits = matches!(row.step, RotationStep::Begun | RotationStep::Made | RotationStep::Verified);
             if waits && !inner.is_wanted(&row).await? {
                 return self.give_up(&row, means.by, "it was revoked or replaced meanwhile".to_owned()).await;
@@ -203,6 +200,7 @@ impl Vault {
                 RotationStep::Abandoning => return self.give_up(&row, means.by, "it was taken back".to_owned()).await,
                 RotationStep::Switched | RotationStep::Retiring => return Ok(Rotated::Switched(row)),
             };
+            inner.hold(tenant, name, means.node).await?;
         }
     }
 
@@ -210,11 +208,13 @@ impl Vault {
     ///
     /// # Errors
     /// It could not be retired where it came from; it stays in grace, and the next call tries again.
-    pub async fn retire(&self, upkeep: &Upkeep, row: &RotationRow, means: Means<'_>) -> Result<(), VaultError> {
-        self.inner.hold(upkeep.tenant(), &row.credential, means.node).await?;
-        let retired = self.retire_held(row, means.by).await;
-        self.inner.store.nodes().release(upkeep.tenant(), means.node).await?;
-        retired
+    pub async fn retire(
+        &self,
+        upkeep: &Upkeep,
+        row: &RotationRow,
+        (by, node): (&dyn Rotator, &str),
+    ) -> Result<(), VaultError> {
+        self.inner.in_turn((upkeep.tenant(), &row.credential), node, self.retire_held(row, by)).await
     }
 
     async fn retire_held(&self, row: &RotationRow, by: &dyn Rotator) -> Result<(), VaultError> {
@@ -258,11 +258,14 @@ impl Vault {
     ///
     /// # Errors
     /// The new value could not be retired where it came from; or it has switched, which [`Self::roll_back`] undoes.
-    pub async fn abandon(&self, upkeep: &Upkeep, row: &RotationRow, means: Means<'_>) -> Result<Rotated, VaultError> {
-        self.inner.hold(upkeep.tenant(), &row.credential, means.node).await?;
-        let rotated = self.give_up(row, means.by, "it was taken back".to_owned()).await;
-        self.inner.store.nodes().release(upkeep.tenant(), means.node).await?;
-        rotated
+    pub async fn abandon(
+        &self,
+        upkeep: &Upkeep,
+        row: &RotationRow,
+        (by, node): (&dyn Rotator, &str),
+    ) -> Result<Rotated, VaultError> {
+        let chore = self.give_up(row, by, "it was taken back".to_owned());
+        self.inner.in_turn((upkeep.tenant(), &row.credential), node, chore).await
     }
 
     async fn give_up(&self, row: &RotationRow, by: &dyn Rotator, why: String) -> Result<Rotated, VaultError> {
@@ -288,6 +291,22 @@ impl Vault {
 }
 
 impl Inner {
+    /// Does a chore in one's turn for a credential, and gives the turn back.
+    async fn in_turn<T>(
+        &self,
+        (tenant, name): (&Tenant, &CredentialName),
+        node: &str,
+        chore: impl Future<Output = Result<T, VaultError>>,
+    ) -> Result<T, VaultError> {
+        self.hold(tenant, name, node).await?;
+        let done = chore.await;
+        if let Err(error) = self.store.nodes().release(tenant, node).await {
+            // What was done is done; the turn ends by itself after a while.
+            tracing::warn!(credential = %name, %error, "whose turn it is to rotate could not be given back");
+        }
+        done
+    }
+
     /// Takes the turn for a credential, or renews it.
     async fn hold(&self, tenant: &Tenant, name: &CredentialName, node: &str) -> Result<(), VaultError> {
         let now = self.clock.now();
@@ -320,7 +339,7 @@ impl Inner {
         }
         let mut ticket = [0; 12];
         self.random.fill(&mut ticket);
-        let ticket = ticket.iter().fold("rot_".to_owned(), |text, octet| text + &format!("{octet:02x}"));
+        let ticket = format!("rot_{}", hex(&ticket));
         let row = RotationRow {
             tenant: tenant.clone(),
             credential: name.clone(),

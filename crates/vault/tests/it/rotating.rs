@@ -134,8 +134,11 @@ fn upkeep() -> Upkeep {
     Upkeep::of(Tenant::local(), "rotation")
 }
 
+/// Who rotates here.
+const NODE: &str = "test";
+
 fn means<'a>(by: &'a dyn Rotator, check: &'a dyn Check) -> Means<'a> {
-    Means { by, check, grace_seconds: 60, node: "test" }
+    Means { by, check, grace_seconds: 60, node: NODE }
 }
 
 async fn states(vault: &Vault) -> Vec<(u64, VersionState)> {
@@ -150,7 +153,7 @@ async fn interrupted(world: &World, provider: &Provider, (point, vault): (Point,
         let rotated = vault.rotate(&upkeep, &name("t"), "schedule", means(provider, &Blind)).await.expect("rotates");
         let Rotated::Switched(row) = rotated else { panic!("{rotated:?}") };
         world.clock.pass(61);
-        vault.retire(&upkeep, &row, means(provider, &Blind)).await.expect("retired");
+        vault.retire(&upkeep, &row, (provider, NODE)).await.expect("retired");
     };
     *provider.halt.lock() = Some(point);
     tokio::select! {
@@ -286,7 +289,7 @@ async fn programs_rotate() {
         assert!(gives(&vault, "t", "first").await);
         let by = script("[ $2 = make ] && exit 3; exit 0");
         for row in vault.rotations(&Tenant::local()).await.expect("listed") {
-            vault.abandon(&upkeep(), &row, means(&*by, &Blind)).await.expect("taken back");
+            vault.abandon(&upkeep(), &row, (&*by, NODE)).await.expect("taken back");
         }
     }
     let by =
@@ -294,7 +297,7 @@ async fn programs_rotate() {
     let rotated =
         vault.rotate(&upkeep(), &token, "test", means(&*by, &Takes(&vault, "second"))).await.expect("rotates");
     let Rotated::Switched(row) = rotated else { panic!("{rotated:?}") };
-    vault.retire(&upkeep(), &row, means(&*by, &Blind)).await.expect("retired");
+    vault.retire(&upkeep(), &row, (&*by, NODE)).await.expect("retired");
     assert!(gives(&vault, "t", "second").await);
     let told = |step: &str| std::fs::read_to_string(world.path().join(format!("told.{step}"))).expect("told");
     let (ticket, new) = (&row.ticket, row.new);
@@ -314,7 +317,7 @@ async fn what_was_gone_back_to_is_not_retired() {
     let rotated = vault.rotate(&upkeep(), &token, "by ada", means(&provider, &Blind)).await.expect("rotates");
     let Rotated::Switched(row) = rotated else { panic!("{rotated:?}") };
     assert_eq!(vault.roll_back(&Tenant::local(), &token).await, Ok((1, 2)));
-    assert!(vault.retire(&upkeep(), &row, means(&provider, &Blind)).await.is_err());
+    assert!(vault.retire(&upkeep(), &row, (&provider, NODE)).await.is_err());
     assert!(provider.good.lock().contains(&"first".to_owned()) && gives(&vault, "t", "first").await);
     // And nobody goes back to what may be dead already.
     let rotated = vault.rotate(&upkeep(), &token, "by ada", means(&provider, &Blind)).await.expect("rotates");
@@ -322,7 +325,7 @@ async fn what_was_gone_back_to_is_not_retired() {
     *provider.halt.lock() = Some(Point::Retire(true));
     let own = upkeep();
     tokio::select! {
-        retired = vault.retire(&own, &row, means(&provider, &Blind)) => panic!("{retired:?}"),
+        retired = vault.retire(&own, &row, (&provider, NODE)) => panic!("{retired:?}"),
         () = provider.halted.notified() => {}
     }
     assert!(vault.roll_back(&Tenant::local(), &token).await.is_err());

@@ -4,14 +4,15 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use e2e::House;
 use e2e::house::{binary, root, tool};
+use e2e::postgres::{Postgres, free_port};
 use tempfile::TempDir;
 use testkit::process::{Finished, Running, finish};
 use testkit::upstream::{GitHost, Upstream};
@@ -80,11 +81,6 @@ fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         assert!(Instant::now() < until, "{what} never came");
         std::thread::sleep(Duration::from_millis(20));
     }
-}
-
-/// A port of loopback that nobody has.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 const REGISTRIES: [&str; 5] =
@@ -208,74 +204,13 @@ fn packages_install_as_they_do_without_walls() {
     }
 }
 
-/// A PostgreSQL of the host on loopback, without a password.
-struct Database {
-    folder: TempDir,
-    port: u16,
-    bin: PathBuf,
-    server: Running,
-}
-
-impl Database {
-    fn start() -> Self {
-        let (folder, bin, port) = (tempfile::tempdir().unwrap(), postgres_programs(), free_port());
-        // Debian's `nobody`; PostgreSQL refuses to run as root.
-        let root = folder.path().metadata().unwrap().uid() == 0;
-        if root {
-            chown(folder.path(), Some(65_534), Some(65_534)).unwrap();
-        }
-        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o700)).unwrap();
-        let program = |name: &str| {
-            let mut command = Command::new(if root { "setpriv".into() } else { bin.join(name) });
-            if root {
-                command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(bin.join(name));
-            }
-            command.arg("-D").arg(folder.path().join("data")).current_dir(folder.path());
-            command
-        };
-        let options = ["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "--no-sync"];
-        let _ = finish(program("initdb").args(options), PATIENCE).expect_success("initdb");
-        let mut server = program("postgres");
-        server.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-c", "fsync=off", "-k"]).arg(folder.path());
-        server.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
-        let server = Running::start(server);
-        let database = Self { folder, port, bin, server };
-        eventually("PostgreSQL", || (database.ask("select 1").code() == Some(0)).then_some(()));
-        database
-    }
-
-    fn url(&self) -> String {
-        format!("postgres://postgres@localhost:{}/postgres", self.port)
-    }
-
-    /// Asked on the host.
-    fn ask(&self, query: &str) -> Finished {
-        let mut psql = Command::new(self.bin.join("psql"));
-        finish(psql.args(["-qAtX", &self.url(), "-c", query]).current_dir(self.folder.path()), PATIENCE)
-    }
-}
-
-impl Drop for Database {
-    fn drop(&mut self) {
-        // SIGQUIT ends its children too; SIGKILL would leave them behind.
-        let _ = Command::new("kill").arg("-QUIT").arg(self.server.id().to_string()).status();
-        self.server.wait(PATIENCE);
-    }
-}
-
-fn postgres_programs() -> PathBuf {
-    let folders = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let bins = folders.map(|entry| entry.path().join("bin"));
-    let found = bins.filter(|bin| ["initdb", "postgres", "psql"].iter().all(|name| bin.join(name).is_file())).max();
-    found.unwrap_or_else(|| panic!("PostgreSQL is missing in /usr/lib/postgresql; run `cargo xtask tools`"))
-}
-
 #[test]
 fn tests_of_a_project_reach_a_database_of_the_host() {
-    let database = Database::start();
+    let database = Postgres::start(&[], &[]);
+    let url = format!("postgres://postgres@localhost:{}/postgres", database.port);
     let desk = Desk::new("version: 1\n", &[]);
     // What a project says of its database stays readable: it holds no password.
-    desk.write(".env", &format!("DATABASE_URL={}\n", database.url()));
+    desk.write(".env", &format!("DATABASE_URL={url}\n"));
     let psql = format!("{}/psql -qAtX \"$DATABASE_URL\"", database.bin.display());
     desk.write(
         "check.sh",
@@ -293,7 +228,7 @@ fn tests_of_a_project_reach_a_database_of_the_host() {
     let lines: Vec<&str> = open.stdout.split_whitespace().collect();
     // 20,000 rows of a number, a bar, 100 letters and a line's end.
     assert_eq!(lines, ["20000|50010000", "2115572"], "{}", open.stderr);
-    assert_eq!(database.ask("select count(*) from orders").stdout, "20000\n");
+    assert_eq!(database.ask("postgres", "select count(*) from orders").stdout, "20000\n");
     desk.house.assert_audit();
 }
 

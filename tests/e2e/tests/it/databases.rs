@@ -1,117 +1,50 @@
 //! PostgreSQL through the gateway: a real server with SCRAM and TLS, real clients, unchanged. The agent logs in with its session's token.
 
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use e2e::house::tool;
+use e2e::postgres::Postgres;
 use e2e::{House, Session};
 use testkit::Canary;
 use testkit::ca::Ca;
-use testkit::process::{Finished, Running, finish};
+use testkit::process::{Finished, finish};
 
 /// Nothing here takes longer on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A server whose users log in by SCRAM, over TLS alone.
 struct Server {
-    folder: tempfile::TempDir,
-    bin: PathBuf,
-    port: u16,
+    postgres: Postgres,
     ca: Arc<Ca>,
-    process: Running,
-}
-
-fn programs() -> PathBuf {
-    let folders = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let bins = folders.map(|entry| entry.path().join("bin"));
-    let found = bins.filter(|bin| ["initdb", "postgres", "psql"].iter().all(|name| bin.join(name).is_file())).max();
-    found.unwrap_or_else(|| panic!("PostgreSQL is missing in /usr/lib/postgresql; run `cargo xtask tools`"))
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 impl Server {
     /// With a user `crm_app` of this password, and tables of customers and orders.
     fn start(password: &str) -> Self {
-        let (folder, bin, port) = (tempfile::tempdir().unwrap(), programs(), free_port());
         let ca = Ca::new("the CRM's own");
-        // Debian's `nobody`; PostgreSQL refuses to run as root.
-        let root = folder.path().metadata().unwrap().uid() == 0;
-        let own = |path: &Path| {
-            if root {
-                chown(path, Some(65_534), Some(65_534)).unwrap();
-            }
-        };
-        own(folder.path());
-        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o700)).unwrap();
         let (certificate, key) = ca.leaf_pem(&["db.crm.test"]);
-        for (name, text) in [("server.crt", certificate), ("server.key", key)] {
-            let path = folder.path().join(name);
-            std::fs::write(&path, text).unwrap();
-            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
-            own(&path);
-        }
-        let program = |name: &str| {
-            let mut command = Command::new(if root { "setpriv".into() } else { bin.join(name) });
-            if root {
-                command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(bin.join(name));
-            }
-            command.arg("-D").arg(folder.path().join("data")).current_dir(folder.path());
-            command
-        };
-        let options = ["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "--no-sync"];
-        let _ = finish(program("initdb").args(options), PATIENCE).expect_success("initdb");
         let rules = "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n";
-        std::fs::write(folder.path().join("data/pg_hba.conf"), rules).unwrap();
-        let mut server = program("postgres");
-        server.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-c", "fsync=off", "-c", "ssl=on"]);
-        for (name, file) in [("ssl_cert_file", "server.crt"), ("ssl_key_file", "server.key")] {
-            server.arg("-c").arg(format!("{name}={}", folder.path().join(file).display()));
-        }
-        server.arg("-k").arg(folder.path()).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
-        let process = Running::start(server);
-        let server = Self { folder, bin, port, ca, process };
-        let begun = Instant::now();
-        while server.ask("postgres", "select 1").code() != Some(0) {
-            assert!(begun.elapsed() < PATIENCE, "PostgreSQL does not start");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        let files = [("server.crt", certificate.as_str()), ("server.key", &key), ("pg_hba.conf", rules)];
+        let server = Self { postgres: Postgres::start(&files, &["ssl=on"]), ca };
         let made = format!(
             "create role crm_app login password '{password}'; create database crm owner crm_app; create database other owner crm_app"
         );
         for statement in made.split("; ") {
-            let _ = server.ask("postgres", statement).expect_success(statement);
+            let _ = server.postgres.ask("postgres", statement).expect_success(statement);
         }
         let tables = "set role crm_app; create table customers (id int primary key, name text); \
                       insert into customers select i, 'name ' || i from generate_series(1, 100) i; \
                       create table orders (id serial primary key, customer int, amount int); create table secrets (word text); \
                       create function total() returns bigint language sql as 'select count(*) from customers'";
-        let _ = server.ask("crm", tables).expect_success("tables");
+        let _ = server.postgres.ask("crm", tables).expect_success("tables");
         server
     }
 
-    /// Asked by the superuser, over the socket.
-    fn ask(&self, database: &str, sql: &str) -> Finished {
-        let mut psql = Command::new(self.bin.join("psql"));
-        psql.args(["-qAtX", "-U", "postgres", "-d", database, "-p", &self.port.to_string(), "-c", sql, "-h"]);
-        finish(psql.arg(self.folder.path()).current_dir(self.folder.path()), PATIENCE)
-    }
-
     fn answer(&self, sql: &str) -> String {
-        self.ask("crm", sql).expect_success(sql).stdout.trim().to_owned()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // SIGQUIT ends its children too; SIGKILL would leave them behind.
-        let _ = Command::new("kill").arg("-QUIT").arg(self.process.id().to_string()).status();
-        self.process.wait(PATIENCE);
+        self.postgres.ask("crm", sql).expect_success(sql).stdout.trim().to_owned()
     }
 }
 
@@ -135,7 +68,7 @@ impl Office {
              clerk:\n    permissions:\n      - {{ service: crm-db, credential: crm, actions: [read, write], resources: [\"database:crm\"] }}\n      \
              - {{ service: crm-db, credential: crm, actions: [sql/delete], resources: [\"table:crm@public.orders\"], conditions: {{ limit: 2/hour }} }}\n\
              upstreams:\n  db.crm.test:5432: {{ address: \"127.0.0.1:{}\", ca: ./db-ca.pem }}\n",
-            server.port
+            server.postgres.port
         );
         let house = House::new(&config, &[("CRM_LOGIN", &format!("crm_app:{}", canary.value()))]);
         std::fs::write(house.path("crm-db.yaml"), SERVICE).unwrap();
@@ -153,7 +86,7 @@ impl Office {
     }
 
     fn psql(&self, port: u16, session: &Session, sql: &[&str]) -> Finished {
-        let mut psql = self.client(&self.server.bin.join("psql"), port, session);
+        let mut psql = self.client(&self.server.postgres.bin.join("psql"), port, session);
         psql.args(["-qAtX", "-v", "ON_ERROR_STOP=0"]);
         for one in sql {
             psql.args(["-c", one]);
@@ -217,7 +150,7 @@ fn an_agent_reads_what_it_may_and_nothing_else() {
     let nobody = Session { token: format!("vkt_{}", "x".repeat(43)), ..reader.clone() };
     let told = office.psql(port, &nobody, &["select 1"]);
     assert!(told.stderr.contains("no valid session token"), "{}", told.stderr);
-    let mut other = office.client(&office.server.bin.join("psql"), port, &reader);
+    let mut other = office.client(&office.server.postgres.bin.join("psql"), port, &reader);
     let told = finish(other.env("PGDATABASE", "other").args(["-c", "select 1"]), PATIENCE);
     assert!(told.stderr.contains("denied"), "{}", told.stderr);
     drop(gateway);
@@ -270,7 +203,7 @@ fn drivers_work_as_without_a_gateway() {
 
 /// psql that waits in a statement, and how long it lives after `end`.
 fn cut_within(office: &Office, port: u16, session: &Session, end: &dyn Fn()) -> (Duration, Finished) {
-    let mut psql = office.client(&office.server.bin.join("psql"), port, session);
+    let mut psql = office.client(&office.server.postgres.bin.join("psql"), port, session);
     psql.args(["-qAtX", "-c", "select count(*) from generate_series(1, 1000000000000)"]);
     let waiting = std::thread::spawn(move || finish(&mut psql, PATIENCE));
     let busy = "select count(*) from pg_stat_activity where state = 'active' and usename = 'crm_app'";
@@ -319,7 +252,7 @@ fn an_open_connection_ends_with_what_it_stands_on() {
 #[test]
 fn between_walls_the_host_has_its_own_name() {
     let office = Office::new();
-    let psql = office.server.bin.join("psql").display().to_string();
+    let psql = office.server.postgres.bin.join("psql").display().to_string();
     let ask = "sh";
     let script = format!(
         "{psql} -qAtX 'host=db.crm.test user=me dbname=crm' -c 'select count(*) from customers' -c 'delete from customers'; \

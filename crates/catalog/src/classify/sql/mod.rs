@@ -13,13 +13,10 @@ mod known;
 mod lexer;
 mod query;
 
-use std::fmt::Write as _;
-use std::sync::Arc;
-
 use aws_lc_rs::digest::{SHA256, digest};
 use model::call::BodyView;
 use model::canonical::Scheme;
-use model::{Call, Classification, Facts, Refusal, Resource};
+use model::{Call, Classification, Facts, Refusal, Resource, hex};
 use smallvec::SmallVec;
 
 use self::calls::{Found as Calls, SCHEMA};
@@ -76,7 +73,7 @@ impl Service {
 
 /// The calls of the statements of one message.
 fn calls(service: &Service, database: &str, sql: &[u8]) -> SmallVec<[Call; 1]> {
-    let mut found = Calls::new(service, database, hex(sql));
+    let mut found = Calls::new(service, database, hex(digest(&SHA256, sql).as_ref()).into());
     let doubt = match std::str::from_utf8(sql).map_err(|_| "it is not UTF-8").and_then(lexer::statements) {
         Ok(all) => all.iter().try_for_each(|one| head::read(one, &mut found)).err(),
         Err(doubt) => Some(doubt),
@@ -87,13 +84,4 @@ fn calls(service: &Service, database: &str, sql: &[u8]) -> SmallVec<[Call; 1]> {
         Some(doubt) => found.unlisted(doubt),
         None => found.calls(),
     }
-}
-
-/// SHA-256 of a text.
-fn hex(text: &[u8]) -> Arc<str> {
-    let mut out = String::with_capacity(64);
-    for octet in digest(&SHA256, text).as_ref() {
-        let _ = write!(out, "{octet:02x}");
-    }
-    out.into()
 }

@@ -6,7 +6,6 @@ use model::canonical::CanonicalPath;
 
 use super::super::Draft;
 
-const HEX: &[u8; 16] = b"0123456789abcdef";
 /// Fields that are made or changed on the way, whoever signed them.
 const NEVER: [&str; 8] = [
     "accept-encoding",
@@ -18,12 +17,6 @@ const NEVER: [&str; 8] = [
     "user-agent",
     "x-amzn-trace-id",
 ];
-
-/// Octets in small hex digits.
-pub(super) fn hex(octets: &[u8]) -> String {
-    let digit = |at: u8| HEX.get(usize::from(at)).copied().map_or('0', char::from);
-    octets.iter().flat_map(|octet| [digit(octet >> 4), digit(octet & 15)]).collect()
-}
 
 /// Appends `text` percent-encoded as SigV4 wants it (RFC 3986 2.3, capitals); `keep` stays too.
 fn escape(text: &str, keep: &[u8], out: &mut String) {

@@ -8,8 +8,8 @@ use std::mem::take;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
+use model::hex;
 
-use super::canonical::hex;
 use super::key::SigningKey;
 
 /// Octets of one chunk. SDKs send 64 KiB to 1 MiB (S3 asks for 8 KiB at least, and sets no upper bound but the part's).

@@ -18,12 +18,12 @@ use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use model::aws::{Algorithm, Endpoint, Scope, Signed, algorithm, is_names};
 use model::canonical::{CanonicalRequest, pairs};
 use model::time::MICROS;
-use model::{CredentialName, Timestamp};
+use model::{CredentialName, Timestamp, hex};
 use secret::{Credential, Field, Secret};
 use smallvec::SmallVec;
 use zeroize::Zeroizing;
 
-use self::canonical::{hex, names};
+use self::canonical::names;
 use self::chunks::ChunkSigner;
 use self::key::SigningKey;
 use self::payload::Payload;

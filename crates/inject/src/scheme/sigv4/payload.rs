@@ -1,9 +1,9 @@
 //! What stands for the body in a signature.
 
 use aws_lc_rs::digest::{SHA256, digest};
+use model::hex;
 
 use super::super::Draft;
-use super::canonical::hex;
 use super::{HASH, one, wrong};
 use crate::InjectError;
 
