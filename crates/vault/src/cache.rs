@@ -35,6 +35,8 @@ pub(crate) struct Live {
     pub renewable: bool,
     /// From a back end over the network: what happens in the store is no reason to ask again.
     pub far: bool,
+    /// Had for what is stored, with an end of its own: as above.
+    pub issued: bool,
     /// When it was read.
     pub read: Timestamp,
     pub spans: Spans,
@@ -45,12 +47,27 @@ impl Live {
     pub fn new(version: u64, material: Material, (lease, renewable): (Lease, bool), read: (Timestamp, Spans)) -> Self {
         let (read, spans) = read;
         let material = Arc::new(material);
-        Self { version, material, lease, renewable, far: false, read, spans, noted: AtomicI64::new(i64::MIN) }
+        Self {
+            version,
+            material,
+            lease,
+            renewable,
+            far: false,
+            issued: false,
+            read,
+            spans,
+            noted: AtomicI64::new(i64::MIN),
+        }
     }
 
     /// The same, from over the network or not.
     pub fn being_far(self, far: bool) -> Self {
         Self { far, ..self }
+    }
+
+    /// The same, had for what is stored.
+    pub fn being_issued(self) -> Self {
+        Self { issued: true, ..self }
     }
 
     /// The same with a longer lease.
@@ -78,6 +95,7 @@ impl Live {
     fn until(&self, now: Timestamp) -> Timestamp {
         match (self.lease.expires, &self.lease.id) {
             (Some(end), Some(_)) => Timestamp(now.0.saturating_add_unsigned(end.micros_since(now) / 3 * 2)),
+            (Some(end), None) if self.issued => crate::issue::until(end, now),
             (Some(end), None) => end.min(now.plus_secs(self.spans.fresh)),
             (None, _) => now.plus_secs(self.spans.fresh),
         }
@@ -90,7 +108,7 @@ impl Live {
     /// Whether its back end may be away for a while longer.
     fn may_be_held(&self, now: Timestamp) -> bool {
         // A lease says by itself how long it is good.
-        let is_lease = self.lease.id.is_some() && self.lease.expires.is_some();
+        let is_lease = (self.lease.id.is_some() || self.issued) && self.lease.expires.is_some();
         (is_lease || now < self.read.plus_secs(self.spans.held)) && !self.is_expired(now)
     }
 
@@ -203,5 +221,5 @@ impl Materials {
 }
 
 fn is_far(entry: &Entry) -> bool {
-    entry.outcome.as_ref().is_ok_and(|live| live.far)
+    entry.outcome.as_ref().is_ok_and(|live| live.far || live.issued)
 }

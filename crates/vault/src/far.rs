@@ -260,6 +260,23 @@ where
     Ok(Tried::Answered(Reply { status, retry_after, body: whole(answer.into_body()).await? }))
 }
 
+/// Asks over a connection that somebody else made. Bounded in size; the time is the caller's business.
+pub(crate) async fn ask_over<S>(stream: S, origin: &Origin, ask: &Ask) -> Result<Reply, BackendError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    match talk(origin, stream, ask).await {
+        Ok(Tried::Answered(reply)) => Ok(reply),
+        Ok(Tried::Elsewhere(_)) => Err(BackendError::Malformed {
+            what: format!(
+                "{} sends on to somewhere else, and secrets follow nobody; write where that is",
+                shown(origin)
+            ),
+        }),
+        Err(failure) => Err(broken(origin, failure)),
+    }
+}
+
 async fn whole(mut body: Incoming) -> Result<Zeroizing<Vec<u8>>, Failure> {
     use hyper::body::Body;
     let stated = body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());

@@ -26,6 +26,7 @@ mod far;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod instance;
+pub mod issue;
 mod keyring;
 mod keys;
 mod kind;
@@ -43,7 +44,7 @@ mod sites;
 mod vault;
 
 /// A future of a seam that is used as `dyn`.
-pub(crate) type Pending<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+pub type Pending<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 pub use ambient::Ambient;
 pub use backend::BackendError;

@@ -7,6 +7,7 @@ use secret::Secret;
 use store::{CredentialRow, StopKind, StopRow, StoreError, VersionRow, VersionState};
 
 use crate::backend::Wanted;
+use crate::issue::Issuing;
 use crate::resolve::unavailable;
 use crate::seal::Label;
 use crate::vault::Inner;
@@ -21,10 +22,12 @@ pub struct Declaration {
     pub name: CredentialName,
     /// The service it is bound to.
     pub service: Option<ServiceName>,
-    /// `token` or `basic`.
+    /// What is stored: `token`, `basic`.
     pub kind: String,
     /// Where its value lies.
     pub reference: Reference,
+    /// Who issues what is used for what is stored; none where that is used itself.
+    pub issuing: Option<Arc<Issuing>>,
     /// `placeholder` or `always`.
     pub inject: String,
     /// Seconds after which its value is asked for again; a minute where nothing is said, one second for a file.

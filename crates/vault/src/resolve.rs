@@ -9,6 +9,7 @@ use secret::{Credential, Lease, Material};
 use crate::backend::{BackendError, Fetched, Wanted};
 use crate::cache::{Key, Live, Spans};
 use crate::capture::is_under;
+use crate::issue::Order;
 use crate::vault::Inner;
 use crate::{Reference, ReferenceError, Scheme, Vault, VaultError, kind};
 
@@ -31,7 +32,7 @@ enum Found {
     /// It is a version of another, lent while somebody looks whether it works.
     Lent { of: CredentialName, version: u64 },
     /// It lies where its reference says.
-    Lies { reference: Reference, kind: String, spans: Spans },
+    Lies { reference: Reference, kind: String, spans: Spans, order: Option<Order> },
 }
 
 impl Found {
@@ -71,7 +72,7 @@ impl Vault {
         revoked.check(&bearer.tenant, name, None)?;
         drop(revoked);
         let whose = Whose { agent: Some(&bearer.agent), user: bearer.user.as_ref() };
-        let live = inner.cached((&bearer.tenant, name), whose, now).await?;
+        let live = inner.usable_for((&bearer.tenant, name), whose, now).await?;
         // Again: a stop may have come while the back end was asked.
         let revoked = inner.revoked.load();
         revoked.check_bearer(bearer)?;
@@ -81,7 +82,7 @@ impl Vault {
         }
         if live.is_worth_noting(now) {
             // A version of another's counting has no row here.
-            let version = if live.far { 1 } else { live.version };
+            let version = if live.far && !live.issued { 1 } else { live.version };
             self.note_use((bearer.tenant.clone(), name.clone()), version, now);
         }
         Ok(Credential::new(name.clone(), live.version, Arc::clone(&live.material), live.lease.clone()))
@@ -96,7 +97,7 @@ impl Vault {
     }
 
     /// Shows a credential's parts to a chore: its name, version and material. Freshly read, but for what lies behind a network: there a question
-    /// may make another user on a server, and what we hold is as good.
+    /// may make another user on a server, and what we hold is as good. Of what is issued, something of its form.
     pub async fn with_material(
         &self,
         upkeep: &Upkeep,
@@ -106,6 +107,11 @@ impl Vault {
         let now = self.inner.clock.now();
         let (inner, whose, place) = (&self.inner, Whose::of(upkeep), (upkeep.tenant(), name));
         let found = inner.found(place, whose).await?;
+        if let Found::Lies { order: Some(order), .. } = &found {
+            self.inner.revoked.load().check(upkeep.tenant(), name, None)?;
+            look(name, 0, &inner.sample(order));
+            return Ok(());
+        }
         let live = if found.is_far() {
             inner.cached(place, whose, now).await?
         } else {
@@ -121,6 +127,10 @@ impl Vault {
 
     /// Whether the back end gives a usable value now; nothing comes out.
     pub async fn check(&self, upkeep: &Upkeep, name: &CredentialName) -> Result<(), VaultError> {
+        let (inner, whose, place) = (&self.inner, Whose::of(upkeep), (upkeep.tenant(), name));
+        if let Found::Lies { order: Some(_), .. } = inner.found(place, whose).await? {
+            return inner.cached(place, whose, inner.clock.now()).await.map(drop);
+        }
         self.with_material(upkeep, name, &mut |_, _, _| {}).await
     }
 
@@ -154,6 +164,21 @@ impl Inner {
         ))
     }
 
+    /// A credential that may be used: what was issued for a version that was revoked since is asked for anew.
+    async fn usable_for(
+        &self,
+        (tenant, name): (&Tenant, &CredentialName),
+        whose: Whose<'_>,
+        now: Timestamp,
+    ) -> Result<Arc<Live>, VaultError> {
+        let live = self.cached((tenant, name), whose, now).await?;
+        if !live.issued || self.revoked.load().check(tenant, name, Some(live.version)).is_ok() {
+            return Ok(live);
+        }
+        self.materials.forget(&(tenant.clone(), name.clone()));
+        self.cached((tenant, name), whose, now).await
+    }
+
     /// A credential that was opened within the last minute, or is opened now.
     async fn cached(
         &self,
@@ -170,12 +195,23 @@ impl Inner {
         self.materials.get(&key, now, again).await
     }
 
-    /// What the reference is filled to, where the configuration says that it is somebody's own.
+    /// Whose a credential is where it is somebody's own: what its reference is filled to, and what may be issued to its agent.
     fn own(&self, tenant: &Tenant, name: &CredentialName, whose: Whose<'_>) -> Result<Option<Arc<str>>, VaultError> {
-        let declared = self.declared.read();
-        let known = declared.get(&(tenant.clone(), name.clone())).filter(|known| known.reference.is_template());
-        let filled = known.map(|known| known.reference.of(whose.agent, whose.user)).transpose()?;
-        Ok(filled.map(|reference| Arc::from(reference.as_str())))
+        let known = self.declared.read().get(&(tenant.clone(), name.clone())).cloned();
+        let Some(known) = known else { return Ok(None) };
+        let filled = known.reference.is_template().then(|| known.reference.of(whose.agent, whose.user)).transpose()?;
+        let narrowed = match &known.issuing {
+            Some(issuing) => self.narrowed((tenant, name), issuing, whose.agent)?,
+            None => None,
+        };
+        Ok(match (filled, narrowed) {
+            (None, None) => None,
+            (Some(reference), None) => Some(Arc::from(reference.as_str())),
+            // No reference holds a line break.
+            (filled, Some(narrowed)) => {
+                Some(Arc::from(format!("{}\n{narrowed}", filled.as_ref().map_or("", Reference::as_str))))
+            }
+        })
     }
 
     /// The same value with a longer lease; none where it has none, or where a new one must be fetched.
@@ -219,12 +255,16 @@ impl Inner {
         found: Found,
         now: Timestamp,
     ) -> Result<Live, VaultError> {
-        let (reference, kind, spans) = match found {
+        let (reference, kind, spans, order) = match found {
             Found::Lent { of, version } => return self.lent(tenant, (&of, version), now).await,
-            Found::Lies { reference, kind, spans } => (reference, kind, spans),
+            Found::Lies { reference, kind, spans, order } => (reference, kind, spans, order),
         };
         let wanted = Wanted { tenant, name, reference: &reference, now };
-        let Fetched { version, value, lease, renewable } = self.ask(wanted).await?;
+        let fetched = self.ask(wanted).await?;
+        if let Some(order) = order {
+            return self.issued((wanted, fetched), &order, spans).await;
+        }
+        let Fetched { version, value, lease, renewable } = fetched;
         if let (Some(id), Some(end)) = (&lease.id, lease.expires) {
             self.leases.hold((tenant, name), &reference, (Arc::clone(id), end), now);
         }
@@ -258,12 +298,16 @@ impl Inner {
         if let Some(declared) = declared {
             let reference = declared.reference.of(whose.agent, whose.user)?;
             let spans = spans(&reference, declared.fresh_seconds, declared.held_seconds);
-            return Ok(Found::Lies { reference, kind: declared.kind.clone(), spans });
+            let order = declared.issuing.as_ref().map(|issuing| {
+                let narrowed = self.narrowed((tenant, name), issuing, whose.agent)?;
+                Ok::<_, VaultError>(Order { issuing: Arc::clone(issuing), narrowed })
+            });
+            return Ok(Found::Lies { reference, kind: declared.kind.clone(), spans, order: order.transpose()? });
         }
         let (reference, kind) = self.whereabouts(tenant, name).await?;
         // What is somebody's own is kept apart by its declaration alone.
         let reference = reference.of(None, None)?;
-        Ok(Found::Lies { spans: spans(&reference, None, None), reference, kind })
+        Ok(Found::Lies { spans: spans(&reference, None, None), reference, kind, order: None })
     }
 
     /// Where a credential lies, whosever it is, and of what kind it is.

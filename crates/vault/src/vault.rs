@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use model::{Clock, CredentialName, Random, Tenant};
 use parking_lot::RwLock;
 use store::{StopRow, Store};
@@ -11,6 +11,7 @@ use store::{StopRow, Store};
 use crate::backend::{Backend, Ground, Local, backends};
 use crate::cache::{Materials, Place};
 use crate::instance::Instance;
+use crate::issue::{Narrowings, Way};
 use crate::keys::Keys;
 use crate::leases::Leases;
 use crate::manage::Declaration;
@@ -35,6 +36,9 @@ pub(crate) struct Inner {
     /// Those over the network, as the configuration describes them.
     pub instances: ArcSwap<Vec<Arc<Instance>>>,
     pub leases: Leases,
+    /// How issuers are reached; none until the wiring says.
+    pub way: ArcSwapOption<Arc<dyn Way>>,
+    pub narrowings: ArcSwap<Narrowings>,
     /// What this process's configuration declares; wins over what the store knows.
     pub declared: RwLock<HashMap<Place, Arc<Declaration>>>,
     /// Versions that are lent under a name of their own while somebody looks whether they work.
@@ -64,6 +68,8 @@ impl Vault {
             clock,
             random,
             ambient,
+            way: ArcSwapOption::empty(),
+            narrowings: ArcSwap::default(),
             declared: RwLock::default(),
             staged: RwLock::default(),
             materials: Materials::new(),

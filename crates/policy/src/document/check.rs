@@ -5,7 +5,7 @@ use model::{AgentName, CredentialName, Digest, UserName};
 
 use super::at::At;
 use super::schema::{Agent, Channel, CredentialEntry, Document, Permission, Rotate};
-use super::{Diagnostic, Source, backend, nearest, webhook};
+use super::{Diagnostic, Source, backend, issue, nearest, webhook};
 use crate::{alert, profile};
 
 /// A shorter time would be one rotation after another.
@@ -13,7 +13,7 @@ const ROTATED_SECONDS_MIN: u64 = 10;
 /// Kinds of credential that this version knows.
 const KINDS: [&str; 5] = ["token", "basic", "database", "oauth2", "aws"];
 /// Kinds of a later version.
-const KINDS_LATER: [&str; 5] = ["github-app", "gcp", "azure", "mtls", "ssh"];
+const KINDS_LATER: [&str; 2] = ["mtls", "ssh"];
 
 pub(super) struct Checker<'a> {
     pub(super) source: &'a Source<'a>,
@@ -91,13 +91,14 @@ pub(super) fn pasted(text: &str) -> String {
 
 fn credential(entry: &CredentialEntry, document: &Document, checker: &mut Checker<'_>) {
     backend::credential(entry, checker);
+    issue::check(entry, checker);
     if let Some(kind) = &entry.kind {
         if KINDS_LATER.contains(&kind.value.as_str()) {
             checker.say(
                 kind,
                 format!("kind `{}` is not in this version; use token, basic, database, oauth2 or aws", kind.value),
             );
-        } else if !KINDS.contains(&kind.value.as_str()) {
+        } else if !KINDS.contains(&kind.value.as_str()) && !issue::KINDS.contains(&kind.value.as_str()) {
             checker.unknown(kind, "kind of credential", KINDS);
         }
     }

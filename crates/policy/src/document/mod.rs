@@ -6,6 +6,7 @@ mod backend;
 mod check;
 mod diagnostic;
 mod foreign;
+pub mod issue;
 mod schema;
 pub(crate) mod value;
 mod webhook;

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::at::{At, Many, Table, Words};
+use super::issue::Issue;
 use super::value::{Approval, Rate, Span};
 
 /// A configuration: one file of it, or several joined.
@@ -104,6 +105,8 @@ pub struct CredentialEntry {
     pub kind: Option<At<String>>,
     /// The environment it may be used in.
     pub environment: Option<At<String>>,
+    /// Who issues what is used, where what is stored is not.
+    pub issue: Option<At<Issue>>,
     /// How a new value takes over from the old one.
     pub rotate: Option<At<Rotate>>,
     /// What to do when it fails. Not in this version.

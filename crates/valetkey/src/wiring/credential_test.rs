@@ -110,6 +110,7 @@ pub(super) async fn ask_service(
         kind: kind.to_owned(),
         always: true,
         variables: Vec::new(),
+        issuing: None,
         rotation: None,
         digest: None,
         hollow: false,

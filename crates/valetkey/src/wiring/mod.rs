@@ -14,6 +14,7 @@ mod doctor;
 mod environment;
 mod gateway;
 pub mod import;
+mod issuing;
 mod open;
 mod plan;
 mod receipt;

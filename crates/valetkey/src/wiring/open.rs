@@ -89,15 +89,22 @@ impl Opened {
     /// A reference that cannot be read, a back end that cannot be asked, or the store.
     pub async fn declare(&self, plan: &Plan) -> anyhow::Result<()> {
         self.vault.take_sites(plan.sites.clone(), &super::sites::tls)?;
+        self.vault.take_way(super::issuing::way(plan)?, plan.narrowings.clone());
         for held in &plan.credentials {
-            if let Some(from) = &held.from {
-                let reference = vault::Reference::parse(from).with_context(|| format!("credential `{}`", held.name))?;
+            let from = held.from.as_deref().map(vault::Reference::parse).transpose();
+            let from = from.with_context(|| format!("credential `{}`", held.name))?;
+            let built_in = || held.issuing.is_some().then(vault::Reference::built_in);
+            if let Some(reference) = from.or_else(built_in) {
                 let declaration = Declaration {
                     tenant: self.tenant.clone(),
                     name: held.name.clone(),
                     service: held.service.clone(),
-                    kind: held.kind.clone(),
+                    kind: held
+                        .issuing
+                        .as_ref()
+                        .map_or_else(|| held.kind.clone(), |issuing| issuing.stores().to_owned()),
                     reference,
+                    issuing: held.issuing.clone(),
                     inject: if held.always { "always" } else { "placeholder" }.to_owned(),
                     fresh_seconds: held.spans.0,
                     held_seconds: held.spans.1,

@@ -17,11 +17,14 @@ use proxy::net::tls::Trust;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use vault::Reference;
+use vault::issue::{Issuing, Narrowings};
 
 use super::channels::Hook;
 use super::databases::{self, Database};
+use super::issuing;
 use crate::config::{Faults, Sources};
 
 /// A credential as the configuration or the discovery names it.
@@ -39,6 +42,8 @@ pub struct Held {
     pub always: bool,
     /// Variables of the agent's environment that hold its placeholder.
     pub variables: Vec<String>,
+    /// Who issues what goes on requests for what is stored.
+    pub issuing: Option<Arc<Issuing>>,
     /// How a new value takes over.
     pub rotation: Option<Rotation>,
     /// SHA-256 of what its file holds, where that is a log-in.
@@ -111,6 +116,8 @@ pub struct Plan {
     pub hooks: Vec<Hook>,
     /// Ports for database servers.
     pub databases: Vec<Database>,
+    /// What each agent may be issued.
+    pub narrowings: Narrowings,
     /// The corporate proxy.
     pub way_out: Option<WayOut>,
     /// What the reader of the configuration should know.
@@ -139,7 +146,7 @@ impl Plan {
         found: &[Held],
     ) -> anyhow::Result<Self> {
         let words = catalog.vocabulary();
-        let mut credentials = declared(&document, &catalog, sources.folder())?;
+        let mut credentials = declared(&document, &catalog, sources)?;
         let guarded = document.agents.is_empty();
         for held in found {
             if !credentials.iter().any(|known| known.name == held.name) {
@@ -168,6 +175,7 @@ impl Plan {
             operators: operators(&document)?,
             hooks: hooks(&document, sources.folder())?,
             databases: databases::of(&document, &catalog)?,
+            narrowings: issuing::narrowings(&document, &words),
             catalog,
             way_out: None,
             notes: notes.iter().map(ToString::to_string).collect(),
@@ -214,7 +222,8 @@ fn local_users(document: &Document) -> BTreeMap<AgentName, Vec<String>> {
     all.filter(|(_, users)| !users.is_empty()).collect()
 }
 
-fn declared(document: &Document, catalog: &Catalog, folder: &Path) -> anyhow::Result<Vec<Held>> {
+fn declared(document: &Document, catalog: &Catalog, sources: &Sources) -> anyhow::Result<Vec<Held>> {
+    let folder = sources.folder();
     let mut all = Vec::new();
     for (name, entry) in &document.credentials {
         let service = entry.service.as_ref().map(|service| ServiceName::new(&service.value)).transpose()?;
@@ -229,7 +238,13 @@ fn declared(document: &Document, catalog: &Catalog, folder: &Path) -> anyhow::Re
         // A service that takes keys, or opens a database, takes nothing else.
         let first = words.and_then(|service| service.credential_kinds().next());
         let default = first.filter(|kind| [KEYS, databases::KIND].contains(kind)).unwrap_or("token");
-        let kind = entry.kind.as_ref().map_or_else(|| default.to_owned(), |kind| kind.value.clone());
+        let issued = entry.issue.as_ref().map(|issue| issuing::of(&issue.value, sources)).transpose();
+        let issued = issued.with_context(|| format!("credential `{}`", name.value))?.flatten();
+        let kind = match (&issued, &entry.kind) {
+            (Some(issued), _) => issued.kind.to_owned(),
+            (None, Some(kind)) => kind.value.clone(),
+            (None, None) => default.to_owned(),
+        };
         let own = words.iter().flat_map(|service| service.environment());
         let variables = match from.as_deref().and_then(|from| from.strip_prefix("env:")) {
             _ if kind == KEYS => own.map(str::to_owned).collect(),
@@ -245,6 +260,7 @@ fn declared(document: &Document, catalog: &Catalog, folder: &Path) -> anyhow::Re
             kind,
             always: entry.inject.as_ref().is_some_and(|inject| inject.value == Inject::Always),
             variables,
+            issuing: issued.map(|issued| issued.by),
             rotation: entry.rotate.as_ref().map(|rotate| Rotation {
                 with: rotate.value.with.as_ref().map(|with| with.value.clone()),
                 every: rotate.value.every.as_ref().map(|every| every.value.0),
@@ -274,6 +290,7 @@ fn logins(catalog: &Catalog, credentials: &mut Vec<Held>) {
             kind: LOGIN.to_owned(),
             always: false,
             variables: Vec::new(),
+            issuing: None,
             rotation: None,
             digest: None,
             hollow: false,

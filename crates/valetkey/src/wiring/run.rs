@@ -198,6 +198,7 @@ fn held(found: &Found) -> Held {
         kind: found.kind.clone(),
         always: found.always,
         variables: found.variables.clone(),
+        issuing: None,
         rotation: None,
         digest: found.digest,
         hollow: false,

@@ -172,7 +172,7 @@ pub(crate) fn far(site: &Site, tls: Tls, local: &Local) -> Option<Box<dyn Backen
 }
 
 /// Editors and programs end a file with a newline that is not part of the value; one is taken off.
-fn without_newline(bytes: &[u8]) -> &[u8] {
+pub(crate) fn without_newline(bytes: &[u8]) -> &[u8] {
     let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     bytes.strip_suffix(b"\r").unwrap_or(bytes)
 }

@@ -122,6 +122,7 @@ pub fn declaration(text: &str, reference: &str) -> Declaration {
         service: None,
         kind: "token".into(),
         reference: Reference::parse(reference).expect("reference"),
+        issuing: None,
         inject: "placeholder".into(),
         fresh_seconds: None,
         held_seconds: None,

@@ -1,0 +1,222 @@
+//! `issue:`: what is stored stays with us, and something short-lived that is had for it goes on requests. One of these a credential.
+//!
+//! To add an issuer: its settings here, a line in [`Issue::chosen`], and its file in `vault/issue`.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::at::{At, Words};
+use super::backend::is_local;
+use super::check::{Checker, pasted};
+use super::schema::CredentialEntry;
+use super::webhook::Receiver;
+
+/// Kinds of credentials that exist only as something that is issued.
+pub(super) const KINDS: [&str; 3] = ["github-app", "gcp", "azure"];
+
+/// Who issues what is used for what is stored: exactly one of these.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Issue {
+    /// A token endpoint of OAuth 2.0.
+    pub oauth2: Option<At<OAuth2>>,
+}
+
+/// A token endpoint of OAuth 2.0. For `client_credentials` the client's secret (or its private key) is what is stored, for `refresh_token` the
+/// tokens of a log-in or a refresh token, for `token_exchange` the token that is exchanged.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OAuth2 {
+    /// `https://HOST/PATH`. A host that is no public one is named under `upstreams:` too.
+    pub token_url: At<String>,
+    /// The client's id.
+    pub client_id: At<String>,
+    /// What is asked for; `client_credentials` where nothing is written.
+    #[serde(default)]
+    pub grant: Option<At<Grant>>,
+    /// How the client says who it is: in the header, in the body, by its private key, or not; in the header where it has a secret.
+    #[serde(default)]
+    pub authentication: Option<At<Authentication>>,
+    /// Where the client's secret or private key lives, if that is not what is stored: `env:NAME`, `file:PATH`, `exec:COMMAND`, `keyring:SERVICE/ACCOUNT`.
+    #[serde(default)]
+    pub client_secret: Option<At<String>>,
+    /// The id of the client's private key.
+    #[serde(default)]
+    pub key_id: Option<At<String>>,
+    /// Scopes.
+    #[serde(default)]
+    pub scopes: Words,
+    /// For whom the token is, as some servers want it.
+    #[serde(default)]
+    pub audience: Option<At<String>>,
+    /// For whom the token is, by URL (RFC 8707).
+    #[serde(default)]
+    pub resource: Option<At<String>>,
+    /// What kind of token is exchanged (RFC 8693 3): the whole URN; an access token where nothing is written.
+    #[serde(default)]
+    pub subject_token_type: Option<At<String>>,
+    /// Where people log in (`credential login`): `https://HOST/PATH`.
+    #[serde(default)]
+    pub authorize_url: Option<At<String>>,
+    /// Where a device asks for a code that people type in elsewhere (`credential login --device`): `https://HOST/PATH`.
+    #[serde(default)]
+    pub device_url: Option<At<String>>,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Grant {
+    /// A token for the client itself.
+    #[default]
+    ClientCredentials,
+    /// A token for whoever logged in, renewed as long as their log-in lasts.
+    RefreshToken,
+    /// A token for another one.
+    TokenExchange,
+}
+
+/// How a client says who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Authentication {
+    /// By its id alone.
+    None,
+    /// By its secret, in the header (`client_secret_basic`).
+    Basic,
+    /// By its secret, in the body (`client_secret_post`).
+    Post,
+    /// By a token that its private key signs.
+    PrivateKeyJwt,
+}
+
+impl Issue {
+    /// The one that is written: its word, the kind of what it issues, and the kinds that may be written beside it.
+    pub fn chosen(&self) -> Option<Chosen> {
+        let all =
+            [self.oauth2.as_ref().map(|_| Chosen { word: "oauth2", issues: "token", kinds: &["oauth2", "token"] })];
+        let mut all = all.into_iter().flatten();
+        all.next().filter(|_| all.next().is_none())
+    }
+}
+
+/// What an issuer issues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chosen {
+    /// Its word.
+    pub word: &'static str,
+    /// The kind of what goes on requests.
+    pub issues: &'static str,
+    /// Kinds that mean the same where they are written.
+    pub kinds: &'static [&'static str],
+}
+
+/// What is wrong with `issue:`.
+pub(super) fn check(entry: &CredentialEntry, checker: &mut Checker<'_>) {
+    let Some(at) = &entry.issue else {
+        if let Some(kind) = entry.kind.as_ref().filter(|kind| KINDS.contains(&kind.value.as_str())) {
+            let what = format!(
+                "a credential of kind `{0}` says who issues it: `issue: {{ {1}: {{ .. }} }}`",
+                kind.value,
+                kind.value.replace('-', "_")
+            );
+            checker.say(kind, what);
+        }
+        return;
+    };
+    let Some(chosen) = at.value.chosen() else {
+        checker.say(&at.with("issue".to_owned()), "`issue` names one issuer: `oauth2`");
+        return;
+    };
+    if let Some(kind) = entry.kind.as_ref().filter(|kind| !chosen.kinds.contains(&kind.value.as_str())) {
+        checker.say(kind, format!("what `{}` issues is of another kind; take `kind` out", chosen.word));
+    }
+    if let Some(oauth2) = &at.value.oauth2 {
+        self::oauth2(&oauth2.value, &oauth2.with("oauth2".to_owned()), checker);
+    }
+}
+
+fn oauth2(oauth2: &OAuth2, word: &At<String>, checker: &mut Checker<'_>) {
+    for url in
+        [Some(&oauth2.token_url), oauth2.authorize_url.as_ref(), oauth2.device_url.as_ref()].into_iter().flatten()
+    {
+        endpoint(url, checker);
+    }
+    let grant = oauth2.grant.map_or(Grant::default(), |grant| grant.value);
+    let authentication = oauth2.authentication.map(|at| at.value);
+    let stored = grant == Grant::ClientCredentials;
+    if let Some(secret) = oauth2.client_secret.as_ref() {
+        if !is_local(&secret.value) {
+            let why = "the client's secret is written as `env:NAME`, `file:PATH`, `exec:COMMAND` or `keyring:SERVICE/ACCOUNT`; its value is never written here";
+            checker.say(&secret.with(pasted(&secret.value)), why);
+        } else if stored {
+            checker.say(
+                secret,
+                "for `client_credentials` the client's secret is what is stored: write it as `from`, and take this out",
+            );
+        }
+    } else if !stored && authentication.is_some_and(|way| way != Authentication::None) {
+        checker.say(word, "it does not say where the client's secret lives; write `client_secret: env:NAME`");
+    }
+    if stored && authentication == Some(Authentication::None) {
+        checker
+            .say(word, "a client without a secret has no credentials; `authentication: none` is for the other grants");
+    }
+    if oauth2.key_id.is_some() && authentication != Some(Authentication::PrivateKeyJwt) {
+        checker.say(word, "`key_id` is for `authentication: private_key_jwt`");
+    }
+    if grant != Grant::RefreshToken && (oauth2.authorize_url.is_some() || oauth2.device_url.is_some()) {
+        checker.say(word, "people log in for `grant: refresh_token`; take `authorize_url` and `device_url` out");
+    }
+    if grant != Grant::TokenExchange && oauth2.subject_token_type.is_some() {
+        checker.say(word, "`subject_token_type` is for `grant: token_exchange`");
+    }
+}
+
+/// A URL that is asked.
+pub(super) fn endpoint(url: &At<String>, checker: &mut Checker<'_>) {
+    if let Err(why) = Receiver::parse(&url.value) {
+        // Its words are a webhook's; the form is the same.
+        checker.say(url, why.replace("a webhook's URL", "this URL"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Document;
+
+    #[test]
+    fn what_is_wrong_with_an_issuer() {
+        let issue = |rest: &str| {
+            format!(
+                "credentials:\n  c: {{ service: github, from: \"env:S\", issue: {{ oauth2: {{ token_url: \"https://id.corp/token\", client_id: a{rest} }} }} }}\n"
+            )
+        };
+        for (text, says) in [
+            (issue(""), ""),
+            (issue(", scopes: [a, b], audience: x, authentication: post"), ""),
+            (issue(", grant: refresh_token, authentication: none"), ""),
+            (issue(", grant: refresh_token, client_secret: \"env:X\", authorize_url: \"https://id.corp/auth\""), ""),
+            (issue(", grant: token_exchange, client_secret: \"file:x\", subject_token_type: \"urn:x\""), ""),
+            (issue(", grant: password"), "unknown variant `password`"),
+            (issue("").replace("https://id", "http://id"), "begins with `https://`"),
+            (issue(", client_secret: \"env:X\""), "is what is stored"),
+            (issue(", grant: refresh_token, authentication: basic"), "where the client's secret lives"),
+            (issue(", grant: refresh_token, client_secret: hunter2hunter2"), "never written here"),
+            (issue(", authentication: none"), "has no credentials"),
+            (issue(", key_id: x"), "is for `authentication: private_key_jwt`"),
+            (issue(", authorize_url: \"https://id.corp/x\""), "people log in"),
+            (issue(", subject_token_type: x"), "is for `grant: token_exchange`"),
+            (issue("").replace("issue:", "kind: aws, issue:"), "take `kind` out"),
+            (issue("").replace("issue:", "kind: oauth2, issue:"), ""),
+            ("credentials:\n  c: { service: github, issue: {} }\n".to_owned(), "names one issuer"),
+            ("credentials:\n  c: { service: github, kind: github-app }\n".to_owned(), "issue: { github_app: { .. } }"),
+        ] {
+            let faults = Document::parse(&text, "valetkey.yaml").err().unwrap_or_default();
+            let found = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+            assert_eq!(says.is_empty(), found.is_empty(), "{text}\n{found}");
+            assert!(found.contains(says), "{text}\n{found}");
+            assert!(!found.contains("hunter2hunter2"), "{found}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The issuers of a configuration, as the vault asks them: what they are asked for, the road on which, and what each agent may be issued.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use model::Tenant;
+use model::canonical::{Origin, Scheme};
+use model::vocabulary::Vocabulary;
+use model::{AgentName, CredentialName};
+use policy::document::issue::{Authentication, Grant, Issue, OAuth2};
+use policy::document::{At, Document, Receiver, Words};
+use proxy::net::address::Own;
+use proxy::net::dial::{Dialer, For, Speaks};
+use proxy::net::name::SystemResolver;
+use proxy::net::tls::Trust;
+use vault::issue::{self as vault_issue, Duplex, Endpoint, Issuing, Narrowings, Way};
+use vault::{Pending, Reference};
+
+use super::plan::Plan;
+use crate::config::Sources;
+
+/// Whose connections these are: no agent's and no credential's of agents, whose versions begin at 1.
+const PARTY: &str = "issuers";
+
+/// What a credential says of its issuer.
+pub struct Issued {
+    /// Who it is.
+    pub by: Arc<Issuing>,
+    /// The kind of what goes on requests.
+    pub kind: &'static str,
+}
+
+/// The issuer of a credential, if it has one.
+///
+/// # Errors
+/// A URL or a reference that cannot be used.
+pub fn of(issue: &Issue, sources: &Sources) -> anyhow::Result<Option<Issued>> {
+    let Some(chosen) = issue.chosen() else { return Ok(None) };
+    let by = match &issue.oauth2 {
+        Some(settings) => oauth2(&settings.value, sources)?,
+        None => return Ok(None),
+    };
+    Ok(Some(Issued { by, kind: chosen.issues }))
+}
+
+fn oauth2(written: &OAuth2, sources: &Sources) -> anyhow::Result<Arc<Issuing>> {
+    let secret = written.client_secret.as_ref().map(|from| local(from, sources)).transpose()?;
+    let grant = match written.grant.map(|grant| grant.value).unwrap_or_default() {
+        Grant::ClientCredentials => vault_issue::OAuth2Grant::ClientCredentials,
+        Grant::RefreshToken => vault_issue::OAuth2Grant::RefreshToken,
+        Grant::TokenExchange => vault_issue::OAuth2Grant::TokenExchange,
+    };
+    let has_secret = secret.is_some() || grant == vault_issue::OAuth2Grant::ClientCredentials;
+    let authentication = match written.authentication.map(|at| at.value) {
+        Some(Authentication::Basic) => vault_issue::Authentication::Basic,
+        Some(Authentication::Post) => vault_issue::Authentication::Post,
+        Some(Authentication::PrivateKeyJwt) => vault_issue::Authentication::PrivateKeyJwt,
+        None if has_secret => vault_issue::Authentication::Basic,
+        Some(Authentication::None) | None => vault_issue::Authentication::None,
+    };
+    let text = |at: &Option<At<String>>| at.as_ref().map(|at| at.value.clone());
+    let settings = vault_issue::OAuth2 {
+        token: endpoint(&written.token_url)?,
+        client_id: written.client_id.value.clone(),
+        authentication,
+        client_secret: secret,
+        key_id: text(&written.key_id),
+        grant,
+        scope: words(&written.scopes),
+        audience: text(&written.audience),
+        resource: text(&written.resource),
+        subject_token_type: text(&written.subject_token_type),
+    };
+    Ok(Issuing::new(settings.clone(), Box::new(settings)))
+}
+
+fn words(all: &Words) -> Option<String> {
+    let all: Vec<&str> = all.iter().map(|at| at.value.as_str()).collect();
+    (!all.is_empty()).then(|| all.join(" "))
+}
+
+fn local(from: &At<String>, sources: &Sources) -> anyhow::Result<Reference> {
+    Ok(Reference::parse(&from.value)?.beside(sources.folder())?)
+}
+
+fn endpoint(url: &At<String>) -> anyhow::Result<Endpoint> {
+    let Receiver { host, port, target } = Receiver::parse(&url.value).map_err(anyhow::Error::msg)?;
+    Ok(Endpoint { origin: Origin { scheme: Scheme::Https, host, port }, target })
+}
+
+/// By the names, the trust and the `upstreams:` of a configuration.
+struct ByDialer {
+    dialer: Dialer,
+    party: (AgentName, (CredentialName, u64)),
+}
+
+impl ByDialer {
+    async fn connected(&self, origin: &Origin) -> Result<Box<dyn Duplex>, String> {
+        // HTTP/1.1, for one question on one connection.
+        let party = For { agent: &self.party.0, credential: Some(&self.party.1), speaks: Speaks::Upgrade };
+        let stream = self.dialer.connect(origin, party).await.map_err(|error| error.to_string())?;
+        Ok(Box::new(stream))
+    }
+}
+
+impl Way for ByDialer {
+    fn connect<'a>(&'a self, origin: &'a Origin) -> Pending<'a, Result<Box<dyn Duplex>, String>> {
+        Box::pin(self.connected(origin))
+    }
+}
+
+/// How the issuers of a plan are reached.
+///
+/// # Errors
+/// None in practice: the names are constants.
+pub fn way(plan: &Plan) -> anyhow::Result<Arc<dyn Way>> {
+    let mut dialer = Dialer::new(Box::new(SystemResolver::default()), Trust::platform(), Own::new(Vec::new()));
+    for (host, port, upstream) in &plan.upstreams {
+        dialer = dialer.upstream(host.clone(), *port, upstream.clone());
+    }
+    if let Some(way_out) = plan.way_out.clone() {
+        dialer = dialer.way_out(way_out);
+    }
+    let party = (AgentName::new(PARTY).context("a name")?, (CredentialName::new(PARTY).context("a name")?, 0));
+    Ok(Arc::new(ByDialer { dialer, party }))
+}
+
+/// What each agent may be issued, where an issuer can issue less than the whole.
+pub fn narrowings(document: &Document, words: &Vocabulary) -> Narrowings {
+    let mut all = Narrowings::new();
+    for (name, entry) in &document.credentials {
+        let Some(narrow) = entry.issue.as_ref().and_then(|issue| narrowing_of(&issue.value)) else { continue };
+        let Ok(credential) = CredentialName::new(&name.value) else { continue };
+        for (agent, _) in &document.agents {
+            let Ok(agent) = AgentName::new(&agent.value) else { continue };
+            let narrowed = narrow(document, words, agent.as_str(), &credential);
+            let narrowed = narrowed.map(Arc::from).map_err(Arc::from);
+            all.insert((Tenant::local(), agent, credential.clone()), narrowed);
+        }
+    }
+    all
+}
+
+/// What an agent may do with a credential, in an issuer's own words, or why it has none.
+type Narrow = fn(&Document, &Vocabulary, &str, &CredentialName) -> Result<String, String>;
+
+/// How an issuer is told what an agent may do; none where it issues the whole alone.
+fn narrowing_of(_issue: &Issue) -> Option<Narrow> {
+    None
+}
