@@ -6,7 +6,7 @@ use policy::Upkeep;
 use crate::backend::Wanted;
 use crate::kind::oauth2::{self, Tokens};
 use crate::manage::{Added, NewCredential};
-use crate::resolve::{Whose, unavailable};
+use crate::resolve::unavailable;
 use crate::{Vault, VaultError, kind};
 
 /// Between a credential's name and the number of what was captured under it.
@@ -33,14 +33,23 @@ impl Vault {
             return Err(VaultError::NoLogin { name: name.clone(), kind });
         }
         let now = inner.clock.now();
-        let before = inner.fetch((tenant, name), Whose::default(), now).await.ok();
-        let value = oauth2::join(tokens, before.as_ref().map(|live| &*live.material))?;
-        kind::verify(&kind, &value)?;
         let wanted = Wanted { tenant, name, reference: &reference, now };
+        // What is stored, even where something else is issued for it.
+        let before = inner.ask(wanted).await.ok().and_then(|before| kind::material(&kind, before.value).ok());
+        let value = oauth2::join(tokens, before.as_ref())?;
+        kind::verify(&kind, &value)?;
         let backend = inner.backend(reference.scheme()).ok_or_else(|| VaultError::NotFound { name: name.clone() })?;
         let version = backend.store(wanted, value).await.map_err(|error| unavailable(name, error))?;
         inner.materials.forget(&(tenant.clone(), name.clone()));
         Ok(Added { version, warning: None })
+    }
+
+    /// Stores the tokens of a log-in as a credential of their own.
+    ///
+    /// # Errors
+    /// There is one of this name; the store cannot be written.
+    pub async fn add_log_in(&self, new: &NewCredential, tokens: Tokens) -> Result<Added, VaultError> {
+        self.add(new, oauth2::join(tokens, None)?).await
     }
 
     /// A free name for what is captured under a credential.

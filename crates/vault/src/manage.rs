@@ -101,7 +101,9 @@ impl Vault {
     /// it is needed and not stored.
     pub async fn declare(&self, declaration: Declaration) -> Result<(), VaultError> {
         declaration.reference.usable()?;
-        kind::named(&declaration.kind)?;
+        if declaration.issuing.is_none() {
+            kind::named(&declaration.kind)?;
+        }
         self.inner.described(&declaration.reference)?;
         let inner = &self.inner;
         let place = (declaration.tenant.clone(), declaration.name.clone());

@@ -1,4 +1,4 @@
-//! `credential add|list|show|test|revoke`. A value comes on standard input or from a prompt that does not echo.
+//! `credential add|list|show|test|login|rotate|rollback|revoke`. A value comes on standard input or from a prompt that does not echo.
 
 use clap::{Subcommand, ValueEnum};
 use model::event::{CredentialUse, Kind};
@@ -46,6 +46,8 @@ pub enum Credential {
         #[arg(long)]
         json: bool,
     },
+    /// Log in where the configuration says how (`issue: { oauth2: .. }`); the tokens go into the built-in vault
+    Login(super::credential_login::LoginArgs),
     /// Let a new value take over: one that comes on standard input or from a prompt, or one that the configuration's program makes
     Rotate(RotateArgs),
     /// Go back to the version before, while it is in grace
@@ -210,6 +212,7 @@ impl Credential {
             Self::Show { name, json } => show(ambient, &name, json).await,
             Self::Test(args) => args.run(ambient).await,
             Self::Revoke { name, number, json } => revoke(ambient, &name, number, json).await,
+            Self::Login(args) => args.run(ambient).await,
             Self::Rotate(args) => args.run(ambient).await,
             Self::Rollback { name, json } => roll_back(ambient, &name, json).await,
         }

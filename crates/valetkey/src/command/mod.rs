@@ -10,6 +10,7 @@ mod audit;
 mod completions;
 mod control;
 mod credential;
+mod credential_login;
 mod demo;
 mod doctor;
 mod explain;

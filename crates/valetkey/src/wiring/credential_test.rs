@@ -13,6 +13,7 @@ use catalog::Catalog;
 use http::{Request, header};
 use http_body_util::{BodyExt, Full};
 use model::{AgentName, CredentialName, ServiceName, UserName};
+use policy::Upkeep;
 use proxy::net::leaf::{Authority, AuthorityName};
 use serde_json::json;
 
@@ -59,6 +60,11 @@ pub async fn credential_test(
     let sources = Sources::find(ambient, config)?;
     let configured = Plan::make(&sources, &[])?;
     opened.declare(&configured).await?;
+    if configured.credentials.iter().any(|held| held.name == *name && held.issuing.is_some()) {
+        // Whether there is anything to ask the service with.
+        let upkeep = Upkeep::of(opened.tenant.clone(), "credential test");
+        opened.vault.check(&upkeep, name).await?;
+    }
     let summary = opened.vault.show(&opened.tenant, name).await?;
     let service = summary.service.context(
         "it is bound to no service; name its service in the configuration, or add it under another name with --service",

@@ -37,13 +37,20 @@ pub struct Issued {
 pub fn of(issue: &Issue, sources: &Sources) -> anyhow::Result<Option<Issued>> {
     let Some(chosen) = issue.chosen() else { return Ok(None) };
     let by = match &issue.oauth2 {
-        Some(settings) => oauth2(&settings.value, sources)?,
+        Some(written) => {
+            let settings = oauth2(&written.value, sources)?;
+            Issuing::new(settings.clone(), Box::new(settings))
+        }
         None => return Ok(None),
     };
     Ok(Some(Issued { by, kind: chosen.issues }))
 }
 
-fn oauth2(written: &OAuth2, sources: &Sources) -> anyhow::Result<Arc<Issuing>> {
+/// A token endpoint, as the vault asks it.
+///
+/// # Errors
+/// A URL or a reference that cannot be used.
+pub fn oauth2(written: &OAuth2, sources: &Sources) -> anyhow::Result<vault_issue::OAuth2> {
     let secret = written.client_secret.as_ref().map(|from| local(from, sources)).transpose()?;
     let grant = match written.grant.map(|grant| grant.value).unwrap_or_default() {
         Grant::ClientCredentials => vault_issue::OAuth2Grant::ClientCredentials,
@@ -70,8 +77,10 @@ fn oauth2(written: &OAuth2, sources: &Sources) -> anyhow::Result<Arc<Issuing>> {
         audience: text(&written.audience),
         resource: text(&written.resource),
         subject_token_type: text(&written.subject_token_type),
+        authorize: written.authorize_url.as_ref().map(endpoint).transpose()?,
+        device: written.device_url.as_ref().map(endpoint).transpose()?,
     };
-    Ok(Issuing::new(settings.clone(), Box::new(settings)))
+    Ok(settings)
 }
 
 fn words(all: &Words) -> Option<String> {

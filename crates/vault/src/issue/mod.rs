@@ -10,6 +10,7 @@
 
 pub(crate) mod http;
 mod jwt;
+mod login;
 mod oauth2;
 mod run;
 
@@ -26,6 +27,7 @@ use crate::backend::{BackendError, Local};
 use crate::instance::Breaker;
 use crate::{Pending, Reference};
 
+pub use login::{CodeLogin, DeviceLogin, read_redirect};
 pub use oauth2::{Authentication, OAuth2, OAuth2Grant};
 pub(crate) use run::{Order, until};
 
@@ -189,4 +191,13 @@ fn drawn(random: &dyn Random, prefix: &str, chars: usize) -> Secret {
 async fn beside(local: &Local, reference: &Reference, now: Timestamp) -> Result<Secret, BackendError> {
     let secret = local.secret(reference, now).await?;
     Ok(Secret::new(crate::backend::without_newline(secret.expose()).to_vec()))
+}
+
+/// Reads octets as each issuer would read an answer, and a line as what a browser brings back.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn read_all(line: &[u8], body: &[u8]) {
+    if let Ok(target) = std::str::from_utf8(line) {
+        login::read_all(target);
+    }
+    oauth2::read_all(body);
 }

@@ -16,7 +16,7 @@ use super::http::{self, Form};
 use super::jwt::{self, Signer};
 use super::{Asked, Endpoint, Issued, Issuer, NewRoot, beside, drawn};
 use crate::backend::BackendError;
-use crate::far::Ask;
+use crate::far::{Ask, Reply};
 use crate::kind::oauth2::{Parts, Tokens, join};
 use crate::{Pending, Reference};
 
@@ -78,6 +78,10 @@ pub struct OAuth2 {
     pub resource: Option<String>,
     /// What kind of token is exchanged (RFC 8693 3); an access token where nothing is said.
     pub subject_token_type: Option<String>,
+    /// Where people log in.
+    pub authorize: Option<Endpoint>,
+    /// Where a device asks for a code.
+    pub device: Option<Endpoint>,
 }
 
 /// A good answer (RFC 6749 5.1).
@@ -134,13 +138,22 @@ impl Answer {
 }
 
 impl OAuth2 {
-    /// A question with these members, in the client's name.
+    /// A question with these members and what is asked for, in the client's name.
     async fn question(&self, mut form: Form, secret: Option<&Secret>, asked: &Asked<'_>) -> Result<Ask, BackendError> {
         for (name, value) in [("scope", &self.scope), ("audience", &self.audience), ("resource", &self.resource)] {
             if let Some(value) = value {
                 form.add(name, value.as_bytes());
             }
         }
+        self.signed(form, secret, asked).await
+    }
+
+    /// A question about a log-in, which knows what was asked for.
+    pub(super) async fn bare_question(&self, form: Form, asked: &Asked<'_>) -> Result<Ask, BackendError> {
+        self.signed(form, None, asked).await
+    }
+
+    async fn signed(&self, mut form: Form, secret: Option<&Secret>, asked: &Asked<'_>) -> Result<Ask, BackendError> {
         let own = match (&self.client_secret, self.authentication) {
             (Some(reference), way) if way != Authentication::None => {
                 Some(beside(asked.local, reference, asked.now).await?)
@@ -192,9 +205,14 @@ impl OAuth2 {
         Signer::of(key)?.sign(head, &claims)
     }
 
-    async fn tokens(&self, ask: Ask, asked: &Asked<'_>) -> Result<Tokens, BackendError> {
+    pub(super) async fn tokens(&self, ask: Ask, asked: &Asked<'_>) -> Result<Tokens, BackendError> {
         let reply = http::ask(asked.way, &self.token, &ask).await?;
-        http::read::<Answer>(&self.token, &reply)?.tokens(&self.token, asked.now)
+        self.tokens_of(&reply, asked.now)
+    }
+
+    /// The tokens of an answer.
+    pub(super) fn tokens_of(&self, reply: &Reply, now: Timestamp) -> Result<Tokens, BackendError> {
+        http::read::<Answer>(&self.token, reply)?.tokens(&self.token, now)
     }
 
     async fn run(&self, asked: Asked<'_>) -> Result<Issued, BackendError> {
@@ -234,7 +252,8 @@ impl OAuth2 {
         let mut form = Form::new();
         form.add("grant_type", b"refresh_token");
         form.add("refresh_token", refresh.expose());
-        let ask = self.question(form, None, &asked).await?;
+        // No scope: what was granted at the log-in, and not what was asked for then (RFC 6749 6).
+        let ask = self.bare_question(form, &asked).await?;
         let tokens = self.tokens(ask, &asked).await?;
         let (material, expires) = (Material::token(Secret::new(tokens.value.expose().to_vec())), tokens.expires);
         let renews = tokens.refresh.as_ref().is_some_and(|new| !new.equals(refresh.expose()));
@@ -290,5 +309,18 @@ impl Issuer for OAuth2 {
 
     fn renews_root(&self) -> bool {
         self.grant == OAuth2Grant::RefreshToken
+    }
+}
+
+/// Reads octets as an answer of a token endpoint, good and not.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn read_all(body: &[u8]) {
+    let Ok(origin) = model::canonical::parse_base("https://id.corp.test") else { return };
+    let at = Endpoint { origin, target: "/token".to_owned() };
+    for status in [200, 400, 503] {
+        let reply = Reply { status, retry_after: None, body: Zeroizing::new(body.to_vec()) };
+        let read = http::read::<Answer>(&at, &reply);
+        let tokens = read.and_then(|mut answer| answer.tokens(&at, Timestamp::from_secs(0)));
+        assert!(tokens.is_err() || status == 200, "a no that hands out tokens");
     }
 }

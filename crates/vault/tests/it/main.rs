@@ -10,6 +10,7 @@ mod at_rest;
 mod backends;
 mod conform;
 mod crash;
+mod issuing;
 mod keyrings;
 mod resolving;
 mod rotating;

@@ -24,6 +24,7 @@ mod git;
 mod guarded;
 mod hardening;
 mod hostile;
+mod issuers;
 mod logins;
 mod mcp;
 mod names;
