@@ -2,7 +2,7 @@
 //! what its reference was filled to, so that nobody is given another's.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use model::time::MICROS;
 use model::{CredentialName, Tenant, Timestamp, bounds};
@@ -35,22 +35,34 @@ pub(crate) struct Live {
     pub renewable: bool,
     /// From a back end over the network: what happens in the store is no reason to ask again.
     pub far: bool,
+    /// Whether asking for it anew may give another value.
+    pub anew: bool,
     /// When it was read.
     pub read: Timestamp,
     pub spans: Spans,
     noted: AtomicI64,
+    /// It failed: the next one who wants it asks for it anew.
+    failed: AtomicBool,
+    /// When it, or one before it, was asked for anew because it had failed.
+    renewed: AtomicI64,
 }
 
 impl Live {
     pub fn new(version: u64, material: Material, (lease, renewable): (Lease, bool), read: (Timestamp, Spans)) -> Self {
         let (read, spans) = read;
         let material = Arc::new(material);
-        Self { version, material, lease, renewable, far: false, read, spans, noted: AtomicI64::new(i64::MIN) }
+        let (noted, failed, renewed) = (AtomicI64::new(i64::MIN), AtomicBool::new(false), AtomicI64::new(i64::MIN));
+        Self { version, material, lease, renewable, far: false, anew: false, read, spans, noted, failed, renewed }
     }
 
     /// The same, from over the network or not.
     pub fn being_far(self, far: bool) -> Self {
         Self { far, ..self }
+    }
+
+    /// The same, of which asking anew may give another value or not.
+    pub fn asked_anew(self, anew: bool) -> Self {
+        Self { anew, ..self }
     }
 
     /// The same with a longer lease.
@@ -61,12 +73,17 @@ impl Live {
             lease: Lease { expires: Some(expires), ..self.lease.clone() },
             read: now,
             noted: AtomicI64::new(self.noted.load(Ordering::Relaxed)),
+            failed: AtomicBool::new(false),
+            renewed: AtomicI64::new(self.renewed.load(Ordering::Relaxed)),
             ..*self
         }
     }
 
     /// This one, sharing with the one before what is equal: connections and needles are kept by it.
     fn after(mut self, before: Option<&Arc<Self>>) -> Self {
+        if let Some(before) = before {
+            self.renewed = AtomicI64::new(before.renewed.load(Ordering::Relaxed));
+        }
         if let Some(before) = before.filter(|it| it.material.mark() == self.material.mark()) {
             self.material = Arc::clone(&before.material);
             self.noted = AtomicI64::new(before.noted.load(Ordering::Relaxed));
@@ -94,6 +111,22 @@ impl Live {
         (is_lease || now < self.read.plus_secs(self.spans.held)) && !self.is_expired(now)
     }
 
+    /// Whether it failed, and nobody has asked for it anew since.
+    pub fn is_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    /// Notes that it failed, unless it was asked for anew for that a moment ago: whoever provokes failures must not make us ask and
+    /// ask. Whether it is to be asked for anew.
+    pub fn fails(&self, now: Timestamp) -> bool {
+        let last = self.renewed.load(Ordering::Relaxed);
+        let rested = now.0.saturating_sub(last) >= bounds::RENEWAL_REST_SECONDS as i64 * MICROS;
+        if rested && self.renewed.compare_exchange(last, now.0, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            self.failed.store(true, Ordering::Relaxed);
+        }
+        self.is_failed()
+    }
+
     /// Whether this use should be written down: the first in a minute.
     pub fn is_worth_noting(&self, now: Timestamp) -> bool {
         let last = self.noted.load(Ordering::Relaxed);
@@ -107,6 +140,17 @@ impl Live {
 struct Entry {
     outcome: Result<Arc<Live>, VaultError>,
     until: Timestamp,
+}
+
+impl Entry {
+    fn is(&self, other: &Self) -> bool {
+        let same = match (&self.outcome, &other.outcome) {
+            (Ok(one), Ok(other)) => Arc::ptr_eq(one, other),
+            (Err(_), Err(_)) => true,
+            _ => false,
+        };
+        same && self.until == other.until
+    }
 }
 
 pub(crate) struct Materials {
@@ -147,11 +191,12 @@ impl Materials {
         // Put back last of all if whoever asks goes away meanwhile: the next one must find it.
         let mut kept = Kept { materials: self, key, entry: None, cleared: self.cleared.load(Ordering::SeqCst) };
         if let Some(entry) = self.entries.get(key) {
-            if now < entry.until {
+            let failed = entry.outcome.as_ref().is_ok_and(|live| live.is_failed());
+            if now < entry.until && !failed {
                 return entry.outcome;
             }
             // Only the stale one: another task may have put a new one there.
-            self.entries.remove_if(key, |there| there.until == entry.until);
+            self.entries.remove_if(key, |there| there.is(&entry));
             kept.entry = Some(entry.clone());
             last = entry.outcome.ok();
         }
@@ -170,6 +215,9 @@ impl Materials {
             }
             Err(error) => {
                 let held = last.filter(|live| error.is_passing() && live.may_be_held(now));
+                if let Some(live) = &held {
+                    live.failed.store(false, Ordering::Relaxed);
+                }
                 let until = now.plus_secs(bounds::BACKEND_REST_SECONDS);
                 Entry { until, outcome: held.ok_or(error) }
             }
@@ -181,6 +229,11 @@ impl Materials {
             let _ = guard.insert(entry);
         }
         outcome
+    }
+
+    /// What is kept at `key`, past its time or not.
+    pub fn peek(&self, key: &Key) -> Option<Arc<Live>> {
+        self.entries.get(key).and_then(|entry| entry.outcome.ok())
     }
 
     /// Forgets one, whosever it is.
