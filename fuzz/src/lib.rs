@@ -4,6 +4,8 @@
 //! pieces, must be written as it was read, and must not let a secret through. Run one with
 //! `cargo +nightly fuzz run head --features libfuzzer`; every finding becomes a file in `corpus/`. Start reading at [`ENTRIES`].
 
+mod after;
+
 use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::digest;
@@ -17,11 +19,14 @@ use model::canonical::{
 use proxy::net::frame::{Framing, Place, check_head};
 use secret::{Material, Secret};
 
+pub use after::after;
+
 /// An entry.
 pub type Entry = fn(&[u8]);
 
 /// Every entry by the name of its target and of its corpus.
 pub const ENTRIES: &[(&str, Entry)] = &[
+    ("after", after),
     ("answer", answer),
     ("aws", aws),
     ("backend", backend),

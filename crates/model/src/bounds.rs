@@ -87,6 +87,12 @@ pub const HEAD_SECONDS_MAX: u64 = 10;
 pub const IDLE_SECONDS_MAX: u64 = 120;
 /// Time to connect to an upstream, TLS included, seconds.
 pub const CONNECT_SECONDS_MAX: u64 = 10;
+/// Failures to connect in a row after which an origin is left alone by everybody.
+pub const UPSTREAM_FAILURES_MAX: u32 = 5;
+/// For so long at first, seconds: short for an upstream that starts again; each probe that fails doubles it, up to the second.
+pub const UPSTREAM_OPEN_SECONDS: (u64, u64) = (2, 60);
+/// Origins that fail at once and are remembered; an agent may name as many hosts as it likes.
+pub const UPSTREAMS_BROKEN_MAX: usize = 1_024;
 /// Time to the head of an answer unless the service says otherwise, seconds. Model calls take minutes.
 pub const ANSWER_HEAD_SECONDS_DEFAULT: u64 = 300;
 /// Silence in an answer's body unless the service says otherwise, seconds. Event streams send a comment every 15 to 60 s.
@@ -125,6 +131,8 @@ pub const MATERIAL_HELD_SECONDS_MAX: u64 = 24 * 60 * 60;
 pub const FILE_FRESH_SECONDS: u64 = 1;
 /// After a failure a back end is left alone this long, seconds: short for a person who mends it, long for a hammer.
 pub const BACKEND_REST_SECONDS: u64 = 2;
+/// A value that its service refused is asked for anew at most this often, seconds: an agent may provoke refusals as often as it likes.
+pub const RENEWAL_REST_SECONDS: u64 = 10;
 /// Failures in a row after which a back end over the network is left alone by everybody.
 pub const BACKEND_FAILURES_MAX: u32 = 5;
 /// For so long at first, seconds; each try that fails doubles it, up to the second.

@@ -24,7 +24,7 @@
 use std::sync::Arc;
 
 use model::{
-    AgentName, CredentialName, Digest, ExchangeId, ServiceName, Session, SessionId, Tenant, Timestamp, UserName,
+    AgentName, CredentialName, Digest, ExchangeId, ServiceName, Session, SessionId, Tenant, Timestamp, UserName, bounds,
 };
 
 /// What a permit is good for: one exchange, one head, and one body where the body was judged.
@@ -126,11 +126,19 @@ pub struct Redeemed {
 }
 
 impl Redeemed {
-    /// One more permit for the same octets, for a repeatable request whose first attempt failed before it had an
-    /// effect. The repetition needs an attempt record of its own, hence its own exchange-bound permit.
+    /// The permit that was spent: it still opens the vault for its exchange, to see whether a credential that was refused has a newer
+    /// value, and lets nothing leave.
     #[must_use]
-    pub fn again(self) -> Permit {
-        self.permit
+    pub const fn permit(&self) -> &Permit {
+        &self.permit
+    }
+
+    /// One more permit for the same octets, for a repeatable request whose attempt had no effect. The repetition needs an attempt
+    /// record of its own, hence its own exchange-bound permit. It is as good as the first one from `now` on, which is when whoever
+    /// asks for it has decided once more.
+    #[must_use]
+    pub fn again(self, now: Timestamp) -> Permit {
+        Permit { expires: now.plus_secs(bounds::PERMIT_SECONDS_MAX), ..self.permit }
     }
 }
 

@@ -17,6 +17,7 @@ use crate::gateway::{Snapshot, Worker};
 use crate::identify::Claim;
 use crate::record::Recorder;
 use crate::respond::Side;
+use crate::retry::Tries;
 use crate::tunnel::Link;
 
 /// A canonical request, not yet anybody's.
@@ -35,13 +36,15 @@ pub(crate) struct Trip {
     pub(crate) unread: Option<Incoming>,
     /// What it holds of the memory for bodies; given back when the answer's head has come.
     pub(crate) held: Option<Held>,
+    /// What was tried for it so far.
+    pub(crate) tries: Tries,
 }
 
 impl Trip {
     /// Ends the road with a refusal.
     pub(crate) fn refuse(self, refusal: Refusal) -> Box<Refused> {
         let side = if self.leg == Leg::Plain { Side::Proxy } else { Side::Origin };
-        Box::new(Refused { refusal, recorder: self.recorder, side, unread: self.unread })
+        Box::new(Refused { refusal, recorder: self.recorder, side, unread: self.unread, instead: None })
     }
 }
 
@@ -69,7 +72,7 @@ impl Accepted {
         let upgrade = parts.extensions.remove::<OnUpgrade>();
         let (method, uri) = (parts.method.clone(), parts.uri.clone());
         let leg = leg_of(link, &parts.uri);
-        let mut trip = Trip { recorder, leg, unread: None, held: None };
+        let mut trip = Trip { recorder, leg, unread: None, held: None, tries: Tries::default() };
         // For refusals alone; what is accepted is recorded in its canonical form.
         let asked = |trip: &mut Trip| {
             let host = uri.authority().map_or("", |authority| authority.as_str());

@@ -59,7 +59,7 @@ pub(crate) fn answer(worker: &Arc<Worker>, answered: Answered) -> Result<Respons
     if let Some(made) = made::Made::of(judged.made, &parts.headers) {
         hooks.push(Box::new(made));
     }
-    if let (Leg::Reverse, Some(Ok(name))) = (trip.leg, credential.as_ref().map(|name| name.as_str().parse())) {
+    if let (Leg::Reverse, Some(Ok(name))) = (trip.leg, credential.as_ref().map(|(name, _)| name.as_str().parse())) {
         parts.headers.insert(X_CREDENTIAL_USED, name);
     }
     let bare = credential.is_none();

@@ -20,6 +20,7 @@ use crate::exchange::Refused;
 use crate::gate::Gate;
 use crate::gateway::{Snapshot, Worker};
 use crate::resolve::Resolved;
+use crate::retry::{Kept, Rest};
 
 /// A request that is ready to leave.
 pub(crate) struct Ready {
@@ -38,6 +39,8 @@ pub(crate) struct Parcel {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) upgrade: Option<OnUpgrade>,
     pub(crate) gate: Option<Box<Gate>>,
+    /// What sending it again needs, where it may come to that.
+    pub(crate) kept: Option<Box<Kept>>,
     pub(crate) who: Who,
     pub(crate) trip: Trip,
 }
@@ -74,7 +77,19 @@ pub(crate) fn arm(worker: &Arc<Worker>, resolved: Resolved) -> Result<Road, Box<
     let Resolved { permitted, credential, cut, turn } = resolved;
     let wanted = Wanted::of(&permitted, turn);
     let gate = gate(worker, &permitted.classified);
-    let Classified { request, body, upgrade, snapshot, classification, head, who, mut trip, .. } = permitted.classified;
+    let Classified {
+        request,
+        body,
+        upgrade,
+        snapshot,
+        classification,
+        head,
+        subject,
+        presented,
+        minted,
+        who,
+        mut trip,
+    } = permitted.classified;
     let judged = Judged {
         head,
         body: body.digest(),
@@ -84,6 +99,13 @@ pub(crate) fn arm(worker: &Arc<Worker>, resolved: Resolved) -> Result<Road, Box<
         shown: shown(&snapshot, &classification, &who.live.session.agent),
         whole_packs: whole_packs(&snapshot, &classification, &who.live.session.agent),
     };
+    let repeats = upgrade.is_none()
+        && wanted.is_none()
+        && Kept::is_wanted(&request, &body, credential.as_ref().map(|(_, credential)| credential));
+    let kept = repeats.then(|| {
+        let snapshot = Arc::clone(&snapshot);
+        Kept::of(&request, &body, Rest { head, snapshot, subject, classification, presented, minted })
+    });
     let (passing, whole) = match body {
         JudgedBody::Empty => (None, None),
         JudgedBody::Streamed => (trip.unread.take().map(Unsent::all).map(Passing::stream), None),
@@ -114,7 +136,8 @@ pub(crate) fn arm(worker: &Arc<Worker>, resolved: Resolved) -> Result<Road, Box<
             if let Some(path) = armed.redacted_target() {
                 trip.recorder.redacted_path(&path);
             }
-            let parcel = Parcel { armed, passing, judged, credential: named, cut, snapshot, upgrade, gate, who, trip };
+            let parcel =
+                Parcel { armed, passing, judged, credential: named, cut, snapshot, upgrade, gate, kept, who, trip };
             Ok(Road::of(Ready { permit: permitted.permit, parcel }, wanted))
         }
         Err(error) => Err(trip.refuse(cannot(&error))),

@@ -20,6 +20,7 @@ use crate::gateway::{Snapshot, Worker};
 use crate::identify::Claim;
 use crate::net::dial::{For, Speaks, Stream};
 use crate::record::Recorder;
+use crate::retry::Tries;
 use crate::tunnel::Link;
 use crate::{arm, classify, decide, identify, join, resolve, respond};
 
@@ -60,7 +61,7 @@ async fn open(worker: &Arc<Worker>, link: &Link, snapshot: Arc<Snapshot>) -> Res
 
 fn accept(worker: &Arc<Worker>, link: &Link) -> Result<Accepted, Box<Refused>> {
     let recorder = Recorder::begin(worker, &link.source);
-    let trip = Trip { recorder, leg: Leg::Tunnel, unread: None, held: None };
+    let trip = Trip { recorder, leg: Leg::Tunnel, unread: None, held: None, tries: Tries::default() };
     let lost = || Refusal::new(Code::Malformed, "A bare connection goes nowhere");
     let Some(origin) = link.origin.as_ref() else { return Err(trip.refuse(lost())) };
     match CanonicalRequest::connection(origin.host.clone(), origin.port) {

@@ -96,7 +96,7 @@ pub(crate) async fn travel(worker: &Arc<Worker>, held: HandsOut) -> Result<Respo
     let own = Arc::clone(worker);
     let rest = async move {
         let HandsOut { ready, wanted } = held;
-        let answered = forward::forward(&own, ready).await?;
+        let answered = forward::forward(&own, ready).await?.answered()?;
         capture(&own, answered, wanted).await
     };
     tokio::spawn(rest).await.unwrap_or_else(|error| {

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use crate::body::{Search, Spool, Stopped, spool, too_large};
 use crate::classify::{Classified, GATHER_TIME_MAX, JudgedBody, leaked};
 use crate::exchange::Refused;
+use crate::fallback;
 use crate::forward::search;
 use crate::gateway::Worker;
 use crate::identify;
@@ -32,11 +33,17 @@ pub(crate) struct Permitted {
 pub(crate) async fn decide(worker: &Arc<Worker>, mut classified: Classified) -> Result<Permitted, Box<Refused>> {
     match permit(worker, &mut classified).await {
         Ok(permit) => Ok(Permitted { classified, permit }),
+        // Who was stopped is denied as well, and nothing stands in for that.
+        Err(refusal) if refusal.code == Code::Denied && identify::alive(worker, &classified.who.live).is_ok() => {
+            let meant = fallback::meant(&classified);
+            fallback::stand_in(worker, classified, meant.as_ref(), refusal).await
+        }
         Err(refusal) => Err(classified.trip.refuse(refusal)),
     }
 }
 
-async fn permit(worker: &Arc<Worker>, classified: &mut Classified) -> Result<Permit, Refusal> {
+/// Decides, reserves limits and asks, for the credential that is presented now.
+pub(crate) async fn permit(worker: &Arc<Worker>, classified: &mut Classified) -> Result<Permit, Refusal> {
     same_world(worker, classified)?;
     let mut conditions = judge(worker, classified)?;
     let reservation = reserve(worker, classified, &mut conditions).await?;
@@ -72,6 +79,13 @@ fn same_world(worker: &Worker, classified: &Classified) -> Result<(), Refusal> {
     }
     let changed = "The configuration changed while this request was under way; send it again";
     Err(Refusal::new(Code::Unavailable, changed).retry_after(1))
+}
+
+/// Whether what let a request through once lets it through still: its session, the configuration, and the rules now. What was reserved and
+/// whoever was asked counts for the whole exchange.
+pub(crate) fn holds(worker: &Worker, classified: &Classified) -> Result<(), Refusal> {
+    same_world(worker, classified)?;
+    judge(worker, classified).map(drop)
 }
 
 fn question_of<'a>(worker: &Worker, classified: &'a Classified) -> Question<'a> {
@@ -234,7 +248,7 @@ async fn ask(worker: &Arc<Worker>, classified: &mut Classified, need: ApprovalNe
 
 /// How long the client wants to wait (RFC 7240: `Prefer: wait=SECONDS`, `respond-async` for not at all). It is a wish of the
 /// client about us, and passes on like any other field.
-fn patience(headers: &HeaderMap) -> Option<u64> {
+pub(crate) fn patience(headers: &HeaderMap) -> Option<u64> {
     let values = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
     let mut wishes = values.flat_map(|value| value.split([',', ';'])).map(str::trim);
     wishes.find_map(|wish| {

@@ -11,6 +11,7 @@ use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use model::Refusal;
+use policy::FixedAnswer;
 
 use crate::accepted::Accepted;
 use crate::body::AnswerBody;
@@ -18,6 +19,7 @@ use crate::capture::Road;
 use crate::gateway::Worker;
 use crate::record::Recorder;
 use crate::respond::{self, Side};
+use crate::retry::{self, Next};
 use crate::tunnel::Link;
 use crate::{answer, arm, capture, classify, decide, forward, identify, resolve};
 
@@ -32,6 +34,8 @@ pub(crate) struct Refused {
     pub(crate) recorder: Recorder,
     pub(crate) side: Side,
     pub(crate) unread: Option<Incoming>,
+    /// What the configuration answers in its place.
+    pub(crate) instead: Option<Arc<FixedAnswer>>,
 }
 
 /// The road. Never fails: what goes wrong becomes an answer and a record.
@@ -40,11 +44,14 @@ pub(crate) async fn exchange(worker: Arc<Worker>, link: Arc<Link>, request: Requ
     match travel(&worker, &link, request).await {
         Ok(response) => response,
         Err(refused) => {
-            let Refused { refusal, recorder, side, unread } = *refused;
+            let Refused { refusal, recorder, side, unread, instead } = *refused;
             if let Some(body) = unread {
                 run_out(body).await;
             }
-            let response = respond::refuse(&refusal, side, kind);
+            let response = match instead {
+                Some(answer) => respond::fixed(&answer),
+                None => respond::refuse(&refusal, side, kind),
+            };
             recorder.refused(&refusal, response.status().as_u16());
             response
         }
@@ -76,10 +83,16 @@ async fn travel(
     let accepted = Accepted::accept(worker, link, &snapshot, request)?;
     let identified = identify::identify(worker, link, accepted).await?;
     let classified = classify::classify(worker, link, snapshot, identified).await?;
-    let permitted = decide::decide(worker, classified).await?;
-    let resolved = resolve::resolve(worker, permitted).await?;
-    match arm::arm(worker, resolved)? {
-        Road::Passes(ready) => answer::answer(worker, forward::forward(worker, ready).await?),
-        Road::HandsOut(held) => capture::travel(worker, held).await,
+    let mut permitted = decide::decide(worker, classified).await?;
+    loop {
+        let resolved = resolve::resolve(worker, permitted).await?;
+        let sent = match arm::arm(worker, resolved)? {
+            Road::Passes(ready) => forward::forward(worker, ready).await?,
+            Road::HandsOut(held) => return capture::travel(worker, held).await,
+        };
+        permitted = match retry::settle(worker, sent).await? {
+            Next::Answered(answered) => return answer::answer(worker, answered),
+            Next::Again(again) => *again,
+        };
     }
 }

@@ -1,5 +1,5 @@
-//! Stage 7: the attempt is written, the permit is spent, the request leaves. No redirect is followed, nothing is
-//! retried unless nothing was sent.
+//! Stage 7: the attempt is written, the permit is spent, the request leaves. No redirect is followed, and nothing is sent twice on one
+//! attempt; what comes of it may lead to another ([`crate::retry`]).
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use hyper::upgrade::OnUpgrade;
 use inject::{Armed, ArmedParts, Needles};
 use model::canonical::Origin;
 use model::{Code, CredentialName, Refusal, bounds};
-use policy::Permit;
+use policy::{Permit, Redeemed};
 use smallvec::SmallVec;
 use tokio_util::sync::CancellationToken;
 
@@ -27,13 +27,15 @@ use crate::identify::ended;
 use crate::net::dial::DialError;
 use crate::net::pool::{PoolKey, Pooled, SendError};
 use crate::record::Attempt;
+use crate::retry::Repeat;
 
 /// An answer's head has come.
 pub(crate) struct Answered {
     pub(crate) response: Response<Pooled<Incoming>>,
     pub(crate) needles: Option<Arc<Needles>>,
     pub(crate) fate: Option<Arc<BodyFate>>,
-    pub(crate) credential: Option<CredentialName>,
+    /// Its name and the mark of its value.
+    pub(crate) credential: Option<(CredentialName, u64)>,
     pub(crate) cut: Option<CancellationToken>,
     pub(crate) origin: Origin,
     pub(crate) judged: Judged,
@@ -43,11 +45,41 @@ pub(crate) struct Answered {
     pub(crate) trip: Trip,
 }
 
+/// What came of an attempt.
+#[expect(clippy::large_enum_variant, reason = "nearly all are answered; a box would be an allocation for each")]
+pub(crate) enum Sent {
+    /// An answer's head.
+    Answered(Answered, Repeat),
+    /// No answer.
+    Lost(Box<Lost>),
+}
+
+/// An attempt without an answer.
+pub(crate) struct Lost {
+    pub(crate) refusal: Refusal,
+    /// The connection had served before, and its server closed it before anything came.
+    pub(crate) kept_alive: bool,
+    pub(crate) repeat: Repeat,
+    pub(crate) who: Who,
+    pub(crate) trip: Trip,
+}
+
+impl Sent {
+    /// The answer, for what is never sent again.
+    pub(crate) fn answered(self) -> Result<Answered, Box<Refused>> {
+        match self {
+            Self::Answered(answered, _) => Ok(answered),
+            Self::Lost(lost) => Err(lost.trip.refuse(lost.refusal)),
+        }
+    }
+}
+
 /// What may leave: its attempt is written, its session and its credential were alive after that, and its permit is spent.
 /// Made by [`depart`] alone.
-pub(crate) struct Departing(Parcel);
+pub(crate) struct Departing(Parcel, Redeemed);
 
 impl Departing {
+    /// What leaves; it does so once.
     pub(crate) fn parcel(self) -> Parcel {
         self.0
     }
@@ -62,15 +94,16 @@ pub(crate) async fn depart(worker: &Arc<Worker>, ready: Ready) -> Result<Departi
         Err(refusal) => Err(refusal),
     };
     match spent {
-        Ok(()) => Ok(Departing(parcel)),
+        Ok(redeemed) => Ok(Departing(parcel, redeemed)),
         Err(refusal) => Err(parcel.trip.refuse(refusal)),
     }
 }
 
 /// Writes the attempt and sends.
-pub(crate) async fn forward(worker: &Arc<Worker>, ready: Ready) -> Result<Answered, Box<Refused>> {
-    let Parcel { armed, passing, judged, credential, cut, snapshot, upgrade, gate, who, mut trip } =
-        depart(worker, ready).await?.parcel();
+pub(crate) async fn forward(worker: &Arc<Worker>, ready: Ready) -> Result<Sent, Box<Refused>> {
+    let Departing(parcel, spent) = depart(worker, ready).await?;
+    let Parcel { armed, passing, judged, credential, cut, snapshot, upgrade, gate, kept, who, mut trip } = parcel;
+    let repeat = Repeat { spent, kept };
     let fate = passing.as_ref().map(|_| Arc::new(BodyFate::default()));
     let key = PoolKey {
         agent: who.live.session.agent.clone(),
@@ -86,10 +119,11 @@ pub(crate) async fn forward(worker: &Arc<Worker>, ready: Ready) -> Result<Answer
     let send = pin!(worker.pool.send(&snapshot.dialer, key, request, upgrade.is_some()));
     match send_within(send, &who, cut.as_ref(), &judged).await {
         Ok(response) => {
-            let credential = credential.map(|(name, _)| name);
-            Ok(Answered { response, needles, fate, credential, cut, origin, judged, upgrade, gate, who, trip })
+            let answered =
+                Answered { response, needles, fate, credential, cut, origin, judged, upgrade, gate, who, trip };
+            Ok(Sent::Answered(answered, repeat))
         }
-        Err(refusal) => {
+        Err((refusal, kept_alive)) => {
             let refusal = match &fate {
                 Some(fate) => fate.leaked().map(leaked).or_else(|| fate.broken().cloned()).unwrap_or(refusal),
                 None => refusal,
@@ -100,7 +134,7 @@ pub(crate) async fn forward(worker: &Arc<Worker>, ready: Ready) -> Result<Answer
             if unsent.contains(&refusal.code) {
                 trip.recorder.nothing_sent();
             }
-            Err(trip.refuse(refusal))
+            Ok(Sent::Lost(Box::new(Lost { refusal, kept_alive, repeat, who, trip })))
         }
     }
 }
@@ -167,11 +201,11 @@ fn still_alive(worker: &Worker, who: &Who, cut: Option<&CancellationToken>) -> R
 }
 
 /// The permit and the attempt are both used up here: one exchange, once, for the octets that were judged.
-fn spend(worker: &Worker, permit: Permit, judged: &Judged, attempt: Attempt) -> Result<(), Refusal> {
+fn spend(worker: &Worker, permit: Permit, judged: &Judged, attempt: Attempt) -> Result<Redeemed, Refusal> {
     attempt.spend();
     let now = worker.gateway.clock.now();
     match permit.redeem(&judged.head, judged.body.as_ref(), now) {
-        Ok(_redeemed) => Ok(()),
+        Ok(redeemed) => Ok(redeemed),
         Err(stale) => Err(Refusal::new(Code::Denied, "The permission for this request has lapsed; send it again")
             .internal(stale.to_string())),
     }
@@ -182,23 +216,26 @@ async fn send_within(
     who: &Who,
     cut: Option<&CancellationToken>,
     judged: &Judged,
-) -> Result<Response<Pooled<Incoming>>, Refusal> {
+) -> Result<Response<Pooled<Incoming>>, (Refusal, bool)> {
     let seconds = judged.bounds.answer_head_seconds.unwrap_or(bounds::ANSWER_HEAD_SECONDS_DEFAULT);
-    let revoked = async {
-        match cut {
-            Some(cut) => cut.cancelled().await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
+    let refusal = tokio::select! {
         biased;
         sent = tokio::time::timeout(Duration::from_secs(seconds), send) => match sent {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(not_sent(&error)),
-            Err(_) => Err(Refusal::new(Code::UpstreamTimeout, format!("The upstream did not answer within {seconds} s"))),
+            Ok(Ok(response)) => return Ok(response),
+            Ok(Err(error)) => return Err((not_sent(&error), error.is_stale())),
+            Err(_) => Refusal::new(Code::UpstreamTimeout, format!("The upstream did not answer within {seconds} s")),
         },
-        () = who.live.cancelled().cancelled() => Err(Refusal::new(Code::SessionEnded, "The session has ended")),
-        () = revoked => Err(Refusal::new(Code::CredentialRevoked, "The credential was revoked")),
+        () = who.live.cancelled().cancelled() => Refusal::new(Code::SessionEnded, "The session has ended"),
+        () = revoked(cut) => Refusal::new(Code::CredentialRevoked, "The credential was revoked"),
+    };
+    Err((refusal, false))
+}
+
+/// Comes when what is carried is revoked.
+pub(crate) async fn revoked(cut: Option<&CancellationToken>) {
+    match cut {
+        Some(cut) => cut.cancelled().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -223,6 +260,11 @@ pub(crate) fn not_dialled(error: &DialError) -> Refusal {
                 .hint("if your own authority signs it, name its certificate under `upstreams: ca:`")
         }
         DialError::Timeout { .. } => Refusal::new(Code::UpstreamTimeout, "The upstream could not be connected in time"),
+        DialError::Resting { seconds, .. } => Refusal::new(
+            Code::UpstreamUnreachable,
+            "The upstream could not be reached of late, and is left alone for a while",
+        )
+        .retry_after(*seconds),
         DialError::Unknown { .. } | DialError::Unreachable { .. } => {
             Refusal::new(Code::UpstreamUnreachable, "The upstream cannot be reached").retry_after(1)
         }

@@ -17,12 +17,14 @@ use tokio_util::sync::CancellationToken;
 use vault::{Vault, VaultError};
 
 use crate::body::{Budget, OutBody, Spools};
+use crate::doubts::Doubts;
 use crate::guesses::Guesses;
 use crate::net::dial::Dialer;
 use crate::net::leaf::Authority;
 use crate::net::pool::Pool;
 use crate::postgres::Cancels;
 use crate::record::counted::Counted;
+use crate::retry::pace::Paces;
 use crate::session::{SessionSource, Sessions};
 
 /// What decides, as one value that is swapped whole (hot reload). Never edited.
@@ -100,6 +102,10 @@ pub struct Gateway {
     pub counted: Counted,
     /// Whether many tokens were wrong of late.
     pub guesses: Guesses,
+    /// Who was put off by an upstream.
+    pub paces: Paces,
+    /// Credentials that were refused by their services.
+    pub doubts: Doubts,
 }
 
 impl Gateway {

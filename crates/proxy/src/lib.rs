@@ -21,12 +21,14 @@ mod classify;
 mod rewrite;
 
 mod decide;
+mod fallback;
 
 mod resolve;
 
 mod arm;
 
 mod forward;
+mod retry;
 
 mod answer;
 mod capture;
@@ -35,6 +37,7 @@ mod record;
 
 mod bare;
 mod body;
+mod doubts;
 mod exchange;
 mod gate;
 mod join;
@@ -43,7 +46,10 @@ mod respond;
 mod websocket;
 
 pub use body::{Budget, Spools};
+pub use doubts::Doubts;
 pub use gateway::{Gateway, Worker};
 pub use guesses::Guesses;
 pub use record::counted::Counted;
+pub use retry::pace::Paces;
+pub use retry::retry_after;
 pub use session::{LiveSession, SessionSource, Sessions};

@@ -3,6 +3,7 @@
 
 mod alarm;
 pub(crate) mod counted;
+mod repeat;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -43,6 +44,16 @@ pub(crate) struct Recorder {
     reservation: Option<ReservationId>,
     /// What the attempt said, for an outcome that says the same; none once anything else of the event has changed.
     said: Option<Said>,
+    /// What came of an attempt that is followed by another; written with that.
+    before: Option<Box<Before>>,
+}
+
+/// The end of an attempt that is followed by another.
+struct Before {
+    response: ResponseRecord,
+    reason: String,
+    code: Option<Code>,
+    credential: Option<CredentialUse>,
 }
 
 impl Recorder {
@@ -62,7 +73,13 @@ impl Recorder {
             session: None,
             reservation: None,
             said: None,
+            before: None,
         }
+    }
+
+    /// When it was accepted.
+    pub(crate) const fn accepted(&self) -> Instant {
+        self.accepted
     }
 
     /// The exchange's id.
@@ -195,6 +212,9 @@ impl Recorder {
     /// # Errors
     /// The record could not be written or, where the policy of syncing asks for it, made durable.
     pub(crate) async fn attempt(&mut self) -> Result<Attempt, Refusal> {
+        if let Some(before) = self.before.take() {
+            self.end_before(*before)?;
+        }
         self.stamp(Kind::Attempt);
         let written = self.worker.lane.append_attempt(&self.event);
         let (position, said) = written.map_err(|error| audit_refusal(&error))?;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use model::{Code, CredentialName, Part, Refusal, SchemeSpec};
+use model::{Code, CredentialName, Part, Rank, Refusal, SchemeSpec};
 use secret::{Credential, Field};
 use tokio_util::sync::CancellationToken;
 
@@ -11,6 +11,7 @@ use crate::accepted::Leg;
 use crate::classify::{schemes, slots};
 use crate::decide::Permitted;
 use crate::exchange::Refused;
+use crate::fallback;
 use crate::gateway::{Turn, Watch, Worker};
 
 /// A permitted request with its credential, and where that goes; none for a request that leaves bare.
@@ -23,19 +24,53 @@ pub(crate) struct Resolved {
     pub(crate) turn: Option<Turn>,
 }
 
-/// Fetches the credential that the permit names, where one is to be put on.
-pub(crate) async fn resolve(worker: &Arc<Worker>, permitted: Permitted) -> Result<Resolved, Box<Refused>> {
-    let Some((name, scheme)) = wanted(&permitted) else {
-        return Ok(Resolved { permitted, credential: None, cut: None, turn: None });
-    };
-    let watch = worker.gateway.in_use.watch(name);
-    let turn = match scheme.part() {
-        Part::Refresh => Some(turn(worker, &permitted, watch.name()).await),
-        Part::Value | Part::Identity | Part::KeyId | Part::Session => None,
-    };
-    let (permitted, credential, cut) = opened(worker, permitted, watch).await?;
-    let credential = if turn.is_some() { credential.showing(Field::Refresh) } else { credential };
-    Ok(Resolved { permitted, credential: Some((scheme, credential)), cut: Some(cut), turn })
+/// Fetches the credential that the permit names, where one is to be put on, or what stands in for it.
+pub(crate) async fn resolve(worker: &Arc<Worker>, mut permitted: Permitted) -> Result<Resolved, Box<Refused>> {
+    loop {
+        let Some((name, scheme)) = wanted(&permitted) else {
+            return Ok(Resolved { permitted, credential: None, cut: None, turn: None });
+        };
+        let watch = worker.gateway.in_use.watch(name.clone());
+        let turn = match scheme.part() {
+            Part::Refresh => Some(turn(worker, &permitted, watch.name()).await),
+            Part::Value | Part::Identity | Part::KeyId | Part::Session => None,
+        };
+        match open(worker, &permitted, watch).await {
+            Ok((credential, cut)) => {
+                permitted.classified.trip.recorder.credential(credential.name(), credential.version());
+                let credential = if turn.is_some() { credential.showing(Field::Refresh) } else { credential };
+                return Ok(Resolved { permitted, credential: Some((scheme, credential)), cut: Some(cut), turn });
+            }
+            Err(refusal) => permitted = failed(worker, permitted, &name, refusal).await?,
+        }
+    }
+}
+
+/// A credential that cannot be put on: what may be done about it is told, and what stands in for it is decided about.
+async fn failed(
+    worker: &Arc<Worker>,
+    Permitted { mut classified, permit: _ }: Permitted,
+    name: &CredentialName,
+    refusal: Refusal,
+) -> Result<Permitted, Box<Refused>> {
+    let recorder = &mut classified.trip.recorder;
+    match refusal.code {
+        Code::CredentialRevoked => {
+            recorder.credential_alert(
+                Rank::Critical,
+                name,
+                format!("`{name}` was revoked, and an agent goes on using it"),
+            );
+        }
+        Code::CredentialExpired => {
+            recorder.credential_alert(Rank::High, name, format!("`{name}` has expired and could not be renewed"));
+        }
+        _ => {}
+    }
+    if fallback::follows(refusal.code) {
+        return fallback::stand_in(worker, classified, Some(name), refusal).await;
+    }
+    Err(classified.trip.refuse(refusal))
 }
 
 /// The credential that a log-in to a database is made with.

@@ -7,12 +7,15 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, HeaderName, Response, StatusCode};
 use model::{Code, Refusal};
+use policy::FixedAnswer;
 use serde::Serialize;
 
 use crate::body::AnswerBody;
 
 /// LLM SDKs obey it: no retry where a retry is useless.
 const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+/// Tells that no upstream gave this answer.
+const X_FALLBACK: HeaderName = HeaderName::from_static("x-valetkey-fallback");
 /// The type of our documents.
 pub(crate) const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -136,6 +139,19 @@ pub(crate) fn refuse(refusal: &Refusal, side: Side, form: Form) -> Response<Answ
         }
         _ => {}
     }
+    response
+}
+
+/// An answer that the configuration gives in place of a refusal.
+pub(crate) fn fixed(answer: &FixedAnswer) -> Response<AnswerBody> {
+    let mut response = Response::new(AnswerBody::whole(Bytes::copy_from_slice(&answer.body)));
+    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    for (name, value) in &answer.headers {
+        headers.insert(name, value.clone());
+    }
+    headers.insert(X_FALLBACK, HeaderValue::from_static("respond"));
     response
 }
 

@@ -89,19 +89,32 @@ pub struct Credential {
     material: Arc<Material>,
     lease: Lease,
     shown: Field,
+    renewable: bool,
 }
 
 impl Credential {
     /// Joins the parts. The vault is the only caller; a test suite may be another.
     #[must_use]
     pub fn new(name: CredentialName, version: u64, material: Arc<Material>, lease: Lease) -> Self {
-        Self { name, version, material, lease, shown: Field::Value }
+        Self { name, version, material, lease, shown: Field::Value, renewable: false }
     }
 
     /// The same for a slot that takes another of its parts: the refresh token at the token endpoint.
     #[must_use]
     pub fn showing(self, field: Field) -> Self {
         Self { shown: field, ..self }
+    }
+
+    /// The same, where its source may give a newer value when it is asked anew.
+    #[must_use]
+    pub fn renewable(self, renewable: bool) -> Self {
+        Self { renewable, ..self }
+    }
+
+    /// Whether its source may give a newer value when it is asked anew.
+    #[must_use]
+    pub const fn is_renewable(&self) -> bool {
+        self.renewable
     }
 
     /// The part that a scheme writes where it writes one.

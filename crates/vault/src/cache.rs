@@ -2,7 +2,7 @@
 //! what its reference was filled to, so that nobody is given another's.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use model::time::MICROS;
 use model::{CredentialName, Tenant, Timestamp, bounds};
@@ -37,27 +37,25 @@ pub(crate) struct Live {
     pub far: bool,
     /// Had for what is stored, with an end of its own: as above.
     pub issued: bool,
+    /// Whether asking for it anew may give another value.
+    pub anew: bool,
     /// When it was read.
     pub read: Timestamp,
     pub spans: Spans,
     noted: AtomicI64,
+    /// It failed: the next one who wants it asks for it anew.
+    failed: AtomicBool,
+    /// When it, or one before it, was asked for anew because it had failed.
+    renewed: AtomicI64,
 }
 
 impl Live {
     pub fn new(version: u64, material: Material, (lease, renewable): (Lease, bool), read: (Timestamp, Spans)) -> Self {
         let (read, spans) = read;
         let material = Arc::new(material);
-        Self {
-            version,
-            material,
-            lease,
-            renewable,
-            far: false,
-            issued: false,
-            read,
-            spans,
-            noted: AtomicI64::new(i64::MIN),
-        }
+        let (noted, failed, renewed) = (AtomicI64::new(i64::MIN), AtomicBool::new(false), AtomicI64::new(i64::MIN));
+        let (far, issued, anew) = (false, false, false);
+        Self { version, material, lease, renewable, far, issued, anew, read, spans, noted, failed, renewed }
     }
 
     /// The same, from over the network or not.
@@ -65,9 +63,14 @@ impl Live {
         Self { far, ..self }
     }
 
-    /// The same, had for what is stored.
+    /// The same, had for what is stored: asking anew has another.
     pub fn being_issued(self) -> Self {
-        Self { issued: true, ..self }
+        Self { issued: true, anew: true, ..self }
+    }
+
+    /// The same, of which asking anew may give another value or not.
+    pub fn asked_anew(self, anew: bool) -> Self {
+        Self { anew, ..self }
     }
 
     /// The same with a longer lease.
@@ -78,12 +81,17 @@ impl Live {
             lease: Lease { expires: Some(expires), ..self.lease.clone() },
             read: now,
             noted: AtomicI64::new(self.noted.load(Ordering::Relaxed)),
+            failed: AtomicBool::new(false),
+            renewed: AtomicI64::new(self.renewed.load(Ordering::Relaxed)),
             ..*self
         }
     }
 
     /// This one, sharing with the one before what is equal: connections and needles are kept by it.
     fn after(mut self, before: Option<&Arc<Self>>) -> Self {
+        if let Some(before) = before {
+            self.renewed = AtomicI64::new(before.renewed.load(Ordering::Relaxed));
+        }
         if let Some(before) = before.filter(|it| it.material.mark() == self.material.mark()) {
             self.material = Arc::clone(&before.material);
             self.noted = AtomicI64::new(before.noted.load(Ordering::Relaxed));
@@ -112,6 +120,22 @@ impl Live {
         (is_lease || now < self.read.plus_secs(self.spans.held)) && !self.is_expired(now)
     }
 
+    /// Whether it failed, and nobody has asked for it anew since.
+    pub fn is_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    /// Notes that it failed, unless it was asked for anew for that a moment ago: whoever provokes failures must not make us ask and
+    /// ask. Whether it is to be asked for anew.
+    pub fn fails(&self, now: Timestamp) -> bool {
+        let last = self.renewed.load(Ordering::Relaxed);
+        let rested = now.0.saturating_sub(last) >= bounds::RENEWAL_REST_SECONDS as i64 * MICROS;
+        if rested && self.renewed.compare_exchange(last, now.0, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            self.failed.store(true, Ordering::Relaxed);
+        }
+        self.is_failed()
+    }
+
     /// Whether this use should be written down: the first in a minute.
     pub fn is_worth_noting(&self, now: Timestamp) -> bool {
         let last = self.noted.load(Ordering::Relaxed);
@@ -125,6 +149,17 @@ impl Live {
 struct Entry {
     outcome: Result<Arc<Live>, VaultError>,
     until: Timestamp,
+}
+
+impl Entry {
+    fn is(&self, other: &Self) -> bool {
+        let same = match (&self.outcome, &other.outcome) {
+            (Ok(one), Ok(other)) => Arc::ptr_eq(one, other),
+            (Err(_), Err(_)) => true,
+            _ => false,
+        };
+        same && self.until == other.until
+    }
 }
 
 pub(crate) struct Materials {
@@ -165,11 +200,12 @@ impl Materials {
         // Put back last of all if whoever asks goes away meanwhile: the next one must find it.
         let mut kept = Kept { materials: self, key, entry: None, cleared: self.cleared.load(Ordering::SeqCst) };
         if let Some(entry) = self.entries.get(key) {
-            if now < entry.until {
+            let failed = entry.outcome.as_ref().is_ok_and(|live| live.is_failed());
+            if now < entry.until && !failed {
                 return entry.outcome;
             }
             // Only the stale one: another task may have put a new one there.
-            self.entries.remove_if(key, |there| there.until == entry.until);
+            self.entries.remove_if(key, |there| there.is(&entry));
             kept.entry = Some(entry.clone());
             last = entry.outcome.ok();
         }
@@ -188,6 +224,9 @@ impl Materials {
             }
             Err(error) => {
                 let held = last.filter(|live| error.is_passing() && live.may_be_held(now));
+                if let Some(live) = &held {
+                    live.failed.store(false, Ordering::Relaxed);
+                }
                 let until = now.plus_secs(bounds::BACKEND_REST_SECONDS);
                 Entry { until, outcome: held.ok_or(error) }
             }
@@ -199,6 +238,11 @@ impl Materials {
             let _ = guard.insert(entry);
         }
         outcome
+    }
+
+    /// What is kept at `key`, past its time or not.
+    pub fn peek(&self, key: &Key) -> Option<Arc<Live>> {
+        self.entries.get(key).and_then(|entry| entry.outcome.ok())
     }
 
     /// Forgets one, whosever it is.

@@ -153,7 +153,7 @@ impl Breaker {
         let late = || BackendError::Away { what: format!("it gave nothing within {} s", limit.as_secs()) };
         let outcome = tokio::time::timeout(limit, question).await.unwrap_or_else(|_| Err(late()));
         turn.0 = None;
-        self.note(outcome.as_ref().err().filter(|error| error.is_passing()), now);
+        self.note(outcome.as_ref().err().filter(|error| error.is_silence()), now);
         outcome
     }
 }
@@ -239,6 +239,17 @@ mod tests {
 
     async fn futures_poll<F: Future + Unpin>(future: &mut F) -> std::task::Poll<F::Output> {
         std::future::poll_fn(|context| std::task::Poll::Ready(std::pin::Pin::new(&mut *future).poll(context))).await
+    }
+
+    #[tokio::test]
+    async fn what_fails_at_one_place_shuts_no_other() {
+        let breaker = Breaker::default();
+        for now in 0..100 {
+            let busy = BackendError::Busy { what: "status 500".into() };
+            let outcome: Result<(), _> = breaker.guard(at(now), async { Err(busy) }).await;
+            assert!(matches!(outcome, Err(BackendError::Busy { .. })));
+            assert_eq!(ask(&breaker, now, true).await, Some(true));
+        }
     }
 
     #[tokio::test]

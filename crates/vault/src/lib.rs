@@ -36,6 +36,7 @@ mod own;
 mod program;
 mod put_back;
 mod reference;
+mod renew;
 mod resolve;
 mod revoked;
 pub mod rotate;

@@ -85,7 +85,8 @@ impl Vault {
             let version = if live.far && !live.issued { 1 } else { live.version };
             self.note_use((bearer.tenant.clone(), name.clone()), version, now);
         }
-        Ok(Credential::new(name.clone(), live.version, Arc::clone(&live.material), live.lease.clone()))
+        let credential = Credential::new(name.clone(), live.version, Arc::clone(&live.material), live.lease.clone());
+        Ok(credential.renewable(live.anew))
     }
 
     /// Whether a version may still be used, as this process last heard.
@@ -196,7 +197,12 @@ impl Inner {
     }
 
     /// Whose a credential is where it is somebody's own: what its reference is filled to, and what may be issued to its agent.
-    fn own(&self, tenant: &Tenant, name: &CredentialName, whose: Whose<'_>) -> Result<Option<Arc<str>>, VaultError> {
+    pub fn own(
+        &self,
+        tenant: &Tenant,
+        name: &CredentialName,
+        whose: Whose<'_>,
+    ) -> Result<Option<Arc<str>>, VaultError> {
         let known = self.declared.read().get(&(tenant.clone(), name.clone())).cloned();
         let Some(known) = known else { return Ok(None) };
         let filled = known.reference.is_template().then(|| known.reference.of(whose.agent, whose.user)).transpose()?;
@@ -221,7 +227,9 @@ impl Inner {
         whose: Whose<'_>,
         (last, now): (Option<&Live>, Timestamp),
     ) -> Result<Option<Live>, VaultError> {
-        let Some(last) = last.filter(|last| last.renewable && !last.is_expired(now)) else { return Ok(None) };
+        // A longer lease does not mend what failed.
+        let good = |last: &&Live| last.renewable && !last.is_expired(now) && !last.is_failed();
+        let Some(last) = last.filter(good) else { return Ok(None) };
         let Some(id) = &last.lease.id else { return Ok(None) };
         let Found::Lies { reference, .. } = self.found((tenant, name), whose).await? else { return Ok(None) };
         let Some(instance) = self.instance(&reference) else { return Ok(None) };
@@ -271,7 +279,8 @@ impl Inner {
         let expires = lease.expires.or_else(|| kind::expires(&kind, &value));
         let (material, lease) = (kind::material(&kind, value)?, Lease { expires, ..lease });
         let live = Live::new(version, material, (lease, renewable), (now, spans));
-        Ok(live.being_far(self.instance(&reference).is_some()))
+        let far = self.instance(&reference).is_some();
+        Ok(live.being_far(far).asked_anew(far || reference.scheme().may_change()))
     }
 
     /// Asks the back end of a reference that is filled.

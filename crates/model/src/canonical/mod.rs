@@ -171,6 +171,20 @@ pub struct CanonicalRequest {
 }
 
 impl CanonicalRequest {
+    /// The same request once more, for the case that it must be sent again: the octets that were judged, not a new one.
+    #[must_use]
+    pub fn repeated(&self) -> Self {
+        Self {
+            method: self.method.clone(),
+            origin: self.origin.clone(),
+            path: self.path.clone(),
+            query: self.query.clone(),
+            headers: self.headers.clone(),
+            length: self.length,
+            websocket: self.websocket,
+        }
+    }
+
     /// Makes the canonical request of an origin-form target, or says why there is none.
     ///
     /// `origin` is what the connection was made for, already equal to every host that the request names; `headers`

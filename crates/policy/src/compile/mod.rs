@@ -93,6 +93,7 @@ pub(crate) fn services(
         let Ok(name) = CredentialName::new(&name.value) else { continue };
         let mut facts = CredentialFacts {
             inject: entry.inject.map(|inject| inject.value).unwrap_or_default(),
+            fallback: crate::fallback::of(entry),
             ..CredentialFacts::default()
         };
         if let Some(at) = &entry.service {

@@ -8,6 +8,7 @@ use super::Compiler;
 use super::actions::{Selector, guards};
 use super::pattern::Pattern;
 use crate::document::{Agent, At};
+use crate::fallback;
 use crate::rules::{Kind, Rule, Uses};
 
 /// Compares the permissions of one agent with one another.
@@ -25,7 +26,11 @@ pub(super) fn check(rules: &[Rule], agent: &Agent, compiler: &mut Compiler<'_>) 
         let earlier = named
             .iter()
             .take(at)
-            .find(|(first, ours)| ours != theirs && first.service == second.service && meet(first, second, compiler));
+            .filter(|(first, ours)| ours != theirs && first.service == second.service)
+            // What stands in for the other is chosen when that one fails, and not before.
+            .filter(|(_, ours)| !fallback::is_behind(compiler.credentials, ours, theirs))
+            .filter(|(_, ours)| !fallback::is_behind(compiler.credentials, theirs, ours))
+            .find(|(first, _)| meet(first, second, compiler));
         let Some((first, ours)) = earlier else { continue };
         let place = place(&second.id, agent);
         let text = format!(

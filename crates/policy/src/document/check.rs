@@ -6,7 +6,7 @@ use model::{AgentName, CredentialName, Digest, UserName};
 use super::at::At;
 use super::schema::{Agent, Channel, CredentialEntry, Document, Permission, Rotate};
 use super::{Diagnostic, Source, backend, issue, nearest, webhook};
-use crate::{alert, profile};
+use crate::{alert, fallback, profile};
 
 /// A shorter time would be one rotation after another.
 const ROTATED_SECONDS_MIN: u64 = 10;
@@ -45,6 +45,7 @@ pub(super) fn check(document: &Document, source: &Source<'_>) -> Vec<Diagnostic>
             checker.say(name, error.to_string());
         }
         credential(entry, document, &mut checker);
+        fallback::check(&name.value, entry, document, &mut |at, message| checker.say(at, message));
     }
     for (name, agent) in &document.agents {
         if let Some(error) = AgentName::new(&name.value).err().filter(|_| name.value != "*") {
@@ -115,9 +116,6 @@ fn credential(entry: &CredentialEntry, document: &Document, checker: &mut Checke
     }
     if let Some(rotate) = &entry.rotate {
         rotation(rotate, entry, checker);
-    }
-    if let Some(fallback) = &entry.fallback {
-        checker.later(fallback, "fallback");
     }
     shared(entry, document, checker);
 }

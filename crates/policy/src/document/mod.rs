@@ -22,8 +22,8 @@ pub(crate) use diagnostic::nearest;
 pub use diagnostic::{Diagnostic, Note};
 pub use schema::{
     Agent, Alert, AppRole, Approvers, Audit, AwsKey, Backend, Budget, Channel, Conditions, CredentialEntry, Database,
-    Document, Egress, Fallback, Inject, JwtLogin, Mode, Money, Operator, Permission, Redact, Rotate, Slack, Sync,
-    Upstream, Webhook,
+    Document, Egress, Fallback, Inject, JwtLogin, Mode, Money, Operator, Permission, Redact, Respond, Rotate, Slack,
+    Sync, Upstream, Webhook,
 };
 pub use value::{Approval, Rate, Span};
 pub use webhook::Receiver;

@@ -109,7 +109,7 @@ pub struct CredentialEntry {
     pub issue: Option<At<Issue>>,
     /// How a new value takes over from the old one.
     pub rotate: Option<At<Rotate>>,
-    /// What to do when it fails. Not in this version.
+    /// What stands in for it when it is denied, revoked, past its end, or cannot be had.
     pub fallback: Option<At<Fallback>>,
     #[serde(skip)]
     #[schemars(skip)]
@@ -206,16 +206,30 @@ pub struct Rotate {
     pub grace: Option<At<Span>>,
 }
 
-/// What stands in for a credential that fails.
+/// What stands in for a credential that fails: one of these.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Fallback {
-    /// Another credential.
+    /// Another credential of the same service and kind, where a permission lets the agent use it for the call.
     pub credential: Option<At<String>>,
     /// A fixed answer.
-    pub respond: Option<serde_json::Value>,
-    /// An earlier answer.
+    pub respond: Option<At<Respond>>,
+    /// An earlier answer. Not in this version.
     pub cached: Option<serde_json::Value>,
+}
+
+/// A fixed answer; it carries `x-valetkey-fallback: respond` besides.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Respond {
+    /// Its status.
+    pub status: At<u16>,
+    /// Its fields.
+    #[serde(default)]
+    pub headers: Table<At<String>>,
+    /// Its body: a text as it is, anything else as JSON.
+    #[serde(default)]
+    pub body: Option<serde_json::Value>,
 }
 
 /// One agent.

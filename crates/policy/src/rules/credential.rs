@@ -5,7 +5,7 @@ use model::{Call, CredentialName, Refusal};
 use smallvec::SmallVec;
 
 use super::{Rule, Rules, Uses};
-use crate::refuse;
+use crate::{fallback, refuse};
 
 /// The permissions that apply to each call.
 pub(crate) type Applying<'a> = SmallVec<[(&'a Call, SmallVec<[u32; 4]>); 1]>;
@@ -70,7 +70,13 @@ impl Rules {
                 }
             });
         }
-        match common.unwrap_or_default().as_slice() {
+        let mut common = common.unwrap_or_default();
+        if common.len() > 1 {
+            // What stands in for another is chosen when that one fails.
+            let all = common.clone();
+            common.retain(|name| !all.iter().any(|one| fallback::is_behind(&self.credentials, one, name)));
+        }
+        match common.as_slice() {
             [] => Ok(None),
             [only] => Ok(Some((*only).clone())),
             // Found, not written: with nothing to choose by, the request goes out bare.

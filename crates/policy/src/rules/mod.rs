@@ -27,6 +27,7 @@ use crate::compile::expression::Looks;
 use crate::compile::pattern::Pattern;
 use crate::condition::{Condition, Needs};
 use crate::document::{Egress, Inject, Mode};
+use crate::fallback::Fallback;
 use crate::profile::{Profile, State};
 use index::Index;
 use judge::Judge;
@@ -122,6 +123,8 @@ pub(crate) struct CredentialFacts {
     pub(crate) inject: Inject,
     /// Hosts that it is bound to where no service knows them.
     pub(crate) hosts: Vec<String>,
+    /// What stands in for it.
+    pub(crate) fallback: Option<Fallback>,
 }
 
 /// Everything that is decided by, compiled; immutable.
@@ -193,6 +196,12 @@ impl Rules {
     #[must_use]
     pub fn service_of(&self, credential: &CredentialName) -> Option<&ServiceName> {
         self.credentials.get(credential).and_then(|facts| facts.service.as_ref())
+    }
+
+    /// What stands in for a credential that fails.
+    #[must_use]
+    pub fn fallback(&self, credential: &CredentialName) -> Option<&Fallback> {
+        self.credentials.get(credential).and_then(|facts| facts.fallback.as_ref())
     }
 
     /// The credentials that some permission of an agent lets it use: those that its sessions need placeholders for.

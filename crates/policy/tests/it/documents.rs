@@ -143,7 +143,7 @@ fn complaints_name_the_place_and_the_nearest_word() {
         ("alerts: [{ condition: tripwire, action: require_approval }]".into(), "f.yaml:1:41: action `require_approval` is not in this version; write one of notify_admin, stop_session, disable_agent"),
         ("alerts: [{ condition: tripwire, action: stop }]".into(), "f.yaml:1:41: unknown action `stop`; did you mean `stop_session`?"),
         ("channels:\n  ops: { slack: { app_token: 'env:A', bot_token: 'env:B', channel: '#x' } }".into(), "f.yaml:2:17: `slack` is not in this version; take it out"),
-        ("credentials:\n  t: {service: github, fallback: { credential: x }}".into(), "f.yaml:2:34: `fallback` is not in this version; take it out"),
+        ("credentials:\n  t: {service: github, fallback: { credential: x }}".into(), "f.yaml:2:48: there is no credential `x`; a fallback is declared beside it"),
         ("upstreams:\n  'a_b': {address: '127.0.0.1:1'}".into(), "f.yaml:2:3: host is not a plain DNS name or address; give it without user part, trailing dot, escapes or brackets on names: `a_b`"),
         ("upstreams:\n  a.test: {address: '127.0.0.1'}".into(), "f.yaml:2:21: an address is written `host:port`: `127.0.0.1`"),
         ("upstreams:\n  a.test: {ca: x}".into(), "f.yaml:2:12: key `address` is missing here"),

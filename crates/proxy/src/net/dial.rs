@@ -18,6 +18,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::address::{Blocked, Own};
+use super::breaker::Breakers;
 use super::name::{Names, Resolve};
 use super::proxyout::WayOut;
 use super::tls::{Trust, TrustError};
@@ -55,6 +56,16 @@ pub enum DialError {
         /// The host that was asked for.
         host: Host,
         /// What failed.
+        reason: String,
+    },
+    /// It could not be reached several times, and is left alone for a moment.
+    #[error("`{host}` is left alone for {seconds} s more: {reason}")]
+    Resting {
+        /// The host that was asked for.
+        host: Host,
+        /// How long.
+        seconds: u64,
+        /// What failed last.
         reason: String,
     },
     /// The certificate does not verify.
@@ -112,13 +123,15 @@ pub struct Dialer {
     upstreams: HashMap<(Host, u16), Upstream>,
     trust: Trust,
     way_out: Option<WayOut>,
+    breakers: Breakers,
 }
 
 impl Dialer {
     /// Asks `resolver` for names, trusts `trust`, and never dials `own` addresses.
     #[must_use]
     pub fn new(resolver: Box<dyn Resolve>, trust: Trust, own: Own) -> Self {
-        Self { names: Names::new(resolver, own), upstreams: HashMap::new(), trust, way_out: None }
+        let (names, upstreams) = (Names::new(resolver, own), HashMap::new());
+        Self { names, upstreams, trust, way_out: None, breakers: Breakers::default() }
     }
 
     /// Adds a line of `upstreams:`; `port` is the one that clients ask for, 443 unless the line says otherwise.
@@ -148,11 +161,7 @@ impl Dialer {
     /// # Errors
     /// [`DialError`].
     pub async fn connect(&self, origin: &Origin, party: For<'_>) -> Result<Stream, DialError> {
-        let limit = Duration::from_secs(CONNECT_SECONDS_MAX);
-        match tokio::time::timeout(limit, self.connect_untimed(origin, party)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(DialError::Timeout { host: origin.host.clone() }),
-        }
+        self.breakers.guard(origin, within(origin, self.connect_untimed(origin, party))).await
     }
 
     /// Connects to a database server (PostgreSQL 55.2.10): TLS is asked for in clear text, and nothing else is said without. Clear text
@@ -161,11 +170,7 @@ impl Dialer {
     /// # Errors
     /// [`DialError`].
     pub async fn connect_database(&self, origin: &Origin, party: For<'_>) -> Result<Stream, DialError> {
-        let limit = Duration::from_secs(CONNECT_SECONDS_MAX);
-        match tokio::time::timeout(limit, self.database_untimed(origin, party)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(DialError::Timeout { host: origin.host.clone() }),
-        }
+        self.breakers.guard(origin, within(origin, self.database_untimed(origin, party))).await
     }
 
     async fn database_untimed(&self, origin: &Origin, party: For<'_>) -> Result<Stream, DialError> {
@@ -212,6 +217,15 @@ impl Dialer {
             }
         }
     }
+}
+
+/// In the time that connecting may take.
+async fn within(
+    origin: &Origin,
+    connecting: impl Future<Output = Result<Stream, DialError>>,
+) -> Result<Stream, DialError> {
+    let connecting = tokio::time::timeout(Duration::from_secs(CONNECT_SECONDS_MAX), connecting);
+    connecting.await.unwrap_or_else(|_| Err(DialError::Timeout { host: origin.host.clone() }))
 }
 
 async fn secure(trust: &Trust, tcp: TcpStream, host: &Host, party: For<'_>) -> Result<Stream, DialError> {

@@ -6,6 +6,7 @@
 //! [`pool`] for the way out.
 
 pub mod address;
+mod breaker;
 pub mod dial;
 pub mod first;
 pub mod frame;

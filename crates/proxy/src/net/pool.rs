@@ -5,6 +5,7 @@
 //! uncontended. A connection is kept by what it carries: the answer's body gives it back when it ends.
 
 use std::collections::HashMap;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -62,6 +63,8 @@ pub enum SendError {
         reason: String,
         /// Certainly not an octet of the request was sent.
         before_sent: bool,
+        /// The connection had served before, and was closed before anything of an answer came.
+        stale: bool,
     },
 }
 
@@ -73,6 +76,13 @@ impl SendError {
             Self::Dial(_) => true,
             Self::Broken { before_sent, .. } => *before_sent,
         }
+    }
+
+    /// Whether a server was closing a kept connection while the request was on its way: it may have read it, and what may be done twice
+    /// can be sent on another.
+    #[must_use]
+    pub const fn is_stale(&self) -> bool {
+        matches!(self, Self::Broken { stale: true, .. })
     }
 }
 
@@ -244,7 +254,7 @@ where
             match self.send_on(connection, &key, request, upgrade).await {
                 Ok(response) => return asked_for(response, &key, upgrade),
                 Err((_, Some(back))) => request = back,
-                Err((error, None)) => return Err(broken(&key, &error, false)),
+                Err((error, None)) => return Err(stale(&key, &error)),
             }
         }
         // On the heap: most exchanges never dial, and would carry the room for it from stage to stage.
@@ -340,7 +350,17 @@ fn asked_for<I>(response: Response<I>, key: &PoolKey, upgrade: bool) -> Result<R
 }
 
 fn broken(key: &PoolKey, error: &dyn std::fmt::Display, before_sent: bool) -> SendError {
-    SendError::Broken { host: key.origin.clone(), reason: error.to_string(), before_sent }
+    SendError::Broken { host: key.origin.clone(), reason: error.to_string(), before_sent, stale: false }
+}
+
+/// On a kept connection.
+fn stale(key: &PoolKey, error: &hyper::Error) -> SendError {
+    let io =
+        std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>()).map(io::Error::kind);
+    let closed =
+        matches!(io, Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof));
+    let stale = error.is_incomplete_message() || error.is_closed() || closed;
+    SendError::Broken { host: key.origin.clone(), reason: error.to_string(), before_sent: false, stale }
 }
 
 /// RFC 9112 3.2.1: origin form, and `Host` first-hand.

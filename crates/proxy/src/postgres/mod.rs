@@ -46,6 +46,7 @@ use crate::gateway::{Snapshot, Worker};
 use crate::identify::Claim;
 use crate::net::dial::{For, Speaks, Stream};
 use crate::record::Recorder;
+use crate::retry::Tries;
 use crate::tunnel::Link;
 use crate::{arm, classify, decide, forward, identify, join, listen, resolve, respond};
 
@@ -194,11 +195,11 @@ fn accept(worker: &Arc<Worker>, link: &Link, starts: &Starts) -> Result<Accepted
     let mut recorder = Recorder::begin(worker, &link.source);
     let lost = |text: &str| Refusal::new(Code::Malformed, text);
     let Some(origin) = &link.origin else {
-        let trip = Trip { recorder, leg: Leg::Tunnel, unread: None, held: None };
+        let trip = Trip { recorder, leg: Leg::Tunnel, unread: None, held: None, tries: Tries::default() };
         return Err(trip.refuse(lost("The connection goes nowhere")));
     };
     recorder.asked("CONNECT", &origin.to_string(), "");
-    let trip = Trip { recorder, leg: Leg::Tunnel, unread: None, held: None };
+    let trip = Trip { recorder, leg: Leg::Tunnel, unread: None, held: None, tries: Tries::default() };
     if worker.gateway.drain.is_cancelled() {
         let ending = Refusal::new(Code::Unavailable, "The gateway is shutting down").retry_after(5);
         return Err(trip.refuse(ending));

@@ -162,7 +162,9 @@ pub(super) async fn ask_service(
 async fn ask(proxy: &str, bundle: &str, host: &str, (method, path): (&str, &str)) -> anyhow::Result<Answered> {
     let mut sender = client::connect(proxy, bundle, host).await?;
     let request = Request::builder().method(method).uri(path).header(header::HOST, host);
-    let request = request.header(header::USER_AGENT, "valetkey").body(Full::new(Bytes::new()))?;
+    // Whoever asks how it is does not wait for an upstream that puts us off.
+    let request = request.header(header::USER_AGENT, "valetkey").header("prefer", "wait=1");
+    let request = request.body(Full::new(Bytes::new()))?;
     let response = sender.send_request(request).await.with_context(|| format!("{host} broke off"))?;
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let body = response.into_body().collect().await?.to_bytes();

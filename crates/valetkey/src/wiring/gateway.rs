@@ -18,7 +18,7 @@ use proxy::net::leaf::Authority;
 use proxy::net::pool::Pool;
 use proxy::net::tls::Trust;
 use proxy::session::{Handed, Kept, Later, SessionSource, Sessions};
-use proxy::{Counted, Gateway, Guesses, LiveSession, Worker, listen};
+use proxy::{Counted, Doubts, Gateway, Guesses, LiveSession, Paces, Worker, listen};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -102,6 +102,8 @@ pub fn start(opened: &Arc<Opened>, plan: Plan, log: Log, options: Options) -> an
         connections: AtomicUsize::new(0),
         counted: Counted::default(),
         guesses: Guesses::default(),
+        paces: Paces::default(),
+        doubts: Doubts::default(),
     });
     maker.serve(&gateway);
     let mut threads = Vec::new();

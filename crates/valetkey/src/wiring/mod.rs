@@ -12,6 +12,7 @@ mod databases;
 mod demo;
 mod doctor;
 mod environment;
+mod failing;
 mod gateway;
 pub mod import;
 mod issuing;

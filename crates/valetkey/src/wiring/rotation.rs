@@ -10,15 +10,17 @@ use anyhow::Context;
 use catalog::Catalog;
 use model::event::{CredentialUse, Kind};
 use model::time::MICROS;
-use model::{CredentialName, Event, ServiceName, Timestamp};
+use model::{CredentialName, Event, Rank, ServiceName, Timestamp};
 use policy::Upkeep;
 use proxy::Gateway;
 use secret::Secret;
+use serde_json::json;
 use store::{RotationRow, RotationStep, StoreError};
 use vault::rotate::{Check, Given, Looked, Means, RotateError, Rotated, Rotator};
 use vault::{VaultError, VersionState};
 
 use super::credential_test::{Subject, ask_service};
+use super::failing;
 use super::open::{self, Opened};
 use super::plan::{GRACE_SECONDS_DEFAULT, Held, Plan, Rotation};
 use crate::config::{Ambient, Sources};
@@ -35,18 +37,18 @@ const AGAIN: Duration = Duration::from_millis(200);
 
 /// Where a credential is rotated.
 #[derive(Clone, Copy)]
-struct Place<'a> {
-    ambient: &'a Ambient,
-    opened: &'a Arc<Opened>,
-    sources: &'a Sources,
-    catalog: &'a Catalog,
+pub(super) struct Place<'a> {
+    pub(super) ambient: &'a Ambient,
+    pub(super) opened: &'a Arc<Opened>,
+    pub(super) sources: &'a Sources,
+    pub(super) catalog: &'a Catalog,
 }
 
 /// Who looks whether a new value works: its service, on the road that agents take.
-struct ByService<'a> {
-    place: Place<'a>,
-    service: Option<ServiceName>,
-    kind: String,
+pub(super) struct ByService<'a> {
+    pub(super) place: Place<'a>,
+    pub(super) service: Option<ServiceName>,
+    pub(super) kind: String,
 }
 
 impl Check for ByService<'_> {
@@ -188,14 +190,18 @@ impl Turning {
 }
 
 /// A name that nobody else has.
-fn node(opened: &Opened) -> String {
+pub(super) fn node(opened: &Opened) -> String {
     let mut bytes = [0; 8];
     opened.random.fill(&mut bytes);
     format!("rotation/{:016x}", u64::from_be_bytes(bytes))
 }
 
 /// Who makes and retires values, where nobody brings one.
-fn rotator(rotation: Option<&Rotation>, ambient: &Ambient, sources: &Sources) -> anyhow::Result<Box<dyn Rotator>> {
+pub(super) fn rotator(
+    rotation: Option<&Rotation>,
+    ambient: &Ambient,
+    sources: &Sources,
+) -> anyhow::Result<Box<dyn Rotator>> {
     let Some(with) = rotation.and_then(|rotation| rotation.with.as_deref()) else {
         return Ok(Box::new(Given::nothing()));
     };
@@ -203,12 +209,15 @@ fn rotator(rotation: Option<&Rotation>, ambient: &Ambient, sources: &Sources) ->
         .map_err(|why| anyhow::anyhow!("`rotate.with: {with}` cannot be used: {why}"))
 }
 
-fn grace(rotation: Option<&Rotation>) -> u64 {
+pub(super) fn grace(rotation: Option<&Rotation>) -> u64 {
     rotation.map_or(GRACE_SECONDS_DEFAULT, |rotation| rotation.grace)
 }
 
 /// Takes credential, version and words.
 pub type Record = dyn Fn(&CredentialName, u64, &str) + Send + Sync;
+
+/// The same with a rank.
+pub type Alert = dyn Fn(&CredentialName, u64, Rank, &str) + Send + Sync;
 
 /// What is due, beside a gateway.
 pub struct Schedule {
@@ -222,6 +231,8 @@ pub struct Schedule {
     pub gateway: Arc<Gateway>,
     /// Records what was done.
     pub record: Box<Record>,
+    /// Records what an operator should know of.
+    pub alert: Box<Alert>,
 }
 
 /// When something may be tried again, and how often it failed.
@@ -237,7 +248,7 @@ fn rest(rests: &mut Rests, name: &CredentialName, now: Timestamp) {
 impl Schedule {
     /// Looks until it is told to stop. `credentials` are those of the configuration that is in force.
     pub async fn run(self, credentials: impl Fn() -> Vec<Held> + Send + Sync) {
-        let mut rests = Rests::new();
+        let (mut rests, mut doubted) = (Rests::new(), failing::Rests::default());
         loop {
             tokio::select! {
                 () = self.gateway.drain.cancelled() => return,
@@ -247,6 +258,7 @@ impl Schedule {
             if let Err(error) = self.look(&all, &mut rests).await {
                 tracing::warn!(%error, "rotations could not be looked at");
             }
+            self.look_into(&all, &mut doubted).await;
         }
     }
 
@@ -319,6 +331,13 @@ impl Schedule {
             Rotated::GaveUp { why } => (None, format!("rotation taken back: {why}")),
         })
     }
+}
+
+/// Fills an alert about a credential.
+pub fn fill_alert(event: &mut Event, (name, version): (&CredentialName, u64), rank: Rank, words: &str) {
+    fill(event, name, version, words);
+    event.kind = Kind::Alert;
+    event.context = json!({ "alert": "credential", "rank": rank, "action": "none" }).as_object().cloned();
 }
 
 /// Fills an event about a rotation.

@@ -8,7 +8,7 @@ use anyhow::Context;
 use api::{Api, LocalUser, Operators, Plane, StartSession, StartedSession};
 use approval::WaitingRoom;
 use model::event::Kind;
-use model::{AgentName, CredentialName};
+use model::{AgentName, CredentialName, Rank};
 use parking_lot::Mutex;
 use proxy::Gateway;
 use proxy::net::address::Own;
@@ -264,10 +264,15 @@ impl Control {
 
     /// Rotates what is due, as long as the gateway runs.
     pub fn rotate_by_schedule(self: &Arc<Self>, sources: Sources) {
-        let (told, asked) = (Arc::clone(self), Arc::clone(self));
+        let (told, alerted, asked) = (Arc::clone(self), Arc::clone(self), Arc::clone(self));
         let record = move |name: &CredentialName, version: u64, words: &str| {
             let fill = |event: &mut model::Event| rotation::fill(event, name, version, words);
             watch::record(&told.gateway, &told.lane.lock(), Kind::Credential, fill);
+        };
+        let alert = move |name: &CredentialName, version: u64, rank: Rank, words: &str| {
+            tracing::warn!(credential = %name, rank = rank.as_str(), "{words}");
+            let fill = |event: &mut model::Event| rotation::fill_alert(event, (name, version), rank, words);
+            watch::record(&alerted.gateway, &alerted.lane.lock(), Kind::Alert, fill);
         };
         let schedule = rotation::Schedule {
             ambient: self.ambient.clone(),
@@ -275,6 +280,7 @@ impl Control {
             sources,
             gateway: Arc::clone(&self.gateway),
             record: Box::new(record),
+            alert: Box::new(alert),
         };
         tokio::spawn(schedule.run(move || asked.maker.rest.read().credentials.clone()));
     }

@@ -165,7 +165,7 @@ fn refused(reply: &Reply, name: &str) -> BackendError {
             BackendError::Missing { what: format!("AWS has no `{name}` in this region, or not this version of it") }
         }
         "InvalidRequestException" => BackendError::Missing { what: format!("`{name}` is about to be deleted at AWS") },
-        "ThrottlingException" => BackendError::Away { what: "AWS is asked too often".to_owned() },
+        "ThrottlingException" => BackendError::Busy { what: "AWS is asked too often".to_owned() },
         "AccessDeniedException" | "DecryptionFailure" | "InvalidKeyId" => BackendError::Forbidden {
             what: format!("AWS does not give `{name}` to us ({exception}); allow reading and `kms:Decrypt` to our key"),
         },
@@ -176,7 +176,8 @@ fn refused(reply: &Reply, name: &str) -> BackendError {
         | "MissingAuthenticationToken" => BackendError::Forbidden {
             what: format!("AWS does not take our key ({exception}); check key, region and this machine's clock"),
         },
-        _ if status == 429 || status >= 500 => BackendError::Away { what: format!("AWS answers {status}") },
+        _ if status == 429 || status == 500 => BackendError::Busy { what: format!("AWS answers {status}") },
+        _ if status > 500 => BackendError::Away { what: format!("AWS answers {status}") },
         _ if status == 403 => BackendError::Forbidden { what: format!("AWS refuses us (status {status})") },
         _ => BackendError::Malformed { what: format!("AWS answers {status} {}", self::exception(reply)) },
     }

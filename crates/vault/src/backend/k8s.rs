@@ -73,7 +73,8 @@ fn refused(reply: &Reply, what: &str) -> BackendError {
             ),
         },
         404 => BackendError::Missing { what: format!("Kubernetes has no {what}{told}") },
-        429 | 500..=599 => BackendError::Away { what: format!("Kubernetes answers {}{told}", reply.status) },
+        429 | 500 => BackendError::Busy { what: format!("Kubernetes answers {}{told}", reply.status) },
+        501..=599 => BackendError::Away { what: format!("Kubernetes answers {}{told}", reply.status) },
         status => BackendError::Malformed { what: format!("Kubernetes answers {status}{told}") },
     }
 }

@@ -47,6 +47,12 @@ pub enum BackendError {
         /// What happened and what to do.
         what: String,
     },
+    /// It answers, and cannot do this now: asked too often, or broken at this place.
+    #[error("{what}")]
+    Busy {
+        /// What it says.
+        what: String,
+    },
     /// What it gives is not a value.
     #[error("{what}")]
     Malformed {
@@ -70,6 +76,11 @@ pub enum BackendError {
 impl BackendError {
     /// Whether trying later may help.
     pub(crate) const fn is_passing(&self) -> bool {
+        matches!(self, Self::Away { .. } | Self::Busy { .. })
+    }
+
+    /// Whether nothing can be asked there now, whatever it is. What fails at one place says nothing of the others.
+    pub(crate) const fn is_silence(&self) -> bool {
         matches!(self, Self::Away { .. })
     }
 }

@@ -193,7 +193,8 @@ fn refused(reply: &Reply, what: &str) -> BackendError {
             what: format!("Connect does not give `{what}` to us{told}; give the token access to its vault"),
         },
         404 => BackendError::Missing { what: format!("1Password has no `{what}`{told}") },
-        429 | 500..=599 => BackendError::Away { what: format!("Connect answers {}{told}", reply.status) },
+        429 | 500 => BackendError::Busy { what: format!("Connect answers {}{told}", reply.status) },
+        501..=599 => BackendError::Away { what: format!("Connect answers {}{told}", reply.status) },
         status => BackendError::Malformed { what: format!("Connect answers {status}{told}") },
     }
 }

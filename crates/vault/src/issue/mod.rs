@@ -124,7 +124,18 @@ pub trait Issuer: Send + Sync {
 #[derive(Default)]
 pub(crate) struct Refused(Mutex<VecDeque<u64>>);
 
+/// How many of them.
+const REFUSED_MAX: usize = 64;
+
 impl Refused {
+    pub fn note(&self, mark: u64) {
+        let mut all = self.0.lock();
+        if all.len() >= REFUSED_MAX {
+            all.pop_front();
+        }
+        all.push_back(mark);
+    }
+
     pub fn has(&self, mark: u64) -> bool {
         self.0.lock().contains(&mark)
     }

@@ -53,6 +53,11 @@ impl Inner {
         }
     }
 
+    /// Who issues what is used for a credential, if anybody does.
+    pub fn issuing(&self, tenant: &Tenant, name: &CredentialName) -> Option<Arc<Issuing>> {
+        self.declared.read().get(&(tenant.clone(), name.clone()))?.issuing.clone()
+    }
+
     /// Has something issued for what is stored.
     pub async fn issued(
         &self,

@@ -91,6 +91,13 @@ impl Scheme {
         )
     }
 
+    /// Whether a value of this machine may be another when it is asked for anew, without asking a person. A variable of our own
+    /// environment never is.
+    #[must_use]
+    pub const fn may_change(self) -> bool {
+        matches!(self, Self::BuiltIn | Self::File | Self::Exec | Self::Login)
+    }
+
     /// Whether a reference to it may hold `{user}` and its like. Files, variables and programs may not: what is withheld from an agent
     /// is found by its name before there is a session.
     #[must_use]

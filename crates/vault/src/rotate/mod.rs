@@ -10,6 +10,7 @@
 
 mod exec;
 mod given;
+mod lent;
 
 use model::{CredentialName, Tenant, hex};
 use policy::Upkeep;
@@ -21,6 +22,7 @@ use crate::vault::Inner;
 use crate::{Ambient, Pending, Scheme, Vault, VaultError, kind};
 
 pub use given::Given;
+pub use lent::Lent;
 
 /// While a process rotates a credential no other does; taken anew with each step, and longer than any may take.
 const HELD_SECONDS: u64 = 90;

@@ -222,3 +222,65 @@ async fn many_ask_and_one_fetches() {
     let calls = std::fs::read_to_string(world.path().join("calls")).expect("calls").lines().count();
     assert!((1..=2).contains(&calls), "{calls}");
 }
+
+/// Notes that what is in use now was refused at its service.
+async fn fails(vault: &vault::Vault, credential: &str) -> bool {
+    let permit = permit(credential);
+    let mark = vault.resolve(&permit).await.expect("resolve").material().mark();
+    vault.renew(&permit, (&name(credential), mark)).expect("renew")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_failed_is_asked_for_anew_once_and_seldom() {
+    let world = home();
+    let vault = world.vault().await;
+    let calls = || std::fs::read_to_string(world.path().join("calls")).map_or(0, |text| text.lines().count());
+    script(&world, "give", "echo x >> calls; cat value");
+    std::fs::write(world.path().join("value"), "first").expect("write");
+    vault.declare(declaration("s", "exec:./give")).await.expect("declare");
+    let stale = vault.resolve(&permit("s")).await.expect("resolve").material().mark();
+    std::fs::write(world.path().join("value"), "second").expect("write");
+    assert!(gives(&vault, "s", "first").await, "nobody said that it fails");
+    let tasks = (0..100).map(|_| {
+        let vault = vault.clone();
+        tokio::spawn(async move {
+            assert!(vault.renew(&permit("s"), (&name("s"), stale)).expect("renew"), "there is another");
+            gives(&vault, "s", "second").await
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        assert!(task.await.expect("task"));
+    }
+    assert_eq!(calls(), 2);
+    // The second one fails as well, and a moment ago it was asked for: nobody asks again.
+    assert!(!fails(&vault, "s").await);
+    assert_eq!(calls(), 2);
+    world.clock.pass(i64::try_from(model::bounds::RENEWAL_REST_SECONDS).expect("seconds"));
+    assert!(fails(&vault, "s").await);
+    assert!(gives(&vault, "s", "second").await);
+    assert_eq!(calls(), 3);
+    // While its source is away the last good value stays.
+    world.clock.pass(10);
+    script(&world, "give", "echo x >> calls; exit 1");
+    assert!(fails(&vault, "s").await);
+    assert!(gives(&vault, "s", "second").await && gives(&vault, "s", "second").await);
+    assert_eq!(calls(), 4);
+}
+
+#[tokio::test]
+async fn whose_source_knows_no_other_is_not_asked() {
+    let mut world = home();
+    world.vars.insert("TOKEN".to_owned(), "of the environment".into());
+    let vault = world.vault().await;
+    vault.declare(declaration("e", "env:TOKEN")).await.expect("declare");
+    assert!(!fails(&vault, "e").await);
+    // Another process may have stored another.
+    vault.add(&new("b"), secret("first value")).await.expect("add");
+    assert!(gives(&vault, "b", "first value").await);
+    world.vault().await.add_version(&model::Tenant::local(), &name("b"), secret("second value")).await.expect("add");
+    assert!(gives(&vault, "b", "first value").await, "it has not heard of it yet");
+    assert!(fails(&vault, "b").await);
+    assert!(gives(&vault, "b", "second value").await);
+    // A permit renews its own credential.
+    assert_eq!(vault.renew(&permit("b"), (&name("e"), 0)), Err(VaultError::NoCredential));
+}

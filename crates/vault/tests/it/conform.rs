@@ -193,6 +193,7 @@ async fn failures_are_told_apart_and_quote_nothing() {
     let world = World::new();
     let (away, forbidden): (Is, Is) =
         (|it| matches!(it, BackendError::Away { .. }), |it| matches!(it, BackendError::Forbidden { .. }));
+    let busy: Is = |it| matches!(it, BackendError::Busy { .. });
     let odd: Is = |it| matches!(it, BackendError::Malformed { .. } | BackendError::Missing { .. });
     for case in cases(&world) {
         let vault = case.vault(&world).await;
@@ -202,9 +203,9 @@ async fn failures_are_told_apart_and_quote_nothing() {
         let leak = json!({"kind": "s3cr", "data": "s3cr", "fields": "s3cr"});
         for (answer, is) in [
             (Answer::status(403), forbidden),
-            (Answer::status(500), away),
+            (Answer::status(500), busy),
             (Answer::status(503), away),
-            (Answer::status(429), away),
+            (Answer::status(429), busy),
             (Answer::reset(), away),
             (Answer::json(&leak).cut(), away),
             (Answer::json(&leak), odd),

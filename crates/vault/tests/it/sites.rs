@@ -309,6 +309,7 @@ async fn what_they_answer_is_told_apart() {
     declare(&vault, "x", "hashicorp:secret/app").await;
     let json = |status: u16, body: serde_json::Value| Answer::json(&body).with_status(status);
     let away: Is = |it| matches!(it, BackendError::Away { .. });
+    let busy: Is = |it| matches!(it, BackendError::Busy { .. });
     let missing: Is = |it| matches!(it, BackendError::Missing { .. });
     let forbidden: Is = |it| matches!(it, BackendError::Forbidden { .. });
     let malformed: Is = |it| matches!(it, BackendError::Malformed { .. });
@@ -318,7 +319,7 @@ async fn what_they_answer_is_told_apart() {
         (json(404, json!({"errors": []})), missing, "nothing at"),
         (json(403, json!({"errors": ["permission denied"]})), forbidden, "permission denied"),
         (json(503, json!({"errors": ["Vault is sealed"]})), away, "sealed"),
-        (json(429, json!({"errors": ["rate limit"]})).header("retry-after", "7"), away, "for 7 s"),
+        (json(429, json!({"errors": ["rate limit"]})).header("retry-after", "7"), busy, "for 7 s"),
         (json(200, wrapped), malformed, "wrapped"),
         (json(200, json!("no frame")), malformed, "does not answer as Vault does"),
         (Answer::body("text/html", "<html>a captive portal</html>"), malformed, "does not answer as Vault does"),

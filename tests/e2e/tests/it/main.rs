@@ -18,6 +18,7 @@ mod day;
 mod doctor;
 mod doors;
 mod doubles;
+mod failing;
 mod faults;
 mod floods;
 mod git;

@@ -23,7 +23,7 @@ const RATE: u64 = 200;
 const THREADS: u64 = 8;
 
 const SERVICE: &str = "name: keyed\ntitle: Keyed\nhosts: [kit.echo.test]\nschemes: [{ bearer: {} }]\nenvironment: [ECHO_TOKEN]\ncheck: GET /me\n\
-                       actions: [{ id: things/list, class: read, match: GET /things }, { id: me/get, class: read, match: GET /me }]\n";
+                       actions: [{ id: things/list, class: read, match: GET /things }, { id: never/get, class: read, match: GET /never }, { id: me/get, class: read, match: GET /me }]\n";
 
 /// Keeps the tokens that are good in a file, a line each. Called for every step, with what it is about on standard input.
 const PROGRAM: &str = r"
@@ -62,13 +62,17 @@ impl Scene {
         let upstream = Upstream::builder().handler(move |seen| {
             let good = std::fs::read_to_string(known.get().unwrap()).unwrap();
             let is_good = good.lines().any(|line| seen.value("authorization") == format!("Bearer {line}"));
-            Some(if is_good { Answer::json(&json!({ "ok": true })) } else { Answer::status(401) })
+            Some(if is_good && seen.path() != "/never" {
+                Answer::json(&json!({ "ok": true }))
+            } else {
+                Answer::status(401)
+            })
         });
         let upstream = upstream.start();
         let config = format!(
             "version: 1\nservices: [./keyed.yaml]\ncredentials:\n  keyed-token: {{ service: keyed, rotate: {rotate} }}\n  \
              elsewhere: {{ service: keyed, from: env:ELSEWHERE }}\nagents:\n  tester:\n    permissions:\n      \
-             - {{ service: keyed, credential: keyed-token, actions: [things/list], resources: [\"*\"] }}\nupstreams:\n{}",
+             - {{ service: keyed, credential: keyed-token, actions: [things/list, never/get], resources: [\"*\"] }}\nupstreams:\n{}",
             upstream.entry(HOST)
         );
         let house = House::new(&config, &[]);
@@ -232,5 +236,108 @@ fn a_value_that_an_operator_brings_takes_over_if_it_works() {
     ] {
         let (got, out, error) = scene.told(words, "kt_x");
         assert!(got == code && format!("{out}{error}").contains(says), "{words:?}: {got} {out}{error}");
+    }
+}
+
+/// Waits until a version is in use and works.
+fn until_works(scene: &Scene, agent: &Agent, version: u64) {
+    let start = Instant::now();
+    while agent.get("/things") != 200 {
+        assert!(start.elapsed() < Duration::from_mins(1), "{:?}", scene.versions());
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert!(scene.versions().contains(&(version, "current".to_owned())), "{:?}", scene.versions());
+}
+
+/// The one alert about the credential.
+fn alert(scene: &Scene) -> Value {
+    thread::sleep(Duration::from_millis(50));
+    let export = scene.house.valetkey(&["audit", "export", "--json"]).expect_success("audit export");
+    let events = export.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let mut alerts: Vec<Value> = events.filter(|event| event["kind"] == "alert").collect();
+    assert_eq!(alerts.len(), 1, "{alerts:?}");
+    alerts.remove(0)
+}
+
+#[test]
+fn an_agent_that_provokes_refusals_changes_no_version() {
+    let scene = Scene::new("{ with: 'exec:python3 rotate.py', grace: 1h }");
+    let (code, out, error) = scene.rotate(&[], "");
+    assert_eq!(code, 0, "{out}{error}");
+    let gateway = scene.house.serve();
+    let agent = Agent::of(&gateway, &scene.house.session("tester"));
+    let before = (scene.versions(), scene.good());
+    scene.upstream.journal().take();
+    let start = Instant::now();
+    let looks = || scene.upstream.journal().all().iter().filter(|seen| seen.path() == "/me").count();
+    while looks() == 0 {
+        assert!(start.elapsed() < Duration::from_secs(30), "nobody looks");
+        assert_eq!(agent.get("/never"), 401);
+        thread::sleep(Duration::from_millis(50));
+    }
+    for _ in 0..60 {
+        assert_eq!(agent.get("/never"), 401);
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(agent.get("/things"), 200);
+    assert!(looks() <= 1 + start.elapsed().as_secs() as usize / 60, "{} looks in {:?}", looks(), start.elapsed());
+    assert_eq!((scene.versions(), scene.good()), before);
+    let export = scene.house.valetkey(&["audit", "export", "--json"]).expect_success("audit export");
+    assert!(
+        export.stdout.contains("its service answers 200 to the harmless request, so it stays"),
+        "the look is on record"
+    );
+    assert!(!export.stdout.contains("\"kind\":\"alert\""));
+}
+
+#[test]
+fn the_version_in_grace_comes_back_where_the_new_one_fails() {
+    let scene = Scene::new("{ grace: 1h }");
+    let second = ["kt_", "second"].concat();
+    std::fs::write(&scene.good, format!("{}\n{second}", first())).unwrap();
+    let (code, out, error) = scene.rotate(&[], &second);
+    assert_eq!(code, 0, "{out}{error}");
+    let gateway = scene.house.serve();
+    let agent = Agent::of(&gateway, &scene.house.session("tester"));
+    assert_eq!(agent.get("/things"), 200);
+    // Its service takes the new one back, and the old one still.
+    std::fs::write(&scene.good, first()).unwrap();
+    assert_eq!(agent.get("/things"), 401);
+    until_works(&scene, &agent, 1);
+    let alert = alert(&scene);
+    assert_eq!(
+        (alert["context"]["rank"].as_str(), &alert["credential"]["version"]),
+        (Some("high"), &json!(1)),
+        "{alert}"
+    );
+    assert!(alert["reason"].as_str().unwrap().contains("refuses version 2 and takes version 1"), "{alert}");
+    scene.house.assert_audit();
+}
+
+#[test]
+fn where_no_version_works_another_is_made_or_an_operator_told() {
+    for (rotate, makes) in [("{ with: 'exec:python3 rotate.py', grace: 1h }", true), ("{ grace: 1h }", false)] {
+        let scene = Scene::new(rotate);
+        let gateway = scene.house.serve();
+        let agent = Agent::of(&gateway, &scene.house.session("tester"));
+        assert_eq!(agent.get("/things"), 200);
+        std::fs::write(&scene.good, "").unwrap();
+        assert_eq!(agent.get("/things"), 401);
+        let start = Instant::now();
+        let told = || {
+            std::fs::read_to_string(scene.house.path("serve.log")).unwrap().contains("its service refuses version 1")
+        };
+        while !told() {
+            assert!(start.elapsed() < Duration::from_secs(30), "nobody is told");
+            thread::sleep(Duration::from_millis(100));
+        }
+        if makes {
+            until_works(&scene, &agent, 2);
+        }
+        let alert = alert(&scene);
+        let says =
+            if makes { "version 2 took over" } else { "there is no other; `valetkey credential rotate keyed-token`" };
+        assert!(alert["reason"].as_str().unwrap().contains(says), "{alert}");
+        assert_eq!(alert["context"]["rank"], if makes { "high" } else { "critical" });
     }
 }

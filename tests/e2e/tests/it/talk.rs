@@ -64,10 +64,15 @@ pub struct Agent {
 impl Agent {
     /// With a session of `serve`.
     pub fn of(gateway: &Gateway, session: &Session) -> Self {
+        Self::with(gateway, session, "ECHO_TOKEN")
+    }
+
+    /// The same with the placeholder of this variable.
+    pub fn with(gateway: &Gateway, session: &Session, variable: &str) -> Self {
         Self {
             proxy: gateway.proxy,
             token: session.token.clone(),
-            placeholder: session.env["ECHO_TOKEN"].clone(),
+            placeholder: session.env[variable].clone(),
             tls: client_trusting(roots_of(&session.ca), &["http/1.1"]),
         }
     }

@@ -138,12 +138,13 @@ pub(crate) fn refused(reply: &Reply, what: &str) -> BackendError {
         412 => BackendError::Away { what: format!("Vault has not caught up with its leader yet{told}") },
         429 => {
             let later = reply.retry_after.map_or_else(String::new, |seconds| format!(", for {seconds} s"));
-            BackendError::Away { what: format!("Vault is asked too often{later}{told}") }
+            BackendError::Busy { what: format!("Vault is asked too often{later}{told}") }
         }
         472 | 473 => BackendError::Away { what: format!("this Vault is a standby of another site (status {status})") },
+        500 => BackendError::Busy { what: format!("Vault fails with status 500{told}") },
         501 => BackendError::Away { what: "Vault is not initialised".to_owned() },
         503 => BackendError::Away { what: format!("Vault is sealed or in maintenance{told}; unseal it") },
-        500..=599 => BackendError::Away { what: format!("Vault fails with status {status}{told}") },
+        502 | 504..=599 => BackendError::Away { what: format!("Vault fails with status {status}{told}") },
         _ => BackendError::Malformed { what: format!("Vault answers {status} to the question about {what}{told}") },
     }
 }
@@ -166,8 +167,9 @@ mod tests {
     #[test]
     fn documented_refusals() {
         type Is = fn(&BackendError) -> bool;
-        let (away, missing, forbidden, malformed): (Is, Is, Is, Is) = (
+        let (away, busy, missing, forbidden, malformed): (Is, Is, Is, Is, Is) = (
             |it| matches!(it, BackendError::Away { .. }),
+            |it| matches!(it, BackendError::Busy { .. }),
             |it| matches!(it, BackendError::Missing { .. }),
             |it| matches!(it, BackendError::Forbidden { .. }),
             |it| matches!(it, BackendError::Malformed { .. }),
@@ -180,10 +182,10 @@ mod tests {
             (404, r#"{"errors":["no handler for route \"a/b\""]}"#, missing, "no handler"),
             (405, r#"{"errors":["unsupported operation"]}"#, malformed, "405"),
             (412, r#"{"errors":["required index state not present"]}"#, away, "caught up"),
-            (429, r#"{"errors":["request path \"a\": rate limit quota exceeded"]}"#, away, "too often"),
+            (429, r#"{"errors":["request path \"a\": rate limit quota exceeded"]}"#, busy, "too often"),
             (472, "", away, "standby"),
             (473, "", away, "standby"),
-            (500, r#"{"errors":["internal error"]}"#, away, "status 500"),
+            (500, r#"{"errors":["internal error"]}"#, busy, "status 500"),
             (501, "", away, "not initialised"),
             (502, "<html>", away, "status 502"),
             (503, r#"{"errors":["Vault is sealed"]}"#, away, "is sealed"),
