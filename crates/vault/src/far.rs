@@ -243,8 +243,10 @@ where
         .method(&ask.method)
         .uri(&ask.target)
         .header(header::HOST, origin.to_string())
-        .header(header::USER_AGENT, "valetkey")
-        .header(header::ACCEPT, "application/json");
+        .header(header::USER_AGENT, "valetkey");
+    if !ask.fields.iter().any(|(name, _)| *name == header::ACCEPT) {
+        request = request.header(header::ACCEPT, "application/json");
+    }
     for (name, value) in &ask.fields {
         request = request.header(name, value);
     }
@@ -258,6 +260,23 @@ where
     }
     let retry_after = field(header::RETRY_AFTER).and_then(|text| text.parse().ok());
     Ok(Tried::Answered(Reply { status, retry_after, body: whole(answer.into_body()).await? }))
+}
+
+/// Asks on a connection that somebody else made. Nothing is followed.
+///
+/// # Errors
+/// There is no answer, or one that sends on elsewhere.
+pub(crate) async fn ask_over<S>(origin: &Origin, stream: S, ask: &Ask) -> Result<Reply, BackendError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    match talk(origin, stream, ask).await {
+        Ok(Tried::Answered(reply)) => Ok(reply),
+        Ok(Tried::Elsewhere(_)) => Err(BackendError::Malformed {
+            what: format!("{} sends on elsewhere, and nothing is followed; write where it really is", shown(origin)),
+        }),
+        Err(failure) => Err(broken(origin, failure)),
+    }
 }
 
 async fn whole(mut body: Incoming) -> Result<Zeroizing<Vec<u8>>, Failure> {

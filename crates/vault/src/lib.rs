@@ -37,6 +37,7 @@ mod put_back;
 mod reference;
 mod resolve;
 mod revoked;
+pub mod road;
 pub mod rotate;
 mod seal;
 mod sites;

@@ -103,6 +103,17 @@ impl Vault {
         name: &CredentialName,
         look: &mut (dyn FnMut(&CredentialName, u64, &Material) + Send),
     ) -> Result<(), VaultError> {
+        let live = self.looked_after(upkeep, name).await?;
+        look(name, live.version, &live.material);
+        Ok(())
+    }
+
+    /// The parts of another credential, with which a rotator asks whoever makes values.
+    pub(crate) async fn helper(&self, upkeep: &Upkeep, name: &CredentialName) -> Result<Arc<Material>, VaultError> {
+        Ok(Arc::clone(&self.looked_after(upkeep, name).await?.material))
+    }
+
+    async fn looked_after(&self, upkeep: &Upkeep, name: &CredentialName) -> Result<Arc<Live>, VaultError> {
         let now = self.inner.clock.now();
         let (inner, whose, place) = (&self.inner, Whose::of(upkeep), (upkeep.tenant(), name));
         let found = inner.found(place, whose).await?;
@@ -115,8 +126,7 @@ impl Vault {
         if live.is_expired(now) {
             return Err(VaultError::Expired { name: name.clone() });
         }
-        look(name, live.version, &live.material);
-        Ok(())
+        Ok(live)
     }
 
     /// Whether the back end gives a usable value now; nothing comes out.

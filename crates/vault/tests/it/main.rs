@@ -13,6 +13,7 @@ mod crash;
 mod keyrings;
 mod resolving;
 mod rotating;
+mod rotators;
 mod sites;
 mod unprintable;
 mod world;
