@@ -36,6 +36,7 @@ mod real;
 mod reliability;
 mod review;
 mod rotation;
+mod rotators;
 mod rows;
 mod scan;
 mod semantics;
