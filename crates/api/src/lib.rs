@@ -13,6 +13,7 @@ mod hooks;
 mod problem;
 mod serve;
 mod sessions;
+mod signals;
 mod stops;
 #[cfg(test)]
 mod tests;
@@ -60,6 +61,7 @@ pub fn router(api: Api) -> Router {
         .route("/v1/stop", post(stops::stop))
         .route("/v1/stop/lift", post(stops::lift))
         .route("/v1/stops", get(stops::list))
+        .route("/v1/signals", post(signals::take))
         .route("/v1/agents", get(agents::list))
         .route("/v1/agents/{name}/enable", post(agents::enable))
         .route("/v1/agents/{name}/disable", post(agents::disable))

@@ -6,7 +6,9 @@ use approval::{Courier, Desk, Inbox, Keys, Letter, Used, WaitingRoom, Webhook};
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
-use model::{AgentName, ApprovalId, Clock, Digest, Random, Session, SessionId, Tenant, Timestamp, UserName};
+use model::{
+    AgentName, ApprovalId, Clock, CredentialName, Digest, Random, Session, SessionId, Tenant, Timestamp, UserName,
+};
 use store::{ApprovalRow, ApprovalState, Asked, Location, StopKind, StopRow, Store};
 use testkit::clock::FakeClock;
 
@@ -36,6 +38,11 @@ impl Plane for Still {
 
     fn refresh(&self) -> Later<'_, ()> {
         Box::pin(async {})
+    }
+
+    fn rotate<'a>(&'a self, name: &'a CredentialName, _reason: &'a str) -> Later<'a, Result<(), String>> {
+        let known = if name.as_str() == "k" { Ok(()) } else { Err("nothing makes values for it".to_owned()) };
+        Box::pin(std::future::ready(known))
     }
 
     fn record(&self, _by: &str, _what: &str) {}
@@ -391,4 +398,69 @@ async fn a_signed_answer_counts_once_and_opens_nothing_else() {
     }
     // Users of the machine who may begin sessions may not bring answers.
     assert_eq!(world.post(&local(1001, "eve"), path, &yes).await, StatusCode::FORBIDDEN);
+}
+
+/// A live session of an agent, for a person.
+async fn begin(world: &World, number: u128, agent: &str, user: Option<&str>) -> SessionId {
+    let (now, mut token) = (world.api.clock.now(), Digest::ZERO);
+    token.0[..16].copy_from_slice(&number.to_be_bytes());
+    let session = Session {
+        tenant: Tenant::local(),
+        id: SessionId::from_bits(number),
+        agent: AgentName::new(agent).expect("a name"),
+        user: user.map(|user| UserName::new(user).expect("a name")),
+        roles: Vec::new(),
+        task: None,
+        started: now,
+        expires: now.plus_secs(600),
+        ended: None,
+    };
+    world.api.store.sessions().insert(&session, &token).await.expect("insert");
+    session.id
+}
+
+#[tokio::test]
+async fn signals_end_what_they_name_and_nothing_else() {
+    let world = World::with(vec![operator("ada", &[])]).await;
+    let ada = world.operator("ada");
+    let mut all = Vec::new();
+    for (number, agent, user) in
+        [(1, "bot", None), (2, "bot", Some("eve")), (3, "cat", Some("eve")), (4, "cat", None), (5, "dog", None)]
+    {
+        all.push(begin(&world, number, agent, user).await);
+    }
+    let live = async || {
+        let rows =
+            world.api.store.sessions().list(&Tenant::local(), Some(world.api.clock.now())).await.expect("listed");
+        let mut numbers: Vec<usize> = rows.iter().filter_map(|row| all.iter().position(|id| *id == row.id)).collect();
+        numbers.sort_unstable();
+        numbers
+    };
+    let body = |kind: &str, rest: &str| format!(r#"{{"kind":"{kind}",{rest},"reason":"seen"}}"#);
+    // Nobody but an operator, and nothing by halves.
+    for (caller, text, status) in [
+        (&Caller::SameUser(1000), body("person_left", r#""user":"eve""#), StatusCode::FORBIDDEN),
+        (&ada, body("person_left", r#""agent":"bot""#), StatusCode::BAD_REQUEST),
+        (&ada, body("person_left", r#""user":"eve","agent":"bot""#), StatusCode::BAD_REQUEST),
+        (&ada, body("rotate", r#""user":"eve""#), StatusCode::BAD_REQUEST),
+        (&ada, body("explode", r#""user":"eve""#), StatusCode::BAD_REQUEST),
+        (&ada, body("rotate", r#""credential":"other""#), StatusCode::CONFLICT),
+        (&ada, body("rotate", r#""credential":"k""#), StatusCode::ACCEPTED),
+    ] {
+        let got = world.post(caller, "/v1/signals", &text).await;
+        assert!(got == status || (status == StatusCode::BAD_REQUEST && got.is_client_error()), "{text}: {got}");
+        assert_eq!(live().await, [0, 1, 2, 3, 4], "{text}");
+    }
+    for (text, left) in [
+        (body("person_left", r#""user":"eve""#), &[0, 3, 4][..]),
+        (body("injection_detected", &format!(r#""session":"{}""#, all[0])), &[3, 4]),
+        (body("injection_detected", r#""agent":"cat""#), &[4]),
+        (body("agent_compromised", r#""agent":"dog""#), &[]),
+    ] {
+        assert_eq!(world.post(&ada, "/v1/signals", &text).await, StatusCode::ACCEPTED, "{text}");
+        assert_eq!(live().await, left, "{text}");
+    }
+    let agents = world.api.store.agents().list(&Tenant::local()).await.expect("listed");
+    let disabled: Vec<&str> = agents.iter().filter(|row| !row.enabled).map(|row| row.name.as_str()).collect();
+    assert_eq!(disabled, ["dog"]);
 }

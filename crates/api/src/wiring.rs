@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 
-use model::{AgentName, SessionId, Timestamp, UserName};
+use model::{AgentName, CredentialName, SessionId, Timestamp, UserName};
 use serde::{Deserialize, Serialize};
 
 use crate::auth::LocalUser;
@@ -52,6 +52,8 @@ pub trait Plane: Send + Sync {
     fn admits(&self, agent: &AgentName, user: &LocalUser) -> bool;
     /// Takes in at once what the store now says of stops, sessions and approvals (other processes poll).
     fn refresh(&self) -> Later<'_, ()>;
+    /// Rotates a credential as soon as it can be, or says why not in one sentence.
+    fn rotate<'a>(&'a self, name: &'a CredentialName, reason: &'a str) -> Later<'a, Result<(), String>>;
     /// Records what an operator did.
     fn record(&self, by: &str, what: &str);
 }

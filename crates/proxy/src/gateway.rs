@@ -142,6 +142,13 @@ struct Handles {
     all: CancellationToken,
     /// Below `all`.
     versions: BTreeMap<u64, CancellationToken>,
+    /// What open exchanges carry, as long as they are open: one share each, and ours.
+    carried: BTreeMap<u64, Arc<()>>,
+}
+
+/// That an exchange carries a version of a credential; over when dropped.
+pub(crate) struct Carried {
+    _share: Arc<()>,
 }
 
 impl InUse {
@@ -158,12 +165,33 @@ impl InUse {
             return handle.clone();
         }
         let mut all = self.handles.write();
-        let Handles { all, versions } = all.entry(name.clone()).or_default();
+        let Handles { all, versions, .. } = all.entry(name.clone()).or_default();
         let handle = versions.entry(version).or_insert_with(|| all.child_token()).clone();
         if versions.len() > VERSIONS_KEPT_MAX {
             versions.pop_first();
         }
         handle
+    }
+
+    /// Notes that an exchange carries a version.
+    pub(crate) fn enter(&self, name: &CredentialName, version: u64) -> Carried {
+        let known = self.handles.read().get(name).and_then(|handles| handles.carried.get(&version).cloned());
+        let share = known.unwrap_or_else(|| {
+            let mut all = self.handles.write();
+            let carried = &mut all.entry(name.clone()).or_default().carried;
+            // Those that nobody carries any more make room.
+            carried.retain(|known, share| *known == version || Arc::strong_count(share) > 1);
+            Arc::clone(carried.entry(version).or_default())
+        });
+        Carried { _share: share }
+    }
+
+    /// Whether an open exchange of this process carries a version.
+    #[must_use]
+    pub fn carries(&self, name: &CredentialName, version: u64) -> bool {
+        let handles = self.handles.read();
+        let share = handles.get(name).and_then(|handles| handles.carried.get(&version));
+        share.is_some_and(|share| Arc::strong_count(share) > 1)
     }
 
     /// Cuts everything that carries it or what was minted under it; later exchanges get a fresh handle.
@@ -263,4 +291,28 @@ pub struct Worker {
     pub lane: Lane,
     /// This thread's upstream connections.
     pub pool: Pool<OutBody>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_carried_as_long_as_an_exchange_is_open() {
+        let in_use = InUse::default();
+        let name = CredentialName::new("k").expect("a name");
+        assert!(!in_use.carries(&name, 1));
+        let (one, two, other) = (in_use.enter(&name, 1), in_use.enter(&name, 1), in_use.enter(&name, 2));
+        drop(one);
+        assert!(in_use.carries(&name, 1) && in_use.carries(&name, 2) && !in_use.carries(&name, 3));
+        drop(two);
+        assert!(!in_use.carries(&name, 1) && in_use.carries(&name, 2));
+        // Any number of versions, as many places as are carried.
+        for version in 3..100 {
+            drop(in_use.enter(&name, version));
+        }
+        assert_eq!(in_use.handles.read().get(&name).map(|handles| handles.carried.len()), Some(2));
+        drop(other);
+        assert!(!in_use.carries(&name, 2));
+    }
 }

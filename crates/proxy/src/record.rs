@@ -14,7 +14,7 @@ use model::event::{ApprovalRecord, CredentialUse, Kind, RequestRecord, ResponseR
 use model::id::ReservationId;
 use model::{CanonicalRequest, Class, Classification, Code, Digest, Event, EventId, ExchangeId, Refusal, Tenant};
 
-use crate::gateway::Worker;
+use crate::gateway::{Carried, Worker};
 use crate::session::LiveSession;
 
 /// How long an outcome may wait for the next record to be written with. What asks for the log's head, a checkpoint and the
@@ -42,6 +42,8 @@ pub(crate) struct Recorder {
     class: Class,
     session: Option<Arc<LiveSession>>,
     reservation: Option<ReservationId>,
+    /// Until the end of the exchange, however it ends.
+    carried: Option<Carried>,
     /// What the attempt said, for an outcome that says the same; none once anything else of the event has changed.
     said: Option<Said>,
     /// What came of an attempt that is followed by another; written with that.
@@ -72,6 +74,7 @@ impl Recorder {
             class: Class::Read,
             session: None,
             reservation: None,
+            carried: None,
             said: None,
             before: None,
         }
@@ -195,6 +198,7 @@ impl Recorder {
 
     /// Notes the credential that is put on.
     pub(crate) fn credential(&mut self, name: &model::CredentialName, version: u64) {
+        self.carried = Some(self.worker.gateway.in_use.enter(name, version));
         self.event.credential = Some(CredentialUse { name: name.clone(), version });
     }
 

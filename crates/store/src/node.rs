@@ -57,6 +57,42 @@ impl Nodes<'_> {
         self.db.row(sql, vals![tenant, what, now]).await?.map(|row| row.text(0).map(str::to_owned)).transpose()
     }
 
+    /// Notes that a node still carries something; several may at a time. Over when it is not noted anew.
+    pub async fn carry(&self, tenant: &Tenant, what: &str, hold: Hold<'_>) -> Result<(), StoreError> {
+        self.claim(tenant, &format!("{what}/{}", hold.node), hold).await.map(drop)
+    }
+
+    /// Whether another node than this one carries it.
+    pub async fn is_carried(
+        &self,
+        tenant: &Tenant,
+        what: &str,
+        (node, now): (&str, Timestamp),
+    ) -> Result<bool, StoreError> {
+        let rows =
+            self.db.rows("SELECT what, node FROM holds WHERE tenant = $1 AND until > $2", vals![tenant, now]).await?;
+        for row in rows {
+            let by = row.text(0)?.strip_prefix(what).and_then(|rest| rest.strip_prefix('/'));
+            if by.is_some_and(|by| by != node) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Forgets that anybody carries it.
+    pub async fn put_down(&self, tenant: &Tenant, what: &str) -> Result<(), StoreError> {
+        let rows = self.db.rows("SELECT what FROM holds WHERE tenant = $1", vals![tenant]).await?;
+        for row in rows {
+            let known = row.text(0)?;
+            if known.strip_prefix(what).is_some_and(|rest| rest.starts_with('/')) {
+                let sql = "DELETE FROM holds WHERE tenant = $1 AND what = $2";
+                self.db.exec(Durability::Process, sql, vals![tenant, known]).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Gives back everything that a node holds.
     pub async fn release(&self, tenant: &Tenant, node: &str) -> Result<(), StoreError> {
         let sql = "DELETE FROM holds WHERE tenant = $1 AND node = $2";

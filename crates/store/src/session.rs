@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use model::{AgentName, Digest, Session, SessionId, Tenant, Timestamp};
+use model::{AgentName, Digest, Session, SessionId, Tenant, Timestamp, UserName};
 
 use crate::StoreError;
 use crate::change::{Topic, bump};
@@ -103,6 +103,16 @@ impl Sessions<'_> {
                 tx.exec("UPDATE sessions SET ended = $2 WHERE tenant = $1 AND ended IS NULL", vals![tenant, at]).await?
             }
         };
+        bump(&mut tx, tenant, Topic::Sessions).await?;
+        tx.commit().await?;
+        Ok(count)
+    }
+
+    /// Ends every session that is on behalf of a person; how many were open.
+    pub async fn end_of(&self, tenant: &Tenant, user: &UserName, at: Timestamp) -> Result<u64, StoreError> {
+        let mut tx = self.db.tx(Durability::Power).await?;
+        let sql = "UPDATE sessions SET ended = $3 WHERE tenant = $1 AND username = $2 AND ended IS NULL";
+        let count = tx.exec(sql, vals![tenant, user, at]).await?;
         bump(&mut tx, tenant, Topic::Sessions).await?;
         tx.commit().await?;
         Ok(count)

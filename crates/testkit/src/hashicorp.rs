@@ -33,6 +33,8 @@ struct State {
     secrets: BTreeMap<String, Vec<Option<Value>>>,
     /// Mount and role to the secret that proves it.
     roles: HashMap<(String, String), String>,
+    /// Names of roles whose secret ids are made and destroyed here, at `approle`.
+    approles: HashMap<String, AppRole>,
     /// Live tokens, and the leases that each made.
     tokens: HashMap<String, Vec<String>>,
     namespace: Option<String>,
@@ -45,6 +47,13 @@ struct State {
     made: Vec<String>,
 }
 
+/// A role and its secret ids, by accessor: each with its metadata.
+#[derive(Debug)]
+struct AppRole {
+    id: String,
+    secrets: BTreeMap<String, (String, Value)>,
+}
+
 impl Hashicorp {
     /// One that holds nothing and knows nobody.
     #[must_use]
@@ -53,6 +62,7 @@ impl Hashicorp {
             random: SeededRandom::new(seed),
             secrets: BTreeMap::new(),
             roles: HashMap::new(),
+            approles: HashMap::new(),
             tokens: HashMap::new(),
             namespace: None,
             token_seconds: 3_600,
@@ -86,6 +96,19 @@ impl Hashicorp {
     /// Knows somebody: the mount of the method, the role, and the secret id or token that proves it.
     pub fn allow(&self, mount: &str, role: &str, secret: &str) {
         self.state.lock().roles.insert((mount.to_owned(), role.to_owned()), secret.to_owned());
+    }
+
+    /// Has a role whose secret ids are made and destroyed, and the first of them.
+    pub fn approle(&self, name: &str, first: &str) {
+        let secrets = BTreeMap::from([("accessor-0".to_owned(), (first.to_owned(), Value::Null))]);
+        self.state.lock().approles.insert(name.to_owned(), AppRole { id: format!("{name}-id"), secrets });
+    }
+
+    /// Secret ids of a role that are good.
+    #[must_use]
+    pub fn secret_ids(&self, name: &str) -> Vec<String> {
+        let state = self.state.lock();
+        state.approles[name].secrets.values().map(|(secret, _)| secret.clone()).collect()
     }
 
     /// A token that is good until it is revoked.
@@ -207,6 +230,9 @@ impl State {
         if !self.tokens.contains_key(&token) {
             return error(403, "permission denied");
         }
+        if let Some(rest) = path.strip_prefix("auth/approle/role/") {
+            return self.secret_id(&seen.method, rest, &body);
+        }
         match (seen.method.as_str(), path.as_str()) {
             ("GET", "auth/token/lookup-self") => {
                 framed(&json!({ "data": { "ttl": self.token_seconds, "renewable": true, "type": "service" } }))
@@ -240,13 +266,45 @@ impl State {
         let is_approle = body.get("role_id").is_some();
         let (role, secret) =
             if is_approle { (text("role_id"), text("secret_id")) } else { (text("role"), text("jwt")) };
-        if self.roles.get(&(mount.to_owned(), role.to_owned())).is_none_or(|known| known != secret || secret.is_empty())
-        {
+        let known = self.roles.get(&(mount.to_owned(), role.to_owned())).is_some_and(|known| known == secret);
+        let is_id = |known: &AppRole| known.id == role && known.secrets.values().any(|(known, _)| known == secret);
+        if secret.is_empty() || !known && !self.approles.values().any(is_id) {
             return if is_approle { error(400, "invalid role or secret ID") } else { error(403, "permission denied") };
         }
         self.logins += 1;
         let token = self.token();
         self.auth(&token)
+    }
+
+    /// `NAME/role-id`, `NAME/secret-id` and what is below that.
+    fn secret_id(&mut self, method: &str, rest: &str, body: &Value) -> Answer {
+        let Some((name, rest)) = rest.split_once('/') else { return error(405, "unsupported operation") };
+        let fresh = (self.random.text(24), self.random.text(36));
+        let Some(role) = self.approles.get_mut(name) else { return error(404, "") };
+        let text = |name: &str| body[name].as_str().unwrap_or_default();
+        match (method, rest) {
+            ("GET", "role-id") => framed(&json!({ "data": { "role_id": role.id } })),
+            ("GET", "secret-id") if role.secrets.is_empty() => error(404, ""),
+            ("GET", "secret-id") => framed(&json!({ "data": { "keys": role.secrets.keys().collect::<Vec<_>>() } })),
+            ("POST", "secret-id") => {
+                let metadata = serde_json::from_str(text("metadata")).unwrap_or(Value::Null);
+                role.secrets.insert(fresh.0.clone(), (fresh.1.clone(), metadata));
+                framed(&json!({ "data": { "secret_id": fresh.1, "secret_id_accessor": fresh.0, "secret_id_ttl": 0 } }))
+            }
+            ("POST", "secret-id/destroy") => {
+                role.secrets.retain(|_, (secret, _)| secret != text("secret_id"));
+                Answer::status(204)
+            }
+            ("POST", "secret-id-accessor/lookup") => match role.secrets.get(text("secret_id_accessor")) {
+                Some((_, metadata)) => framed(&json!({ "data": { "metadata": metadata, "secret_id_num_uses": 0 } })),
+                None => error(404, "failed to find accessor entry"),
+            },
+            ("POST", "secret-id-accessor/destroy") => {
+                role.secrets.remove(text("secret_id_accessor"));
+                Answer::status(204)
+            }
+            _ => error(405, "unsupported operation"),
+        }
     }
 
     fn renew(&mut self, body: &Value) -> Answer {

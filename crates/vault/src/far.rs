@@ -243,8 +243,10 @@ where
         .method(&ask.method)
         .uri(&ask.target)
         .header(header::HOST, origin.to_string())
-        .header(header::USER_AGENT, "valetkey")
-        .header(header::ACCEPT, "application/json");
+        .header(header::USER_AGENT, "valetkey");
+    if !ask.fields.iter().any(|(name, _)| *name == header::ACCEPT) {
+        request = request.header(header::ACCEPT, "application/json");
+    }
     for (name, value) in &ask.fields {
         request = request.header(name, value);
     }
@@ -260,18 +262,18 @@ where
     Ok(Tried::Answered(Reply { status, retry_after, body: whole(answer.into_body()).await? }))
 }
 
-/// Asks over a connection that somebody else made. Bounded in size; the time is the caller's business.
-pub(crate) async fn ask_over<S>(stream: S, origin: &Origin, ask: &Ask) -> Result<Reply, BackendError>
+/// Asks on a connection that somebody else made. Nothing is followed.
+///
+/// # Errors
+/// There is no answer, or one that sends on elsewhere.
+pub(crate) async fn ask_over<S>(origin: &Origin, stream: S, ask: &Ask) -> Result<Reply, BackendError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     match talk(origin, stream, ask).await {
         Ok(Tried::Answered(reply)) => Ok(reply),
         Ok(Tried::Elsewhere(_)) => Err(BackendError::Malformed {
-            what: format!(
-                "{} sends on to somewhere else, and secrets follow nobody; write where that is",
-                shown(origin)
-            ),
+            what: format!("{} sends on elsewhere, and nothing is followed; write where it really is", shown(origin)),
         }),
         Err(failure) => Err(broken(origin, failure)),
     }

@@ -24,6 +24,11 @@ pub fn backend(octets: &[u8]) {
     crate::backend::read_all(body.get(1..).unwrap_or_default());
     crate::issue::read_all(line, body.get(1..).unwrap_or_default());
     let Ok(text) = std::str::from_utf8(line) else { return };
+    if let Ok(xml) = std::str::from_utf8(body) {
+        let read: usize = crate::rotate::aws_iam::all(xml, "member").map(str::len).sum();
+        assert!(read <= xml.len(), "no octet is read twice");
+        let _ = crate::rotate::aws_iam::one(xml, "AccessKeyId");
+    }
     let Ok(reference) = Reference::parse(text) else { return };
     assert_eq!(reference.as_str(), text);
     let (agent, user) = (AgentName::new("bot").ok(), UserName::new("ada@example.com").ok());

@@ -39,6 +39,7 @@ mod reference;
 mod renew;
 mod resolve;
 mod revoked;
+pub mod road;
 pub mod rotate;
 mod seal;
 mod sites;

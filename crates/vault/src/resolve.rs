@@ -39,6 +39,10 @@ impl Found {
     fn is_far(&self) -> bool {
         matches!(self, Self::Lies { reference, .. } if reference.scheme().is_far())
     }
+
+    fn is_issued(&self) -> bool {
+        matches!(self, Self::Lies { order: Some(_), .. })
+    }
 }
 
 impl Vault {
@@ -105,15 +109,32 @@ impl Vault {
         name: &CredentialName,
         look: &mut (dyn FnMut(&CredentialName, u64, &Material) + Send),
     ) -> Result<(), VaultError> {
-        let now = self.inner.clock.now();
-        let (inner, whose, place) = (&self.inner, Whose::of(upkeep), (upkeep.tenant(), name));
-        let found = inner.found(place, whose).await?;
+        let found = self.inner.found((upkeep.tenant(), name), Whose::of(upkeep)).await?;
         if let Found::Lies { order: Some(order), .. } = &found {
             self.inner.revoked.load().check(upkeep.tenant(), name, None)?;
-            look(name, 0, &inner.sample(order));
+            look(name, 0, &self.inner.sample(order));
             return Ok(());
         }
-        let live = if found.is_far() {
+        let live = self.looked_after(upkeep, name, found).await?;
+        look(name, live.version, &live.material);
+        Ok(())
+    }
+
+    /// The parts of another credential, with which a rotator asks whoever makes values.
+    pub(crate) async fn helper(&self, upkeep: &Upkeep, name: &CredentialName) -> Result<Arc<Material>, VaultError> {
+        let found = self.inner.found((upkeep.tenant(), name), Whose::of(upkeep)).await?;
+        Ok(Arc::clone(&self.looked_after(upkeep, name, found).await?.material))
+    }
+
+    async fn looked_after(
+        &self,
+        upkeep: &Upkeep,
+        name: &CredentialName,
+        found: Found,
+    ) -> Result<Arc<Live>, VaultError> {
+        let now = self.inner.clock.now();
+        let (inner, whose, place) = (&self.inner, Whose::of(upkeep), (upkeep.tenant(), name));
+        let live = if found.is_far() || found.is_issued() {
             inner.cached(place, whose, now).await?
         } else {
             Arc::new(inner.read(place, found, now).await?)
@@ -122,17 +143,13 @@ impl Vault {
         if live.is_expired(now) {
             return Err(VaultError::Expired { name: name.clone() });
         }
-        look(name, live.version, &live.material);
-        Ok(())
+        Ok(live)
     }
 
     /// Whether the back end gives a usable value now; nothing comes out.
     pub async fn check(&self, upkeep: &Upkeep, name: &CredentialName) -> Result<(), VaultError> {
-        let (inner, whose, place) = (&self.inner, Whose::of(upkeep), (upkeep.tenant(), name));
-        if let Found::Lies { order: Some(_), .. } = inner.found(place, whose).await? {
-            return inner.cached(place, whose, inner.clock.now()).await.map(drop);
-        }
-        self.with_material(upkeep, name, &mut |_, _, _| {}).await
+        let found = self.inner.found((upkeep.tenant(), name), Whose::of(upkeep)).await?;
+        self.looked_after(upkeep, name, found).await.map(drop)
     }
 
     /// Off the request's road: the store may be busy. Losing a note loses a minute of precision.

@@ -46,7 +46,11 @@ const MAY: &[(&str, &[&str])] = &[
 /// Libraries that only some crates may know, each with the reason.
 const ONLY: &[(&str, &[&str], &str)] = &[
     ("rusqlite", &["store"], "only store knows SQL"),
-    ("tokio-postgres", &["store"], "only store knows SQL"),
+    (
+        "tokio-postgres",
+        &["store", "vault"],
+        "only store knows SQL, but for the roles that vault makes at a user's server",
+    ),
     ("deadpool-postgres", &["store"], "only store knows SQL"),
     ("cedar-policy", &["policy", "solver"], "policy alone decides, solver asks about its rules"),
     ("cedar-policy-symcc", &["solver"], "policy does no I/O, and this starts a program"),

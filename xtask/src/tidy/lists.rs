@@ -16,6 +16,7 @@ const FOLDERS: &[&str] = &[
     "valetkey/src/wiring/doctor/probe",
     "vault/src/backend",
     "vault/src/kind",
+    "vault/src/rotate",
 ];
 
 /// Files that nobody lists, and folders without a list.

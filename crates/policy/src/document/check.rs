@@ -4,12 +4,10 @@ use model::canonical::parse_authority;
 use model::{AgentName, CredentialName, Digest, UserName};
 
 use super::at::At;
-use super::schema::{Agent, Channel, CredentialEntry, Document, Permission, Rotate};
-use super::{Diagnostic, Source, backend, issue, nearest, webhook};
+use super::schema::{Agent, Channel, CredentialEntry, Document, Permission};
+use super::{Diagnostic, Source, backend, issue, nearest, rotate, webhook};
 use crate::{alert, fallback, profile};
 
-/// A shorter time would be one rotation after another.
-const ROTATED_SECONDS_MIN: u64 = 10;
 /// Kinds of credential that this version knows.
 const KINDS: [&str; 5] = ["token", "basic", "database", "oauth2", "aws"];
 /// Kinds of a later version.
@@ -115,33 +113,9 @@ fn credential(entry: &CredentialEntry, document: &Document, checker: &mut Checke
         );
     }
     if let Some(rotate) = &entry.rotate {
-        rotation(rotate, entry, checker);
+        rotate::check(rotate, entry, checker);
     }
     shared(entry, document, checker);
-}
-
-fn rotation(at: &At<Rotate>, entry: &CredentialEntry, checker: &mut Checker<'_>) {
-    let Rotate { with, every, grace: _ } = &at.value;
-    if let Some(from) = entry.from.as_ref().filter(|from| from.value != "builtin") {
-        checker.say(from, "`rotate` is for values in the built-in vault; what lies elsewhere is rotated there");
-    }
-    if let Some(with) =
-        with.as_ref().filter(|with| with.value.strip_prefix("exec:").is_none_or(|words| words.trim().is_empty()))
-    {
-        checker.say(with, "who rotates it is written `exec:PROGRAM ARGUMENTS`");
-    }
-    match every {
-        Some(every) if with.is_none() => {
-            checker.say(&every.with("every".to_owned()), "nothing here can make a new value: add `with: exec:PROGRAM`, or take `every` out and rotate it by hand");
-        }
-        Some(every) if every.value.0 < ROTATED_SECONDS_MIN => {
-            checker.say(
-                &every.with("every".to_owned()),
-                format!("a value is rotated every {ROTATED_SECONDS_MIN} seconds at most"),
-            );
-        }
-        _ => {}
-    }
 }
 
 /// One reference used for two environments.

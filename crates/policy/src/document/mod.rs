@@ -7,6 +7,7 @@ mod check;
 mod diagnostic;
 mod foreign;
 pub mod issue;
+mod rotate;
 mod schema;
 pub(crate) mod value;
 mod webhook;
@@ -20,10 +21,11 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 pub use at::{At, Many, Table, Words};
 pub(crate) use diagnostic::nearest;
 pub use diagnostic::{Diagnostic, Note};
+pub use rotate::{By, ByAwsIam, ByHashicorp, ByHttp, ByPostgres, HttpAuth, Question, Rotate, Sensitivity, With};
 pub use schema::{
     Agent, Alert, AppRole, Approvers, Audit, AwsKey, Backend, Budget, Channel, Conditions, CredentialEntry, Database,
-    Document, Egress, Fallback, Inject, JwtLogin, Mode, Money, Operator, Permission, Redact, Respond, Rotate, Slack,
-    Sync, Upstream, Webhook,
+    Document, Egress, Fallback, Inject, JwtLogin, Mode, Money, Operator, Permission, Redact, Respond, Slack, Sync,
+    Upstream, Webhook,
 };
 pub use value::{Approval, Rate, Span};
 pub use webhook::Receiver;
@@ -65,6 +67,7 @@ impl Document {
             whole.take(part, &mut problems);
         }
         problems.extend(backend::undescribed(&whole));
+        problems.extend(rotate::undeclared(&whole));
         if problems.is_empty() { Ok(whole) } else { Err(problems) }
     }
 

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::at::{At, Many, Table, Words};
 use super::issue::Issue;
+use super::rotate::{Rotate, Sensitivity};
 use super::value::{Approval, Rate, Span};
 
 /// A configuration: one file of it, or several joined.
@@ -109,6 +110,8 @@ pub struct CredentialEntry {
     pub issue: Option<At<Issue>>,
     /// How a new value takes over from the old one.
     pub rotate: Option<At<Rotate>>,
+    /// How bad it is if it leaks: where `rotate: { with: .. }` says not how often, every 90 days (`low`), 30 (`medium`), 7 (`high`) or 1 (`critical`).
+    pub sensitivity: Option<At<Sensitivity>>,
     /// What stands in for it when it is denied, revoked, past its end, or cannot be had.
     pub fallback: Option<At<Fallback>>,
     #[serde(skip)]
@@ -192,18 +195,6 @@ pub enum Inject {
     Placeholder,
     /// On every request that may use it, for clients that send nothing, such as git.
     Always,
-}
-
-/// How a new value takes over from the old one.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Rotate {
-    /// Who makes new values and retires old ones: `exec:PROGRAM ARGUMENTS`. Without it an operator brings them (`credential rotate`).
-    pub with: Option<At<String>>,
-    /// How old a value may become before it is rotated, ten seconds or more; by hand alone where nothing is written.
-    pub every: Option<At<Span>>,
-    /// How long the old value stays good once the new one is in use; an hour where nothing is written.
-    pub grace: Option<At<Span>>,
 }
 
 /// What stands in for a credential that fails: one of these.

@@ -164,7 +164,7 @@ fn rotations_name_who_makes_values() {
     let table: [(String, &str); 4] = [
         (
             "credentials:\n  t: {service: github, rotate: { every: 7d, grace: 1h }}".into(),
-            "f.yaml:2:41: nothing here can make a new value: add `with: exec:PROGRAM`, or take `every` out and rotate it by hand",
+            "f.yaml:2:41: nothing here can make a new value: add `with: exec:PROGRAM` or a rotator, or take `every` out and rotate it by hand",
         ),
         (
             "credentials:\n  t: {service: github, rotate: { with: 'exec:./make', every: 5s }}".into(),

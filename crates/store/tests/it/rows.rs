@@ -203,6 +203,24 @@ on_both!(holds, async |world: World| {
     assert_eq!(rows.holder(&home, "api", at(3)).await.expect("holder"), None);
 });
 
+on_both!(what_several_carry, async |world: World| {
+    let (rows, home) = (world.store.nodes(), Tenant::local());
+    let hold = |node, now| Hold { node, now: at(now), until: at(now + 10) };
+    let carried =
+        async |what: &str, node: &str, now| rows.is_carried(&home, what, (node, at(now))).await.expect("looked");
+    assert!(!carried("carried/k/1", "a", 0).await);
+    for node in ["a", "b"] {
+        rows.carry(&home, "carried/k/1", hold(node, 0)).await.expect("noted");
+    }
+    rows.carry(&home, "carried/k/12", hold("c", 0)).await.expect("noted");
+    // Each hears of the others, of this version and for as long as they say so.
+    assert!(carried("carried/k/1", "a", 5).await && carried("carried/k/1", "c", 5).await);
+    rows.carry(&home, "carried/k/1", hold("a", 8)).await.expect("noted");
+    assert!(!carried("carried/k/1", "a", 11).await && carried("carried/k/1", "b", 11).await);
+    rows.put_down(&home, "carried/k/1").await.expect("forgotten");
+    assert!(!carried("carried/k/1", "b", 11).await && carried("carried/k/12", "a", 5).await);
+});
+
 on_both!(changes, async |world: World| {
     let home = Tenant::local();
     let other = world.other().await;

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use anyhow::Context;
-use catalog::{Catalog, Protocol};
+use catalog::{Catalog, Protocol, Service};
 use model::canonical::Host;
 use policy::document::Document;
 use proxy::Worker;
@@ -46,8 +46,7 @@ pub fn of(document: &Document, catalog: &Catalog) -> anyhow::Result<Vec<Database
         let service = catalog.service(&entry.service.value).with_context(|| {
             format!("{within}: no service `{}`; name its file under `services:`", entry.service.value)
         })?;
-        let speaks = |host: &&catalog::HostRule| !host.wildcard && host.protocol == Some(Protocol::Postgres);
-        let host = service.hosts().iter().find(speaks).with_context(|| {
+        let (server, port) = server(service).with_context(|| {
             format!("{within}: service `{}` has no host of `protocol: postgres`", entry.service.value)
         })?;
         let listen: SocketAddr = entry.listen.value.parse().with_context(|| {
@@ -56,13 +55,18 @@ pub fn of(document: &Document, catalog: &Catalog) -> anyhow::Result<Vec<Database
         if let Some(other) = all.iter().find(|other| other.listen == listen && listen.port() != 0) {
             anyhow::bail!("{within}: `{}` listens at {listen} already; choose another port", other.name);
         }
-        let server = Host::parse(&host.name).with_context(|| within.clone())?;
-        let port = host.ports.first().copied().unwrap_or(5432);
         let own = [listen.ip().to_string(), "localhost".to_owned()];
         let names = own.iter().filter_map(|name| Host::parse(name).ok()).chain([server.clone()]).collect();
         all.push(Database { name: name.value.clone(), listen, door: Door { host: server, port, names } });
     }
     Ok(all)
+}
+
+/// Where the database server of a service is, if it has one.
+pub fn server(service: &Service) -> Option<(Host, u16)> {
+    let speaks = |host: &&catalog::HostRule| !host.wildcard && host.protocol == Some(Protocol::Postgres);
+    let host = service.hosts().iter().find(speaks)?;
+    Some((Host::parse(&host.name).ok()?, host.ports.first().copied().unwrap_or(5432)))
 }
 
 /// Opens them.

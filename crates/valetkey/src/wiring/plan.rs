@@ -7,7 +7,7 @@ use catalog::Catalog;
 use model::canonical::{Host, parse_authority};
 use model::{AgentName, CredentialName, Digest, Part, ServiceName};
 use policy::Rules;
-use policy::document::{Document, Inject, Note, Receiver, Sync};
+use policy::document::{CredentialEntry, Document, Inject, Note, Receiver, Rotate, Sync, With};
 use proxy::gateway::Snapshot;
 use proxy::net::address::Own;
 use proxy::net::dial::{Dialer, Upstream};
@@ -55,10 +55,10 @@ pub struct Held {
 }
 
 /// How a new value of a credential takes over.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Rotation {
     /// Who makes and retires values; an operator where nothing is written.
-    pub with: Option<String>,
+    pub with: Option<With>,
     /// Seconds that a value may become old.
     pub every: Option<u64>,
     /// Seconds that the old value stays good.
@@ -182,15 +182,21 @@ impl Plan {
         })
     }
 
+    /// How hosts are reached.
+    pub fn dialer(&self, trust: &Trust, own: &Own) -> Dialer {
+        let mut dialer = Dialer::new(Box::new(SystemResolver::default()), trust.clone(), own.clone());
+        for (host, port, upstream) in &self.upstreams {
+            dialer = dialer.upstream(host.clone(), *port, upstream.clone());
+        }
+        match &self.way_out {
+            Some(way_out) => dialer.way_out(way_out.clone()),
+            None => dialer,
+        }
+    }
+
     /// The snapshot that decides, and what stays outside of it.
     pub fn into_snapshot(self, trust: &Trust, own: &Own) -> (Snapshot, Rest) {
-        let mut dialer = Dialer::new(Box::new(SystemResolver::default()), trust.clone(), own.clone());
-        for (host, port, upstream) in self.upstreams {
-            dialer = dialer.upstream(host, port, upstream);
-        }
-        if let Some(way_out) = self.way_out {
-            dialer = dialer.way_out(way_out);
-        }
+        let dialer = self.dialer(trust, own);
         let rest = Rest {
             credentials: self.credentials,
             agents: self.agents,
@@ -263,7 +269,7 @@ fn declared(document: &Document, catalog: &Catalog, sources: &Sources) -> anyhow
             issuing: issued.map(|issued| issued.by),
             rotation: entry.rotate.as_ref().map(|rotate| Rotation {
                 with: rotate.value.with.as_ref().map(|with| with.value.clone()),
-                every: rotate.value.every.as_ref().map(|every| every.value.0),
+                every: every(entry, &rotate.value),
                 grace: rotate.value.grace.as_ref().map_or(GRACE_SECONDS_DEFAULT, |grace| grace.value.0),
             }),
             digest: None,
@@ -272,6 +278,12 @@ fn declared(document: &Document, catalog: &Catalog, sources: &Sources) -> anyhow
         });
     }
     Ok(all)
+}
+
+/// How old a value may become: as it is written, or as sensitive as it is where something can make another.
+fn every(entry: &CredentialEntry, rotate: &Rotate) -> Option<u64> {
+    let usual = || entry.sensitivity.as_ref().filter(|_| rotate.with.is_some()).map(|it| it.value.every());
+    rotate.every.as_ref().map(|every| every.value.0).or_else(usual)
 }
 
 /// Where nobody declares credentials, every service that one can log in to has one that a log-in fills.

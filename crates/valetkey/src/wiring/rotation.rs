@@ -1,6 +1,5 @@
-//! Rotations: by hand for `credential rotate` and `rollback`, by schedule beside a gateway.
+//! Rotations by hand, for `credential rotate` and `rollback`; `schedule.rs` does what nobody does by hand.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,28 +7,20 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use catalog::Catalog;
-use model::event::{CredentialUse, Kind};
-use model::time::MICROS;
-use model::{CredentialName, Event, Rank, ServiceName, Timestamp};
+use model::{CredentialName, ServiceName, Timestamp};
 use policy::Upkeep;
-use proxy::Gateway;
+use proxy::net::address::Own;
+use proxy::net::tls::Trust;
 use secret::Secret;
-use serde_json::json;
-use store::{RotationRow, RotationStep, StoreError};
-use vault::rotate::{Check, Given, Looked, Means, RotateError, Rotated, Rotator};
-use vault::{VaultError, VersionState};
+use store::{RotationStep, StoreError};
+use vault::VaultError;
+use vault::rotate::{Around, Check, Given, Looked, Means, RotateError, Rotated, Rotator};
 
 use super::credential_test::{Subject, ask_service};
-use super::failing;
 use super::open::{self, Opened};
 use super::plan::{GRACE_SECONDS_DEFAULT, Held, Plan, Rotation};
+use super::roads::{By, Dialled};
 use crate::config::{Ambient, Sources};
-
-/// Between two looks at what is due.
-const EVERY: Duration = Duration::from_secs(2);
-/// A rotation that failed is tried again after this long, and after twice as long each time up to an hour.
-const REST_SECONDS: u64 = 30;
-const REST_SECONDS_MAX: u64 = 3_600;
 
 /// How long a command waits for whoever rotates the same credential, and between two tries.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -38,17 +29,17 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// Where a credential is rotated.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
-    pub(super) ambient: &'a Ambient,
-    pub(super) opened: &'a Arc<Opened>,
-    pub(super) sources: &'a Sources,
-    pub(super) catalog: &'a Catalog,
+    pub ambient: &'a Ambient,
+    pub opened: &'a Arc<Opened>,
+    pub sources: &'a Sources,
+    pub catalog: &'a Catalog,
 }
 
 /// Who looks whether a new value works: its service, on the road that agents take.
 pub(super) struct ByService<'a> {
-    pub(super) place: Place<'a>,
-    pub(super) service: Option<ServiceName>,
-    pub(super) kind: String,
+    pub place: Place<'a>,
+    pub service: Option<ServiceName>,
+    pub kind: String,
 }
 
 impl Check for ByService<'_> {
@@ -109,19 +100,20 @@ impl Turning {
     pub async fn open(ambient: &Ambient, config: Option<&Path>) -> anyhow::Result<Self> {
         let opened = open::open(ambient).await?;
         let sources = Sources::find(ambient, config)?;
-        let plan = Plan::make(&sources, &[])?;
+        let mut plan = Plan::make(&sources, &[])?;
+        plan.way_out = super::way_out::way_out(ambient)?;
         opened.declare(&plan).await?;
         Ok(Self { ambient: ambient.clone(), opened, sources, plan })
     }
 
-    fn rotation(&self, name: &CredentialName) -> Option<&Rotation> {
-        self.plan.credentials.iter().find(|held| held.name == *name)?.rotation.as_ref()
+    fn held(&self, name: &CredentialName) -> Option<&Held> {
+        self.plan.credentials.iter().find(|held| held.name == *name)
     }
 
     /// Whether an operator must bring the value.
     #[must_use]
     pub fn wants_value(&self, name: &CredentialName) -> bool {
-        self.rotation(name).is_none_or(|rotation| rotation.with.is_none())
+        self.held(name).and_then(|held| held.rotation.as_ref()).is_none_or(|rotation| rotation.with.is_none())
     }
 
     /// Rotates: with the value that was brought, or by the program of the configuration. A rotation that was interrupted goes on.
@@ -130,15 +122,17 @@ impl Turning {
     /// As [`vault::Vault::rotate`].
     pub async fn rotate(&self, wanted: &Wanted<'_>, value: Option<Secret>) -> anyhow::Result<Done> {
         let name = wanted.name;
-        let rotation = self.rotation(name);
-        let brought = value.is_some();
-        let by: Box<dyn Rotator> = match value {
-            Some(value) => Box::new(Given::new(value)),
-            None => rotator(rotation, &self.ambient, &self.sources)?,
-        };
-        let summary = self.opened.vault.show(&self.opened.tenant, name).await?;
+        let (held, brought) = (self.held(name), value.is_some());
         let Self { ambient, opened, sources, plan } = self;
         let place = Place { ambient, opened, sources, catalog: &plan.catalog };
+        let by: Box<dyn Rotator> = if let Some(value) = value {
+            Box::new(Given::new(value))
+        } else {
+            let dialer = plan.dialer(&Trust::platform(), &Own::default());
+            rotator(held, place, By::Own(Arc::new(dialer)))?
+        };
+        let rotation = held.and_then(|held| held.rotation.as_ref());
+        let summary = self.opened.vault.show(&self.opened.tenant, name).await?;
         let check = ByService { place, service: summary.service, kind: summary.kind };
         let grace_seconds = wanted.grace.unwrap_or_else(|| grace(rotation));
         let means = Means { by: &*by, check: &check, grace_seconds, node: &node(opened) };
@@ -197,152 +191,21 @@ pub(super) fn node(opened: &Opened) -> String {
 }
 
 /// Who makes and retires values, where nobody brings one.
-pub(super) fn rotator(
-    rotation: Option<&Rotation>,
-    ambient: &Ambient,
-    sources: &Sources,
-) -> anyhow::Result<Box<dyn Rotator>> {
-    let Some(with) = rotation.and_then(|rotation| rotation.with.as_deref()) else {
+pub(super) fn rotator(held: Option<&Held>, place: Place<'_>, road: By) -> anyhow::Result<Box<dyn Rotator>> {
+    let with = |held: &Held| held.rotation.as_ref()?.with.clone();
+    let Some((held, with)) = held.and_then(|held| Some((held, with(held)?))) else {
         return Ok(Box::new(Given::nothing()));
     };
-    vault::rotate::rotator(with, &ambient.for_vault_at(sources.folder()))
-        .map_err(|why| anyhow::anyhow!("`rotate.with: {with}` cannot be used: {why}"))
+    let Place { ambient, opened, sources, catalog } = place;
+    let service = held.service.as_ref().and_then(|service| catalog.service(service.as_str()));
+    let upkeep = Upkeep::of(opened.tenant.clone(), "rotation");
+    let road = Arc::new(Dialled::new(road)?);
+    let around = Around::new(&opened.vault, upkeep, ambient.for_vault_at(sources.folder()), road, &held.kind);
+    let around = around.at(service.and_then(super::databases::server));
+    vault::rotate::rotator(&with, around)
+        .map_err(|why| anyhow::anyhow!("`rotate.with` of {} cannot be used: {why}", held.name))
 }
 
 pub(super) fn grace(rotation: Option<&Rotation>) -> u64 {
     rotation.map_or(GRACE_SECONDS_DEFAULT, |rotation| rotation.grace)
-}
-
-/// Takes credential, version and words.
-pub type Record = dyn Fn(&CredentialName, u64, &str) + Send + Sync;
-
-/// The same with a rank.
-pub type Alert = dyn Fn(&CredentialName, u64, Rank, &str) + Send + Sync;
-
-/// What is due, beside a gateway.
-pub struct Schedule {
-    /// The environment.
-    pub ambient: Ambient,
-    /// The home.
-    pub opened: Arc<Opened>,
-    /// The configuration's files.
-    pub sources: Sources,
-    /// Its services look whether a new value works; when it drains, the schedule ends.
-    pub gateway: Arc<Gateway>,
-    /// Records what was done.
-    pub record: Box<Record>,
-    /// Records what an operator should know of.
-    pub alert: Box<Alert>,
-}
-
-/// When something may be tried again, and how often it failed.
-type Rests = HashMap<CredentialName, (Timestamp, u32)>;
-
-/// Puts off the next try.
-fn rest(rests: &mut Rests, name: &CredentialName, now: Timestamp) {
-    let failed = rests.get(name).map_or(0, |(_, failed)| *failed);
-    let rest = (REST_SECONDS << failed.min(16)).min(REST_SECONDS_MAX);
-    rests.insert(name.clone(), (now.plus_secs(rest), failed + 1));
-}
-
-impl Schedule {
-    /// Looks until it is told to stop. `credentials` are those of the configuration that is in force.
-    pub async fn run(self, credentials: impl Fn() -> Vec<Held> + Send + Sync) {
-        let (mut rests, mut doubted) = (Rests::new(), failing::Rests::default());
-        loop {
-            tokio::select! {
-                () = self.gateway.drain.cancelled() => return,
-                () = tokio::time::sleep(EVERY) => {}
-            }
-            let all = credentials();
-            if let Err(error) = self.look(&all, &mut rests).await {
-                tracing::warn!(%error, "rotations could not be looked at");
-            }
-            self.look_into(&all, &mut doubted).await;
-        }
-    }
-
-    async fn look(&self, all: &[Held], rests: &mut Rests) -> anyhow::Result<()> {
-        let now = self.opened.clock.now();
-        let under_way = self.opened.vault.rotations(&self.opened.tenant).await?;
-        for held in all {
-            let row = under_way.iter().find(|row| row.credential == held.name);
-            if rests.get(&held.name).is_some_and(|(until, _)| now < *until) || !self.is_due(held, row, now).await? {
-                continue;
-            }
-            match self.turn(held, row).await {
-                Ok((Some(version), words)) => {
-                    rests.remove(&held.name);
-                    (self.record)(&held.name, version, &words);
-                }
-                Ok((None, words)) => {
-                    rest(rests, &held.name, now);
-                    (self.record)(&held.name, 0, &words);
-                }
-                Err(error) => {
-                    rest(rests, &held.name, now);
-                    tracing::warn!(credential = %held.name, %error, "a rotation is not done; it is tried again");
-                    (self.record)(&held.name, 0, &format!("rotation not done: {error:#}"));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// A rotation that was interrupted, an old value whose time is over, a current one that is too old.
-    async fn is_due(&self, held: &Held, row: Option<&RotationRow>, now: Timestamp) -> anyhow::Result<bool> {
-        if let Some(row) = row {
-            return Ok(row.retire.is_none_or(|retire| retire <= now));
-        }
-        let Some(every) = held.rotation.as_ref().and_then(|rotation| rotation.every) else { return Ok(false) };
-        let summary = match self.opened.vault.show(&self.opened.tenant, &held.name).await {
-            Ok(summary) => summary,
-            Err(VaultError::NotFound { .. }) => return Ok(false),
-            Err(error) => return Err(error.into()),
-        };
-        if !summary.versions.iter().any(|version| version.state == VersionState::Current) {
-            return Ok(false);
-        }
-        // The newest, whatever became of it: whoever went back to an older one did not ask for another.
-        let newest = summary.versions.iter().map(|version| version.created).max();
-        let age = i64::try_from(every).unwrap_or(i64::MAX).saturating_mul(MICROS);
-        Ok(newest.is_some_and(|newest| now.0.saturating_sub(newest.0) >= age))
-    }
-
-    /// Does what is due; the version that it is about, none where a new value was taken back, and what was done.
-    async fn turn(&self, held: &Held, row: Option<&RotationRow>) -> anyhow::Result<(Option<u64>, String)> {
-        let (opened, rotation) = (&self.opened, held.rotation.as_ref());
-        let by = rotator(rotation, &self.ambient, &self.sources)?;
-        let (node, upkeep) = (node(opened), Upkeep::of(opened.tenant.clone(), "rotation"));
-        if let Some(row) = row.filter(|row| matches!(row.step, RotationStep::Switched | RotationStep::Retiring)) {
-            opened.vault.retire(&upkeep, row, (&*by, &node)).await?;
-            return Ok((Some(row.old), format!("version {} was retired ({})", row.old, by.name())));
-        }
-        let snapshot = self.gateway.snapshot.load_full();
-        let place = Place { ambient: &self.ambient, opened, sources: &self.sources, catalog: &snapshot.catalog };
-        let check = ByService { place, service: held.service.clone(), kind: held.kind.clone() };
-        let means = Means { by: &*by, check: &check, grace_seconds: grace(rotation), node: &node };
-        let reason = row.map_or("schedule", |row| row.reason.as_str());
-        Ok(match opened.vault.rotate(&upkeep, &held.name, reason, means).await? {
-            Rotated::Switched(row) => {
-                let words = format!("version {} took over from {} ({}, {reason})", row.new, row.old, by.name());
-                (Some(row.new), words)
-            }
-            Rotated::GaveUp { why } => (None, format!("rotation taken back: {why}")),
-        })
-    }
-}
-
-/// Fills an alert about a credential.
-pub fn fill_alert(event: &mut Event, (name, version): (&CredentialName, u64), rank: Rank, words: &str) {
-    fill(event, name, version, words);
-    event.kind = Kind::Alert;
-    event.context = json!({ "alert": "credential", "rank": rank, "action": "none" }).as_object().cloned();
-}
-
-/// Fills an event about a rotation.
-pub fn fill(event: &mut Event, name: &CredentialName, version: u64, words: &str) {
-    event.kind = Kind::Credential;
-    event.credential = Some(CredentialUse { name: name.clone(), version });
-    event.reason = Some(words.to_owned());
 }

@@ -10,6 +10,7 @@ use approval::WaitingRoom;
 use model::event::Kind;
 use model::{AgentName, CredentialName, Rank};
 use parking_lot::Mutex;
+use policy::Upkeep;
 use proxy::Gateway;
 use proxy::net::address::Own;
 use proxy::net::leaf::{Authority, AuthorityName};
@@ -22,8 +23,9 @@ use super::databases::Reached;
 use super::environment::{self, Trust};
 use super::gateway::{self, Options, Serving};
 use super::open::{self, Opened};
-use super::plan::Plan;
+use super::plan::{Held, Plan};
 use super::rotation;
+use super::schedule::{self, Schedule, Signalled};
 use super::sessions::{Maker, Wanted};
 use super::signals::Stop;
 use super::walls::Doors;
@@ -216,6 +218,7 @@ pub struct Control {
     roots: tls::Trust,
     own: Own,
     lane: Mutex<audit::Lane>,
+    signalled: Arc<Signalled>,
 }
 
 impl Control {
@@ -238,6 +241,7 @@ impl Control {
             roots: serving.trust.clone(),
             own: serving.own.clone(),
             lane: Mutex::new(lane),
+            signalled: Arc::default(),
         })
     }
 
@@ -266,21 +270,23 @@ impl Control {
     pub fn rotate_by_schedule(self: &Arc<Self>, sources: Sources) {
         let (told, alerted, asked) = (Arc::clone(self), Arc::clone(self), Arc::clone(self));
         let record = move |name: &CredentialName, version: u64, words: &str| {
-            let fill = |event: &mut model::Event| rotation::fill(event, name, version, words);
+            let fill = |event: &mut model::Event| schedule::fill(event, name, version, words);
             watch::record(&told.gateway, &told.lane.lock(), Kind::Credential, fill);
         };
         let alert = move |name: &CredentialName, version: u64, rank: Rank, words: &str| {
             tracing::warn!(credential = %name, rank = rank.as_str(), "{words}");
-            let fill = |event: &mut model::Event| rotation::fill_alert(event, (name, version), rank, words);
+            let fill = |event: &mut model::Event| schedule::fill_alert(event, (name, version), rank, words);
             watch::record(&alerted.gateway, &alerted.lane.lock(), Kind::Alert, fill);
         };
-        let schedule = rotation::Schedule {
+        let schedule = Schedule {
             ambient: self.ambient.clone(),
             opened: Arc::clone(&self.opened),
             sources,
             gateway: Arc::clone(&self.gateway),
             record: Box::new(record),
             alert: Box::new(alert),
+            signalled: Arc::clone(&self.signalled),
+            node: rotation::node(&self.opened),
         };
         tokio::spawn(schedule.run(move || asked.maker.rest.read().credentials.clone()));
     }
@@ -292,6 +298,23 @@ impl Control {
 
     fn note(&self, kind: Kind, by: &str, what: &str) {
         watch::record(&self.gateway, &self.lane.lock(), kind, |event| event.reason = Some(format!("{by}: {what}")));
+    }
+
+    async fn rotate_now(&self, name: &CredentialName, reason: &str) -> Result<(), String> {
+        if !self.signalled.is_looked_after() {
+            return Err("nothing is rotated here; send the signal to `valetkey serve`".to_owned());
+        }
+        let makes = |held: &Held| held.name == *name && held.rotation.as_ref().is_some_and(|it| it.with.is_some());
+        if !self.maker.rest.read().credentials.iter().any(makes) {
+            return Err(format!(
+                "nothing here makes a new value of `{name}`: add `rotate: {{ with: .. }}`, or bring one with `valetkey credential rotate {name}`"
+            ));
+        }
+        // On record before we answer: it is done even if this process ends now.
+        let upkeep = Upkeep::of(self.opened.tenant.clone(), "rotation");
+        let begins = self.opened.vault.ask_rotation(&upkeep, name, reason).await.map_err(|error| error.to_string())?;
+        self.signalled.want((!begins).then_some((name, reason)));
+        Ok(())
     }
 
     async fn begin(&self, wanted: StartSession) -> Result<StartedSession, String> {
@@ -327,6 +350,10 @@ impl Plane for Control {
                 tracing::warn!(%error, "what the store says could not be taken in at once");
             }
         })
+    }
+
+    fn rotate<'a>(&'a self, name: &'a CredentialName, reason: &'a str) -> api::wiring::Later<'a, Result<(), String>> {
+        Box::pin(self.rotate_now(name, reason))
     }
 
     fn record(&self, by: &str, what: &str) {

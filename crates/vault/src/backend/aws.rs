@@ -33,14 +33,14 @@ pub(super) struct Aws {
 }
 
 /// What is signed (octets of fields in the order of their names), for what.
-struct Signed<'a> {
-    method: &'a str,
-    query: &'a str,
-    fields: &'a [(&'a str, &'a [u8])],
-    body: &'a [u8],
-    date: &'a str,
-    region: &'a str,
-    service: &'a str,
+pub(crate) struct Signed<'a> {
+    pub method: &'a str,
+    pub query: &'a str,
+    pub fields: &'a [(&'a str, &'a [u8])],
+    pub body: &'a [u8],
+    pub date: &'a str,
+    pub region: &'a str,
+    pub service: &'a str,
 }
 
 impl Aws {
@@ -227,7 +227,7 @@ impl Backend for Aws {
 }
 
 /// `20261120T180000Z`.
-fn amz_date(now: Timestamp) -> String {
+pub(crate) fn amz_date(now: Timestamp) -> String {
     let text = now.to_string();
     let seconds: String = text.chars().take(19).filter(char::is_ascii_alphanumeric).collect();
     format!("{seconds}Z")
@@ -235,7 +235,7 @@ fn amz_date(now: Timestamp) -> String {
 
 impl Signed<'_> {
     /// The field `Authorization`.
-    fn authorization(&self, id: &str, key: &[u8]) -> String {
+    pub fn authorization(&self, id: &str, key: &[u8]) -> String {
         let day = self.date.get(..8).unwrap_or_default();
         let scope = format!("{day}/{}/{}/aws4_request", self.region, self.service);
         let names = self.fields.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");

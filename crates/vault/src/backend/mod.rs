@@ -17,7 +17,10 @@ pub(crate) mod login;
 mod onepassword;
 mod pick;
 
+pub(crate) use aws::{Signed, amz_date};
 pub(crate) use exec::read as printed;
+pub(crate) use hashicorp::Hashicorp;
+pub(crate) use pick::{Tree, body};
 
 use std::sync::Arc;
 
@@ -116,7 +119,7 @@ impl Fetched {
 }
 
 /// One back end.
-pub(crate) trait Backend: Send + Sync {
+pub(crate) trait Backend: std::any::Any + Send + Sync {
     /// Which references it reads.
     fn scheme(&self) -> Scheme;
 

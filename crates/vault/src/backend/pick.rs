@@ -100,7 +100,7 @@ fn document(id: &str, key: &str, token: Option<&str>) -> Secret {
 }
 
 /// A body with these members, none of which leaves a copy behind.
-pub(super) fn body(members: &[(&str, &[u8])]) -> Result<Zeroizing<Vec<u8>>, &'static str> {
+pub(crate) fn body(members: &[(&str, &[u8])]) -> Result<Zeroizing<Vec<u8>>, &'static str> {
     let mut out = Zeroizing::new(Vec::with_capacity(
         2 + members.iter().map(|(name, value)| name.len() + 6 * value.len() + 6).sum::<usize>(),
     ));

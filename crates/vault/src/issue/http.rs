@@ -63,7 +63,7 @@ pub(crate) async fn ask(way: &dyn Way, at: &Endpoint, ask: &Ask) -> Result<Reply
     let asking = async {
         let connected = way.connect(&at.origin).await;
         let stream = connected.map_err(|why| BackendError::Away { what: format!("{}: {why}", at.origin) })?;
-        far::ask_over(stream, &at.origin, ask).await
+        far::ask_over(&at.origin, stream, ask).await
     };
     let late = || BackendError::Away { what: format!("{} did not answer within {} s", at.origin, limit.as_secs()) };
     tokio::time::timeout(limit, asking).await.unwrap_or_else(|_| Err(late()))

@@ -8,19 +8,26 @@
 //! To add a rotator: a file here that implements [`Rotator`], and a line in [`rotator`].
 #![expect(clippy::disallowed_methods, reason = "a rotator hands values to whoever makes and retires them")]
 
+mod around;
+pub(crate) mod aws_iam;
 mod exec;
 mod given;
+mod hashicorp;
+mod http;
 mod lent;
+mod postgres;
 
 use model::{CredentialName, Tenant, hex};
 use policy::Upkeep;
+use policy::document::{By, With};
 use secret::Secret;
 use store::{Hold, RotationRow, RotationStep, StoreError, VersionRow, VersionState};
 
 use crate::seal::Label;
 use crate::vault::Inner;
-use crate::{Ambient, Pending, Scheme, Vault, VaultError, kind};
+use crate::{Pending, Scheme, Vault, VaultError, kind};
 
+pub use around::Around;
 pub use given::Given;
 pub use lent::Lent;
 
@@ -126,15 +133,25 @@ pub enum Rotated {
     },
 }
 
-/// The rotator that a configuration names: `exec:PROGRAM ARGUMENTS`.
+/// The rotator that a configuration names.
 ///
 /// # Errors
-/// What is wrong with the text.
-pub fn rotator(text: &str, ambient: &Ambient) -> Result<Box<dyn Rotator>, &'static str> {
-    match text.split_once(':') {
-        Some(("exec", words)) => Ok(Box::new(exec::Exec::new(words, ambient)?)),
-        _ => Err("write `exec:PROGRAM ARGUMENTS`"),
-    }
+/// What is wrong with it.
+pub fn rotator(with: &With, around: Around) -> Result<Box<dyn Rotator>, String> {
+    let by = match with {
+        With::Program(text) => {
+            let words = text.strip_prefix("exec:").ok_or("write `exec:PROGRAM ARGUMENTS`")?;
+            return Ok(Box::new(exec::Exec::new(words, around.ambient())?));
+        }
+        With::By(by) => by,
+    };
+    Ok(match &**by {
+        By { postgres: Some(by), .. } => Box::new(postgres::Postgres::new(&by.value, around)?),
+        By { aws_iam: Some(by), .. } => Box::new(aws_iam::AwsIam::new(&by.value, around)),
+        By { hashicorp: Some(by), .. } => Box::new(hashicorp::AppRole::new(&by.value, around)),
+        By { http: Some(by), .. } => Box::new(http::Http::new(by.value.clone(), around)),
+        _ => return Err("it names no rotator".to_owned()),
+    })
 }
 
 /// One way to rotate, and to look.
@@ -165,6 +182,18 @@ impl Vault {
         let tenant = upkeep.tenant();
         let chore = self.rotate_held(tenant, name, reason, means);
         self.inner.in_turn((tenant, name), means.node, chore).await
+    }
+
+    /// Begins a rotation that somebody goes on with; whether there is one now for this reason. One that is under way stays as it is.
+    ///
+    /// # Errors
+    /// The credential lies elsewhere, or was revoked.
+    pub async fn ask_rotation(&self, upkeep: &Upkeep, name: &CredentialName, reason: &str) -> Result<bool, VaultError> {
+        let tenant = upkeep.tenant();
+        if self.inner.store.rotations().get(tenant, name).await?.is_some() {
+            return Ok(false);
+        }
+        self.inner.begin(tenant, name, reason).await.map(|_| true)
     }
 
     async fn rotate_held(

@@ -14,6 +14,7 @@ mod issuing;
 mod keyrings;
 mod resolving;
 mod rotating;
+mod rotators;
 mod sites;
 mod unprintable;
 mod world;

@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use model::Tenant;
 use parking_lot::Mutex;
 use policy::Upkeep;
+use policy::document::With;
 use store::RotationStep;
 use tokio::sync::Notify;
 use vault::rotate::{Check, Given, Looked, Means, RotateError, Rotated, Rotator, Turn, rotator};
-use vault::{Ambient, Vault, VaultError, VersionState};
+use vault::{Vault, VaultError, VersionState};
 
 use crate::world::{World, gives, name, new, secret};
 
@@ -110,7 +111,7 @@ impl Rotator for Provider {
 }
 
 /// A service without a harmless request.
-struct Blind;
+pub struct Blind;
 
 impl Check for Blind {
     fn check<'a>(&'a self, _: &'a model::CredentialName) -> Pending<'a, Result<Looked, RotateError>> {
@@ -130,14 +131,14 @@ impl Check for Takes<'_> {
     }
 }
 
-fn upkeep() -> Upkeep {
+pub fn upkeep() -> Upkeep {
     Upkeep::of(Tenant::local(), "rotation")
 }
 
 /// Who rotates here.
-const NODE: &str = "test";
+pub const NODE: &str = "test";
 
-fn means<'a>(by: &'a dyn Rotator, check: &'a dyn Check) -> Means<'a> {
+pub fn means<'a>(by: &'a dyn Rotator, check: &'a dyn Check) -> Means<'a> {
     Means { by, check, grace_seconds: 60, node: NODE }
 }
 
@@ -266,10 +267,11 @@ async fn programs_rotate() {
     let world = World::new();
     let (vault, token) = (world.vault().await, name("t"));
     vault.add(&new("t"), secret("first")).await.expect("added");
-    let ambient = Ambient::empty(world.path().to_owned());
+    let around = crate::rotators::around(&world, &vault, "token", crate::rotators::Nowhere);
+    let rotator = |text: &str| rotator(&With::Program(text.to_owned()), around.clone());
     let script = |text: &str| {
         std::fs::write(world.path().join("rotate.sh"), text).expect("written");
-        rotator("exec:sh rotate.sh 'with words'", &ambient).expect("reads")
+        rotator("exec:sh rotate.sh 'with words'").expect("reads")
     };
     for (text, says) in [
         ("exit 3", "ended with status 3"),
@@ -305,7 +307,7 @@ async fn programs_rotate() {
     assert_eq!(told("make"), format!(r#"{{"credential":"t","ticket":"{ticket}",{one},"new":null}}"#));
     let whole = format!(r#"{{"credential":"t","ticket":"{ticket}",{one},"new":{{"version":{new},"value":"second"}}}}"#);
     assert_eq!((told("verify"), told("retire")), (whole.clone(), whole));
-    assert!(rotator("https://x", &ambient).is_err() && rotator("exec:", &ambient).is_err());
+    assert!(rotator("https://x").is_err() && rotator("exec:").is_err());
 }
 
 /// Whoever read a rotation before somebody went back to the old version must not retire that.

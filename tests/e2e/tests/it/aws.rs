@@ -10,7 +10,8 @@ use testkit::Ca;
 use testkit::process::{Finished, Running};
 
 /// Endpoints that the clients use.
-const HOSTS: [&str; 10] = [
+const HOSTS: [&str; 11] = [
+    "iam.amazonaws.com",
     "sts.amazonaws.com",
     "sts.us-east-1.amazonaws.com",
     "s3.us-east-1.amazonaws.com",
@@ -271,4 +272,38 @@ fn run_finds_aws_keys_and_masks_their_file() {
     assert!(finished.stdout.contains("aws_access_key_id = AKIA"), "{}", finished.stdout);
     assert!(!finished.stdout.contains("withheld"), "{}", finished.stdout);
     aws.assert_clean("what the agent saw", &format!("{}{}", finished.stdout, finished.stderr));
+}
+
+#[test]
+fn keys_of_a_user_are_rotated() {
+    let aws = Aws::start();
+    let first = serde_json::json!({ "access_key_id": aws.id, "secret_access_key": aws.key });
+    let house = aws.house_of(&first);
+    // In the vault instead of a variable, with who rotates it.
+    let config = std::fs::read_to_string(house.config()).unwrap();
+    let own = config.replace("from: \"env:KEYS\"", "rotate: { with: { aws-iam: {} }, grace: 1s }");
+    assert_ne!(own, config);
+    std::fs::write(house.config(), own).unwrap();
+    let mut command = house.clean(e2e::house::binary());
+    command.args(["credential", "add", "aws", "--service", "aws", "--kind", "aws"]).stdin(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), first.to_string().as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success());
+    let python = tool("venv/bin/python").display().to_string();
+    let whoami = |house: &House| {
+        let words = [&python[..], &client("aws_boto3.py"), "whoami"];
+        let (finished, _) = house.run_with("worker", &["--isolate=off"], &words);
+        outcome(&finished)["whoami"].as_str().unwrap().to_owned()
+    };
+    let user = "arn:aws:iam::123456789012:user/agent";
+    for round in 1..=2 {
+        let config = house.config();
+        let words = ["credential", "rotate", "aws", "--config", config.to_str().unwrap()];
+        let told = house.valetkey(&words).expect_success("rotate");
+        assert!(told.stdout.contains(&format!("version {} is in use", round + 1)), "{}", told.stdout);
+        assert_eq!(whoami(&house), user, "the new key signs");
+        // The first one is good until the second rotation retires it.
+        let old = whoami(&aws.house(&aws.key));
+        assert_eq!(old == user, round == 1, "round {round}: {old}");
+    }
 }

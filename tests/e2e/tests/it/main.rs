@@ -38,6 +38,7 @@ mod real;
 mod reliability;
 mod review;
 mod rotation;
+mod rotators;
 mod rows;
 mod scan;
 mod semantics;

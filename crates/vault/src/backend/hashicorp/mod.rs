@@ -36,7 +36,7 @@ enum Engine {
     Other,
 }
 
-pub(super) struct Hashicorp {
+pub(crate) struct Hashicorp {
     asker: Asker,
     tokens: Tokens,
     /// Declared, where it is.
@@ -86,6 +86,16 @@ impl Hashicorp {
         }
         let good = self.tokens.get(&self.asker, now).await?;
         Ok((self.asker.ask(make().with(token::FIELD, good.value.clone())).await?, good))
+    }
+
+    /// Asks as whoever the configuration says that we are.
+    pub async fn ask_known(&self, make: &(dyn Fn() -> Ask + Sync), now: Timestamp) -> Result<Reply, BackendError> {
+        self.ask(make, now).await.map(|(reply, _)| reply)
+    }
+
+    /// Asks as somebody else, or as nobody.
+    pub async fn ask_bare(&self, ask: Ask) -> Result<Reply, BackendError> {
+        self.asker.ask(ask).await
     }
 
     async fn read(&self, wanted: Wanted<'_>) -> Result<Fetched, BackendError> {
