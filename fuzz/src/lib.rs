@@ -4,6 +4,8 @@
 //! pieces, must be written as it was read, and must not let a secret through. Run one with
 //! `cargo +nightly fuzz run head --features libfuzzer`; every finding becomes a file in `corpus/`. Start reading at [`ENTRIES`].
 
+mod grant;
+
 use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::digest;
@@ -17,6 +19,8 @@ use model::canonical::{
 use proxy::net::frame::{Framing, Place, check_head};
 use secret::{Material, Secret};
 
+pub use grant::grant;
+
 /// An entry.
 pub type Entry = fn(&[u8]);
 
@@ -29,6 +33,7 @@ pub const ENTRIES: &[(&str, Entry)] = &[
     ("body", body),
     ("canonical", canonical),
     ("config", config),
+    ("grant", grant),
     ("graphql", graphql),
     ("head", head),
     ("hook", hook),

@@ -22,6 +22,7 @@ mod rewrite;
 
 mod decide;
 
+mod cuts;
 mod resolve;
 
 mod arm;
@@ -35,6 +36,7 @@ mod record;
 
 mod bare;
 mod body;
+pub mod desk;
 mod exchange;
 mod gate;
 mod join;

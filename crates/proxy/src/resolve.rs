@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::accepted::Leg;
 use crate::classify::{schemes, slots};
+use crate::cuts::Cuts;
 use crate::decide::Permitted;
 use crate::exchange::Refused;
 use crate::gateway::{Turn, Watch, Worker};
@@ -17,8 +18,8 @@ use crate::gateway::{Turn, Watch, Worker};
 pub(crate) struct Resolved {
     pub(crate) permitted: Permitted,
     pub(crate) credential: Option<(SchemeSpec, Credential)>,
-    /// Cut when that credential is revoked.
-    pub(crate) cut: Option<CancellationToken>,
+    /// What cuts it when that credential is revoked, or a grant that it stands on ends.
+    pub(crate) cut: Cuts,
     /// Held while a refresh token is away.
     pub(crate) turn: Option<Turn>,
 }
@@ -26,7 +27,8 @@ pub(crate) struct Resolved {
 /// Fetches the credential that the permit names, where one is to be put on.
 pub(crate) async fn resolve(worker: &Arc<Worker>, permitted: Permitted) -> Result<Resolved, Box<Refused>> {
     let Some((name, scheme)) = wanted(&permitted) else {
-        return Ok(Resolved { permitted, credential: None, cut: None, turn: None });
+        let cut = cuts(&permitted, None);
+        return Ok(Resolved { permitted, credential: None, cut, turn: None });
     };
     let watch = worker.gateway.in_use.watch(name);
     let turn = match scheme.part() {
@@ -35,7 +37,8 @@ pub(crate) async fn resolve(worker: &Arc<Worker>, permitted: Permitted) -> Resul
     };
     let (permitted, credential, cut) = opened(worker, permitted, watch).await?;
     let credential = if turn.is_some() { credential.showing(Field::Refresh) } else { credential };
-    Ok(Resolved { permitted, credential: Some((scheme, credential)), cut: Some(cut), turn })
+    let cut = cuts(&permitted, Some(cut));
+    Ok(Resolved { permitted, credential: Some((scheme, credential)), cut, turn })
 }
 
 /// The credential that a log-in to a database is made with.
@@ -47,7 +50,12 @@ pub(crate) async fn log_in(worker: &Arc<Worker>, permitted: Permitted) -> Result
     };
     let watch = worker.gateway.in_use.watch(name);
     let (permitted, credential, cut) = opened(worker, permitted, watch).await?;
-    Ok((Resolved { permitted, credential: None, cut: Some(cut), turn: None }, credential))
+    let cut = cuts(&permitted, Some(cut));
+    Ok((Resolved { permitted, credential: None, cut, turn: None }, credential))
+}
+
+fn cuts(permitted: &Permitted, credential: Option<CancellationToken>) -> Cuts {
+    Cuts::of(&permitted.permit, &permitted.classified.who.live, credential)
 }
 
 /// Which credential goes where: the slot that held the placeholder; the service's first where the configuration says

@@ -102,6 +102,7 @@ pub fn start(opened: &Arc<Opened>, plan: Plan, log: Log, options: Options) -> an
         connections: AtomicUsize::new(0),
         counted: Counted::default(),
         guesses: Guesses::default(),
+        desk: std::sync::OnceLock::new(),
     });
     maker.serve(&gateway);
     let mut threads = Vec::new();

@@ -13,6 +13,7 @@ mod demo;
 mod doctor;
 mod environment;
 mod gateway;
+mod grants;
 pub mod import;
 mod open;
 mod plan;

@@ -21,6 +21,7 @@ mod doubles;
 mod faults;
 mod floods;
 mod git;
+mod grants;
 mod guarded;
 mod hardening;
 mod hostile;
