@@ -156,7 +156,7 @@ async fn decided(
             Some(id) => api.store.approvals().get(&api.tenant, id).await?,
             None => None,
         };
-        if put.is_some_and(|put| put.key == question.need.key) {
+        if put.is_some_and(|put| put.key == question.need.key && put.body == question.body) {
             return Ok(known);
         }
     }
@@ -234,7 +234,11 @@ fn question(session: &Session, (row, offer, need): (&GrantRow, &Offer, ApprovalN
         out
     };
     let body_hash = hash(&body);
-    let need = ApprovalNeed { key: format!("{}/grant/{body_hash}", session.id), once_per_session: false, ..need };
+    // Not of the agent's words: a no holds for the same access, however it is asked for again. And of who must agree: a yes that
+    // fewer people had to give is another.
+    let covered = hash(row.scopes.as_bytes());
+    let key = format!("{}/grant/{covered}/{} of {}", session.id, need.count, need.of.join("+"));
+    let need = ApprovalNeed { key, once_per_session: false, ..need };
     let sentence = format!(
         "Give {} for {} s: {} (why: {})",
         session.agent,

@@ -250,11 +250,9 @@ async fn list(gateway: &Gateway, session: Option<SessionId>, all: bool, in_json:
             })
             .collect();
         let (id, state, agent) = (text(row, "id"), text(row, "state"), text(row, "agent"));
-        output::line(&format!(
-            "{id}  {state}{until}  {agent}  {}  ({})",
-            scopes.join("; "),
-            text(row, "justification")
-        ));
+        // The agent chose these words.
+        let chosen = format!("{}  ({})", scopes.join("; "), text(row, "justification"));
+        output::line(&format!("{id}  {state}{until}  {agent}  {}", approval::render::visible(&chosen)));
     }
     Ok(true)
 }

@@ -223,6 +223,12 @@ fn a_person_answers() {
     }
     assert_eq!(calls(at, "POST", "/repos/acme/other/issues/7/comments", "{\"body\":\"x\"}").status, 403);
 
+    // What the agent says is shown as what it is.
+    let mut odd = reading(60);
+    odd["justification"] = json!("fine \u{1b}[2J\u{202e}");
+    assert_eq!(asks(&gateway, &session, &odd).status, 201);
+    let list = desk.house.valetkey(&["grant", "list"]).expect_success("list").stdout;
+    assert!(list.contains("fine \\u{1b}[2J\\u{202e}"), "{list}");
     // A no, while the agent waits.
     let mut again = comment;
     again["justification"] = json!("once more");
@@ -244,12 +250,16 @@ fn a_person_answers() {
         assert_eq!((no.status, no.code().as_deref()), (403, Some("approval_denied")), "{}", no.text());
         assert!(no.text().contains("on Monday"), "{}", no.text());
     });
+    // A no holds for the same access, whatever the words.
+    again["justification"] = json!("pretty please");
+    let no = asks(&gateway, &session, &again);
+    assert_eq!((no.status, no.code().as_deref()), (403, Some("approval_denied")), "{}", no.text());
     let log = Log::of(&desk.house);
     let told = |word: &str| {
         let wanted = format!("grant {word}");
         log.events(&session.id, "grant").filter(|event| text(event, "reason").starts_with(&wanted)).count()
     };
-    assert_eq!((told("requested"), told("given"), told("denied")), (2, 1, 1));
+    assert_eq!((told("requested"), told("given"), told("denied")), (2, 2, 2));
     let given = log.events(&session.id, "grant").find(|event| event["decision"] == "allow").unwrap();
     assert_eq!((&given["approval"]["id"], text(&given["approval"], "approver")), (&json!(question), "ada"));
     desk.house.assert_audit();
