@@ -5,6 +5,7 @@
 //! `cargo +nightly fuzz run head --features libfuzzer`; every finding becomes a file in `corpus/`. Start reading at [`ENTRIES`].
 
 mod after;
+mod grant;
 
 use std::sync::{Arc, OnceLock};
 
@@ -20,6 +21,7 @@ use proxy::net::frame::{Framing, Place, check_head};
 use secret::{Material, Secret};
 
 pub use after::after;
+pub use grant::grant;
 
 /// An entry.
 pub type Entry = fn(&[u8]);
@@ -34,6 +36,7 @@ pub const ENTRIES: &[(&str, Entry)] = &[
     ("body", body),
     ("canonical", canonical),
     ("config", config),
+    ("grant", grant),
     ("graphql", graphql),
     ("head", head),
     ("hook", hook),

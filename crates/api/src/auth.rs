@@ -3,13 +3,14 @@
 
 use approval::Reply;
 use aws_lc_rs::digest::{SHA256, digest};
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use model::{Digest, UserName};
+use model::{Digest, Session, UserName};
 use subtle::ConstantTimeEq;
 
+use crate::sessions::is_stopped;
 use crate::{Api, Problem, hooks};
 
 /// One operator of the configuration.
@@ -22,6 +23,9 @@ pub struct Operator {
     /// What the person may do, as the configuration says.
     pub roles: Vec<String>,
 }
+
+/// How every session token begins.
+const SESSION_TOKEN: &str = "vkt_";
 
 /// Roles whose holders may say yes to a question.
 const APPROVING: [&str; 3] = ["approver", "operator", "owner"];
@@ -70,6 +74,10 @@ pub(crate) enum Caller {
     SameUser(u32),
     /// A process of another user, over the socket that was opened for others.
     Local(LocalUser),
+    /// Somebody who sends what looks like a session's token: its digest. The gate finds out whose it is.
+    Claims(Digest),
+    /// An agent, by its session's token: may ask for grants, and look at its own.
+    Agent(Box<Session>),
     /// Somebody over TCP without a token: may bring an answer that is signed.
     Anybody,
     /// An operator, by a token of his own.
@@ -128,17 +136,52 @@ fn is_for_all(method: &Method, path: &str) -> bool {
     }
 }
 
+/// What an agent may ask with its session's token.
+fn is_for_agents(method: &Method, path: &str) -> bool {
+    let parts: Vec<&str> = path.split('/').collect();
+    match parts.as_slice() {
+        ["", "v1", "health"] => method == Method::GET,
+        ["", "v1", "grants"] => method == Method::GET || method == Method::POST,
+        ["", "v1", "grants", id] => !id.is_empty() && (method == Method::GET || method == Method::DELETE),
+        _ => false,
+    }
+}
+
+/// The live session behind a token; one answer for unknown and ended ones.
+async fn agent_of(api: &Api, token: &Digest) -> Result<Caller, Problem> {
+    let session = api.store.sessions().by_token(token).await?;
+    let session = session.filter(|session| session.tenant == api.tenant && session.is_live(api.clock.now()));
+    let unknown = || Problem::new(StatusCode::UNAUTHORIZED, "unidentified", "this is no live session's token");
+    let session = session.ok_or_else(unknown)?;
+    if is_stopped(api, &session.agent).await? {
+        let detail = "an operator has stopped this agent";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "denied", detail));
+    }
+    Ok(Caller::Agent(Box::new(session)))
+}
+
 /// Stands before every route: what a caller may not ask reaches no handler, and a new route is an operator's unless
 /// [`is_for_all`] names it.
-pub(crate) async fn gate(request: Request, next: Next) -> Response {
+pub(crate) async fn gate(State(api): State<Api>, mut request: Request, next: Next) -> Response {
+    if let Some(Caller::Claims(token)) = request.extensions().get::<Caller>() {
+        match agent_of(&api, &token.clone()).await {
+            Ok(caller) => _ = request.extensions_mut().insert(caller),
+            Err(problem) => return problem.into_response(),
+        }
+    }
     let allowed = match request.extensions().get::<Caller>() {
         Some(Caller::Local(_)) => is_for_all(request.method(), request.uri().path()),
         Some(Caller::Anybody) => hooks::is_signed(request.method(), request.uri().path()),
         Some(Caller::SameUser(_) | Caller::Operator { .. }) => true,
-        None => false,
+        Some(Caller::Agent(_)) => is_for_agents(request.method(), request.uri().path()),
+        Some(Caller::Claims(_)) | None => false,
     };
     if allowed {
         return next.run(request).await;
+    }
+    if request.extensions().get::<Caller>().is_some_and(|caller| caller.agent().is_some()) {
+        let detail = "a session's token is for asking for grants here; all else is an operator's";
+        return Problem::new(StatusCode::FORBIDDEN, "denied", detail).into_response();
     }
     let detail = "users other than the gateway's own may begin, show and end sessions of theirs here; for all else send an \
                   operator's token as Bearer";
@@ -154,6 +197,22 @@ impl Caller {
         }
     }
 
+    /// The session of an agent that asks.
+    pub(crate) fn agent(&self) -> Option<&Session> {
+        match self {
+            Self::Agent(session) => Some(session),
+            _ => None,
+        }
+    }
+
+    /// One whose token looks like a session's.
+    pub(crate) fn claims(headers: &HeaderMap) -> Option<Self> {
+        let token = headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")?;
+        let mut out = Digest::ZERO;
+        out.0.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
+        token.starts_with(SESSION_TOKEN).then_some(Self::Claims(out))
+    }
+
     /// One who came with this operator's token.
     pub(crate) fn of(operator: &Operator) -> Self {
         Self::Operator { name: operator.name.clone(), approves: operator.may_approve() }
@@ -164,7 +223,8 @@ impl Caller {
         match self {
             Self::SameUser(uid) => format!("uid {uid}"),
             Self::Local(LocalUser { uid, name }) => format!("uid {uid} ({name})"),
-            Self::Anybody => "nobody".to_owned(),
+            Self::Anybody | Self::Claims(_) => "nobody".to_owned(),
+            Self::Agent(session) => format!("agent {}", session.agent),
             Self::Operator { name, .. } => name.clone(),
         }
     }

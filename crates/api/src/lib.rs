@@ -9,6 +9,7 @@ mod agents;
 mod approvals;
 mod auth;
 mod credentials;
+pub mod grants;
 mod hooks;
 mod problem;
 mod serve;
@@ -21,13 +22,13 @@ pub mod wiring;
 
 use std::sync::Arc;
 
-use axum::Router;
+pub use axum::Router;
 use axum::routing::{get, post};
 use model::{Clock, Tenant};
 
 pub use auth::{LocalUser, Operator, Operators};
 pub use problem::Problem;
-pub use serve::{Names, serve_tcp, serve_unix};
+pub use serve::{Names, ask_as, serve_tcp, serve_unix};
 pub use wiring::{Plane, StartSession, StartedSession};
 
 /// Octets of a request to the control plane; a secret is at most 64 KiB.
@@ -50,6 +51,8 @@ pub struct Api {
     pub clock: Arc<dyn Clock>,
     /// Who may ask with a token.
     pub operators: Arc<Operators>,
+    /// What grants need.
+    pub grants: Arc<grants::Granting>,
 }
 
 /// All routes of version 1.
@@ -67,6 +70,8 @@ pub fn router(api: Api) -> Router {
         .route("/v1/agents/{name}/disable", post(agents::disable))
         .route("/v1/approvals", get(approvals::list))
         .route("/v1/approvals/{id}", get(approvals::show).post(approvals::answer))
+        .route("/v1/grants", get(grants::list).post(grants::ask))
+        .route("/v1/grants/{id}", get(grants::show).delete(grants::end))
         .route("/v1/channels/{name}/answers", post(hooks::answer))
         .route("/v1/credentials", get(credentials::list).post(credentials::add))
         .route("/credentials", post(credentials::add))
@@ -74,7 +79,7 @@ pub fn router(api: Api) -> Router {
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::not_allowed)
         .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(axum::middleware::from_fn(auth::gate))
+        .layer(axum::middleware::from_fn_with_state(api.clone(), auth::gate))
         .with_state(api)
 }
 

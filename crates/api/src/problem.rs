@@ -12,12 +12,19 @@ pub struct Problem {
     status: StatusCode,
     code: &'static str,
     detail: String,
+    hint: Option<String>,
 }
 
 impl Problem {
+    /// What the policy or a person says against it, in their words.
+    pub(crate) fn refused(refusal: &model::Refusal) -> Self {
+        let status = StatusCode::from_u16(refusal.code.status()).unwrap_or(StatusCode::FORBIDDEN);
+        Self { hint: refusal.hint.clone(), ..Self::new(status, refusal.code.as_str(), refusal.public.clone()) }
+    }
+
     /// A problem with one sentence.
     pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into() }
+        Self { status, code, detail: detail.into(), hint: None }
     }
 
     pub(crate) fn missing(what: &str) -> Self {
@@ -65,7 +72,7 @@ impl From<JsonRejection> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = json!({
+        let mut body = json!({
             "type": format!("urn:valetkey:problem:{}", self.code),
             "title": self.status.canonical_reason().unwrap_or("Problem"),
             "status": self.status.as_u16(),
@@ -73,6 +80,9 @@ impl IntoResponse for Problem {
             "error": self.detail,
             "code": self.code,
         });
+        if let (Some(hint), Some(fields)) = (self.hint, body.as_object_mut()) {
+            fields.insert("hint".to_owned(), hint.into());
+        }
         let mut response = (self.status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

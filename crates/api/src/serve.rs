@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
+use axum::http::Response as Answer;
 use axum::http::{Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
@@ -27,6 +28,9 @@ const LOCAL_CONNECTIONS_MAX: usize = 64;
 
 /// Signed answers that are looked at at once; senders try again.
 const SIGNED_MAX: usize = 64;
+
+/// An answer to an agent: a thousand grants at most.
+const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// The name of a user of this machine by his number, where he has one.
 pub type Names = Arc<dyn Fn(u32) -> Option<UserName> + Send + Sync>;
@@ -78,7 +82,8 @@ fn known(peer: &Caller, operators: &Operators, request: &Request<Incoming>) -> R
         return Ok(peer.clone());
     }
     let unknown = || Problem::new(StatusCode::UNAUTHORIZED, "unidentified", "this is no operator's token");
-    Ok(Caller::of(operators.of(request.headers()).ok_or_else(unknown)?))
+    let known = operators.of(request.headers()).map(Caller::of).or_else(|| Caller::claims(request.headers()));
+    known.ok_or_else(unknown)
 }
 
 /// Serves TCP, which was asked for. A token is needed on every route but that of answers, which are signed, and the `Host` must be the address that was
@@ -104,6 +109,8 @@ pub async fn serve_tcp(router: Router, listener: TcpListener, operators: Arc<Ope
                 Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", "the Host is not this API's address"))
             } else if let Some(operator) = operators.of(request.headers()) {
                 Ok(Caller::of(operator))
+            } else if let Some(agent) = Caller::claims(request.headers()) {
+                Ok(agent)
             } else if !has_token && hooks::is_signed(request.method(), request.uri().path()) {
                 place = Arc::clone(&signed).try_acquire_owned().ok();
                 let busy = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "too many answers at once");
@@ -138,6 +145,19 @@ where
     if let Err(error) = served {
         tracing::debug!(%error, "a control connection ended early");
     }
+}
+
+/// Answers a request of an agent whose session is known: the data plane has found out who asks.
+pub async fn ask_as(router: Router, session: model::Session, request: Request<Bytes>) -> Answer<Bytes> {
+    let mut request = request.map(Body::from);
+    request.extensions_mut().insert(Caller::Agent(Box::new(session)));
+    let answer = match tower_service::Service::call(&mut router.into_service(), request).await {
+        Ok(answer) => answer,
+        Err(never) => match never {},
+    };
+    let (parts, body) = answer.into_parts();
+    let body = axum::body::to_bytes(body, ANSWER_BYTES_MAX).await.unwrap_or_default();
+    Answer::from_parts(parts, body)
 }
 
 async fn dispatch(router: Router, caller: Result<Caller, Problem>, request: Request<Incoming>) -> Response {

@@ -73,7 +73,7 @@ async fn seen_by(api: &Api, caller: &Caller, id: SessionId) -> Result<Session, P
 }
 
 /// Whether an operator has taken this agent, or everything, out of service.
-async fn is_stopped(api: &Api, agent: &AgentName) -> Result<bool, Problem> {
+pub(crate) async fn is_stopped(api: &Api, agent: &AgentName) -> Result<bool, Problem> {
     let row = api.store.agents().get(&api.tenant, agent).await?;
     let stops = api.store.stops().list(&api.tenant).await?;
     let stopped = stops.iter().any(|stop| match stop.kind {

@@ -13,6 +13,7 @@ use store::{ApprovalRow, ApprovalState, Asked, Location, StopKind, StopRow, Stor
 use testkit::clock::FakeClock;
 
 use crate::auth::Caller;
+use crate::grants::{Asking, Granting};
 use crate::wiring::{Later, Plane, StartSession, StartedSession};
 use crate::{Api, LocalUser, Operator, Operators};
 
@@ -46,6 +47,18 @@ impl Plane for Still {
     }
 
     fn record(&self, _by: &str, _what: &str) {}
+
+    fn offer(&self, _session: &Session, _asking: &Asking) -> Result<policy::Offer, Box<model::Refusal>> {
+        let scope = policy::Scope {
+            service: "github".into(),
+            actions: vec!["repos/get".into()],
+            resources: vec!["*".into()],
+            implied: false,
+        };
+        Ok(policy::Offer { scopes: vec![scope], cut: Vec::new(), ttl_seconds: 300, need: None, rules: Vec::new() })
+    }
+
+    fn tell(&self, _kind: model::event::Kind, _fill: &mut dyn FnMut(&mut model::Event)) {}
 }
 
 struct Fixed;
@@ -79,7 +92,9 @@ impl World {
         let vault = vault.await.expect("vault");
         let (plane, operators) = (Arc::new(Still), Arc::new(Operators(operators)));
         let room = WaitingRoom::new(store.clone(), Arc::clone(&clock), Arc::new(Fixed), vec![Arc::new(Desk)]);
-        Self { api: Api { tenant: Tenant::local(), store, vault, plane, room, clock, operators }, _folder: folder }
+        let grants = Granting::new(Arc::new(Fixed));
+        let tenant = Tenant::local();
+        Self { api: Api { tenant, store, vault, plane, room, clock, operators, grants }, _folder: folder }
     }
 
     /// Comes as the operator whose token is his name, as the door over TCP lets him in.

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 
-use model::{AgentName, CredentialName, SessionId, Timestamp, UserName};
+use model::event::Kind;
+use model::{AgentName, CredentialName, Event, Refusal, Session, SessionId, Timestamp, UserName};
+use policy::Offer;
 use serde::{Deserialize, Serialize};
 
 use crate::auth::LocalUser;
+use crate::grants::Asking;
 
 /// A future of a trait object.
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -56,4 +59,11 @@ pub trait Plane: Send + Sync {
     fn rotate<'a>(&'a self, name: &'a CredentialName, reason: &'a str) -> Later<'a, Result<(), String>>;
     /// Records what an operator did.
     fn record(&self, by: &str, what: &str);
+    /// What the policy in force would give of what a session asks for.
+    ///
+    /// # Errors
+    /// The refusal, with what could be asked for.
+    fn offer(&self, session: &Session, asking: &Asking) -> Result<Offer, Box<Refusal>>;
+    /// Records something else; `fill` says what of it is known.
+    fn tell(&self, kind: Kind, fill: &mut dyn FnMut(&mut Event));
 }

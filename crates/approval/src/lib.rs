@@ -9,6 +9,7 @@
 pub mod ask;
 pub mod channel;
 mod error;
+mod grants;
 pub mod inbox;
 pub mod prompt;
 pub mod render;

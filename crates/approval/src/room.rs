@@ -135,6 +135,11 @@ impl WaitingRoom {
         Self { inner: Arc::new(Inner { store, clock, random, channels, state, putting, watched }) }
     }
 
+    /// The rows behind it.
+    pub(crate) fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
     /// Other channels from now on; those that showed an open question hear of its end.
     pub fn set_channels(&self, channels: Vec<Arc<dyn Channel>>) {
         *self.inner.channels.write() = channels;

@@ -159,3 +159,13 @@ pub const KEYCHAIN_SECONDS_MAX: u64 = 30;
 pub const ARGON2_KIB_MIN: u32 = 64 * 1024;
 /// No stored parameter may ask for more, KiB: a vault file from elsewhere must not exhaust the machine.
 pub const ARGON2_KIB_MAX: u32 = 1024 * 1024;
+/// A grant lasts so long unless its agent asks otherwise, seconds.
+pub const GRANT_SECONDS_DEFAULT: u64 = 300;
+/// And at most so long, unless the permission says otherwise (`max_ttl`), seconds.
+pub const GRANT_SECONDS_MAX: u64 = 3_600;
+/// Grants of one session that live or wait for a person: each is looked at when one of its calls needs a grant.
+pub const GRANTS_PER_SESSION_MAX: usize = 64;
+/// Words for actions, and resources, of one part of a request for a grant: what a task needs, not a list of all there is.
+pub const GRANT_WORDS_MAX: usize = 16;
+/// Octets of one of them.
+pub const GRANT_WORD_BYTES_MAX: usize = 512;

@@ -76,6 +76,7 @@ fn bench(criterion: &mut Criterion) {
                 method: &http::Method::POST,
                 origin: &origin,
                 presented: None,
+                grants: &[],
                 now: Timestamp(1),
             };
             std::hint::black_box(rules.decide(&question));

@@ -4,14 +4,20 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use model::canonical::Origin;
-use model::id::SessionId;
+use model::id::{GrantId, SessionId};
 use model::{
     AgentName, ApprovalId, Classification, CredentialName, Digest, Refusal, ServiceName, Tenant, Timestamp, UserName,
     bounds,
 };
 
+use smallvec::SmallVec;
+
+use crate::grant::Given;
 use crate::limit::{LimitNeed, Reservation};
 use crate::permit::{Bearer, Binding, Permit};
+
+/// Grants that something stands on; nearly always one at most.
+pub(crate) type GrantIds = SmallVec<[GrantId; 1]>;
 
 /// Who asks, and in what context.
 #[derive(Clone, Debug)]
@@ -47,6 +53,8 @@ pub struct Question<'a> {
     pub origin: &'a Origin,
     /// The credential whose placeholder stood in the slot; none where the slot was empty.
     pub presented: Option<&'a CredentialName>,
+    /// Live grants of the session.
+    pub grants: &'a [Arc<Given>],
     /// Now.
     pub now: Timestamp,
 }
@@ -108,20 +116,28 @@ pub struct Conditions {
     pub(crate) limits: Vec<LimitNeed>,
     pub(crate) approval: Option<ApprovalNeed>,
     pub(crate) observed: Option<Refusal>,
+    pub(crate) grants: GrantIds,
 }
 
 /// Proof that a call inside an open exchange may go on. Only [`Conditions::admit`] gives it.
 ///
 /// ```compile_fail
-/// let forged = policy::Admitted { rules: Vec::new(), observed: None };
+/// let forged = policy::Admitted { rules: Vec::new(), observed: None, grant: None };
 /// ```
 #[derive(Debug)]
 pub struct Admitted {
     rules: Vec<Arc<str>>,
     observed: Option<Refusal>,
+    grant: Option<GrantId>,
 }
 
 impl Admitted {
+    /// The grant under which it passes, where it needs one.
+    #[must_use]
+    pub const fn grant(&self) -> Option<GrantId> {
+        self.grant
+    }
+
     /// The rules that decided.
     #[must_use]
     pub fn rules(&self) -> &[Arc<str>] {
@@ -182,6 +198,12 @@ impl Conditions {
         self.observed.as_ref()
     }
 
+    /// The grants without which it would not be allowed, or not without asking.
+    #[must_use]
+    pub fn grants(&self) -> &[GrantId] {
+        &self.grants
+    }
+
     /// Lets a call inside an open exchange go on, whose permit was given before: a message of a WebSocket. No credential is opened for
     /// it, and no answer of a person counts for it, so what asks does not pass.
     ///
@@ -194,7 +216,7 @@ impl Conditions {
         if self.approval.is_some() {
             return Err(Unsatisfied::Approval);
         }
-        Ok(Admitted { rules: self.rules, observed: self.observed })
+        Ok(Admitted { rules: self.rules, observed: self.observed, grant: self.grants.first().copied() })
     }
 
     /// Turns conditions that hold into a permit for one exchange. The only way to one.
@@ -225,6 +247,7 @@ impl Conditions {
             service: self.service,
             credential: self.credential,
             rules: self.rules,
+            grants: self.grants,
             expires: now.plus_secs(bounds::PERMIT_SECONDS_MAX),
         })
     }

@@ -8,7 +8,7 @@ use model::{Call, Class, CredentialName, Effect, ServiceName};
 
 use crate::compile::actions::{Named, Selector, is_guarded};
 use crate::compile::pattern::Pattern;
-use crate::compile::rule::{Draft, Place, build};
+use crate::compile::rule::{Draft, Place, Terms, build};
 use crate::compile::{assemble, services};
 use crate::condition::{ApprovalCondition, Burst, Condition};
 use crate::document::{Approval, Diagnostic, Document};
@@ -141,6 +141,7 @@ fn draft(id: &str, tier: Tier, conditions: Vec<Box<dyn Condition>>) -> Draft {
         uses: Uses::OfService,
         key: Arc::default(),
         conditions,
+        terms: Terms::default(),
         place: Place { file: "guarded policy".to_owned(), line: 1, column: 1 },
     }
 }

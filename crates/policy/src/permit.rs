@@ -8,7 +8,7 @@
 //! ```
 //! ```compile_fail
 //! fn forged(binding: policy::Binding, bearer: policy::Bearer, expires: model::Timestamp) -> policy::Permit {
-//!     policy::Permit { binding, bearer, service: None, credential: None, rules: Vec::new(), expires }
+//!     policy::Permit { binding, bearer, service: None, credential: None, rules: Vec::new(), grants: Default::default(), expires }
 //! }
 //! ```
 //! ```compile_fail
@@ -23,9 +23,12 @@
 
 use std::sync::Arc;
 
+use model::id::GrantId;
 use model::{
     AgentName, CredentialName, Digest, ExchangeId, ServiceName, Session, SessionId, Tenant, Timestamp, UserName, bounds,
 };
+
+use crate::decision::GrantIds;
 
 /// What a permit is good for: one exchange, one head, and one body where the body was judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +62,7 @@ pub struct Permit {
     pub(crate) service: Option<ServiceName>,
     pub(crate) credential: Option<CredentialName>,
     pub(crate) rules: Vec<Arc<str>>,
+    pub(crate) grants: GrantIds,
     pub(crate) expires: Timestamp,
 }
 
@@ -102,6 +106,12 @@ impl Permit {
     #[must_use]
     pub fn rules(&self) -> &[Arc<str>] {
         &self.rules
+    }
+
+    /// The grants that it stands on: what it opens is cut when one of them ends.
+    #[must_use]
+    pub fn grants(&self) -> &[GrantId] {
+        &self.grants
     }
 
     /// Spends the permit for the octets about to be sent.

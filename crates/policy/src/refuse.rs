@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use model::{Call, Code, Refusal};
+use model::{Call, Code, Refusal, ServiceName};
+
+use crate::rules::Rule;
 
 /// The action is denied, in the words of the rule that denies it.
 pub(crate) fn denied(word: &str) -> Refusal {
@@ -21,6 +23,16 @@ pub(crate) fn over_bound(rule: &Arc<str>, call: &Call, why: &str) -> Refusal {
     Refusal::new(Code::Denied, format!("Action {} is denied: {why}", call.action))
         .rule(rule.to_string())
         .hint(format!("stay within the bound, or raise `max` of rule {rule}"))
+}
+
+/// The permission that covers it holds under a grant alone, and there is none.
+pub(crate) fn ungranted(word: &str, rule: &Rule, service: &ServiceName, call: &Call) -> Refusal {
+    let hint = format!(
+        "rule {} covers it under a grant; ask for one: `valetkey grant request --service {service} --action {} --resource {}`, or \
+         POST /v1/grants with the session's token",
+        rule.id, call.action, call.resource
+    );
+    Refusal::new(Code::Denied, format!("Action {word} needs a grant")).rule(rule.id.to_string()).hint(hint)
 }
 
 /// A rule could not be evaluated.

@@ -21,6 +21,15 @@ impl Conditions {
         limits: Vec<LimitNeed>,
         approval: Option<ApprovalNeed>,
     ) -> Self {
-        Self { bearer, service, credential, rules: vec!["test/1".into()], limits, approval, observed: None }
+        Self {
+            bearer,
+            service,
+            credential,
+            rules: vec!["test/1".into()],
+            limits,
+            approval,
+            observed: None,
+            grants: crate::decision::GrantIds::new(),
+        }
     }
 }

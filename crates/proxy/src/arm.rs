@@ -9,13 +9,13 @@ use model::call::ServiceBounds;
 use model::canonical::Scheme;
 use model::{AgentName, Classification, Code, CredentialName, Digest, Refusal, ServiceName};
 use policy::Permit;
-use tokio_util::sync::CancellationToken;
 
 use crate::accepted::Trip;
 use crate::answer::tools::Shown;
 use crate::body::{Spool, Unsent};
 use crate::capture::{Road, Wanted};
 use crate::classify::{Classified, JudgedBody, Who};
+use crate::cuts::Cuts;
 use crate::exchange::Refused;
 use crate::gate::Gate;
 use crate::gateway::{Snapshot, Worker};
@@ -35,7 +35,7 @@ pub(crate) struct Parcel {
     pub(crate) judged: Judged,
     /// Its name and the mark of its value: connections are kept by both.
     pub(crate) credential: Option<(CredentialName, u64)>,
-    pub(crate) cut: Option<CancellationToken>,
+    pub(crate) cut: Cuts,
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) upgrade: Option<OnUpgrade>,
     pub(crate) gate: Option<Box<Gate>>,

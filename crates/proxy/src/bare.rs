@@ -83,8 +83,7 @@ async fn connect(worker: &Arc<Worker>, ready: Ready) -> Result<Joint, Box<Refuse
     };
     match upstream {
         Ok(upstream) => {
-            let cut = [Some(who.live.cancelled().clone()), cut, Some(worker.gateway.cut.clone())];
-            let cut = cut.into_iter().flatten().collect();
+            let cut = cut.into_iter().chain([who.live.cancelled().clone(), worker.gateway.cut.clone()]).collect();
             Ok(Joint { upstream, gate, cut, recorder: trip.recorder, _place: who.place })
         }
         Err(refusal) => {

@@ -9,7 +9,7 @@ use model::canonical::Length;
 use model::event::ApprovalRecord;
 use model::{Code, Refusal, Sighting, bounds};
 use policy::limit::{Over, Reached, Reservation};
-use policy::{ApprovalNeed, Binding, Conditions, Decision, Grant, Permit, Question};
+use policy::{ApprovalNeed, Binding, Conditions, Decision, Given, Grant, Permit, Question};
 use tokio::time::timeout;
 
 use crate::body::{Search, Spool, Stopped, spool, too_large};
@@ -59,6 +59,7 @@ pub(crate) async fn permit(worker: &Arc<Worker>, classified: &mut Classified) ->
         }
     }
     classified.trip.recorder.allowed(conditions.rules(), conditions.observed());
+    classified.trip.recorder.under(conditions.grants().first().copied());
     let binding = Binding {
         exchange: classified.trip.recorder.exchange(),
         head: classified.head,
@@ -81,26 +82,28 @@ fn same_world(worker: &Worker, classified: &Classified) -> Result<(), Refusal> {
     Err(Refusal::new(Code::Unavailable, changed).retry_after(1))
 }
 
-/// Whether what let a request through once lets it through still: its session, the configuration, and the rules now. What was reserved and
-/// whoever was asked counts for the whole exchange.
+/// Whether what let a request through once lets it through still: its session, the configuration, and the rules now, with the grants of now. What
+/// was reserved and whoever was asked counts for the whole exchange.
 pub(crate) fn holds(worker: &Worker, classified: &Classified) -> Result<(), Refusal> {
     same_world(worker, classified)?;
     judge(worker, classified).map(drop)
 }
 
-fn question_of<'a>(worker: &Worker, classified: &'a Classified) -> Question<'a> {
+fn question_of<'a>(worker: &Worker, classified: &'a Classified, grants: &'a [Arc<Given>]) -> Question<'a> {
     Question {
         subject: &classified.subject,
         classification: &classified.classification,
         method: classified.request.method(),
         origin: classified.request.origin(),
         presented: classified.presented.as_ref().map(|(_, name)| name),
+        grants,
         now: worker.gateway.clock.now(),
     }
 }
 
 fn judge(worker: &Worker, classified: &Classified) -> Result<Conditions, Refusal> {
-    match classified.snapshot.rules.decide(&question_of(worker, classified)) {
+    let grants = classified.who.live.grants();
+    match classified.snapshot.rules.decide(&question_of(worker, classified, &grants)) {
         Decision::Allow(conditions) => Ok(conditions),
         Decision::Deny(refusal) => Err(refusal),
     }
@@ -122,7 +125,7 @@ async fn reserve(
         Ok(reservation) => Ok(reservation),
         Err(reached) if reached.need.over == Over::Ask => {
             let rules = &classified.snapshot.rules;
-            conditions.ask(rules.ask_over(&question_of(worker, classified), &reached.need));
+            conditions.ask(rules.ask_over(&question_of(worker, classified, &[]), &reached.need));
             let again = limits.reserve_approved(tenant, conditions.limits(), now).await;
             match again.map_err(|error| counters_away(&error))? {
                 Ok(reservation) => Ok(reservation),

@@ -21,7 +21,7 @@ use crate::record::Recorder;
 use crate::respond::{self, Side};
 use crate::retry::{self, Next};
 use crate::tunnel::Link;
-use crate::{answer, arm, capture, classify, decide, forward, identify, resolve};
+use crate::{answer, arm, capture, classify, decide, desk, forward, identify, resolve};
 
 /// Octets of a refused request's body that are still read.
 const RUN_OUT_BYTES_MAX: usize = 256 * 1024;
@@ -40,6 +40,9 @@ pub(crate) struct Refused {
 
 /// The road. Never fails: what goes wrong becomes an answer and a record.
 pub(crate) async fn exchange(worker: Arc<Worker>, link: Arc<Link>, request: Request<Incoming>) -> Response<AnswerBody> {
+    if let Some(leg) = desk::leg_of(&link, request.uri()) {
+        return desk::ask(&worker, &link, (leg, request)).await;
+    }
     let kind = respond::kind_for(request.headers());
     match travel(&worker, &link, request).await {
         Ok(response) => response,

@@ -14,12 +14,12 @@ use model::canonical::Origin;
 use model::{Code, CredentialName, Refusal, bounds};
 use policy::{Permit, Redeemed};
 use smallvec::SmallVec;
-use tokio_util::sync::CancellationToken;
 
 use crate::accepted::Trip;
 use crate::arm::{Judged, Parcel, Passing, Ready};
 use crate::body::{BodyFate, OutBody, Search};
 use crate::classify::{Who, leaked};
+use crate::cuts::Cuts;
 use crate::exchange::Refused;
 use crate::gate::Gate;
 use crate::gateway::{Snapshot, Worker};
@@ -36,7 +36,7 @@ pub(crate) struct Answered {
     pub(crate) fate: Option<Arc<BodyFate>>,
     /// Its name and the mark of its value.
     pub(crate) credential: Option<(CredentialName, u64)>,
-    pub(crate) cut: Option<CancellationToken>,
+    pub(crate) cut: Cuts,
     pub(crate) origin: Origin,
     pub(crate) judged: Judged,
     pub(crate) upgrade: Option<OnUpgrade>,
@@ -89,8 +89,9 @@ impl Departing {
 pub(crate) async fn depart(worker: &Arc<Worker>, ready: Ready) -> Result<Departing, Box<Refused>> {
     let Ready { permit, mut parcel } = ready;
     let spent = match parcel.trip.recorder.attempt().await {
-        Ok(attempt) => still_alive(worker, &parcel.who, parcel.cut.as_ref())
-            .and_then(|()| spend(worker, permit, &parcel.judged, attempt)),
+        Ok(attempt) => {
+            still_alive(worker, &parcel.who, &parcel.cut).and_then(|()| spend(worker, permit, &parcel.judged, attempt))
+        }
         Err(refusal) => Err(refusal),
     };
     match spent {
@@ -117,7 +118,7 @@ pub(crate) async fn forward(worker: &Arc<Worker>, ready: Ready) -> Result<Sent, 
     let sending = (passing, &judged, fate.as_ref(), search);
     let (request, needles) = request_of(armed, &who, sending, (upgrade.is_some(), plain));
     let send = pin!(worker.pool.send(&snapshot.dialer, key, request, upgrade.is_some()));
-    match send_within(send, &who, cut.as_ref(), &judged).await {
+    match send_within(send, &who, &cut, &judged).await {
         Ok(response) => {
             let answered =
                 Answered { response, needles, fate, credential, cut, origin, judged, upgrade, gate, who, trip };
@@ -189,15 +190,12 @@ fn request_of(
     (request, needles)
 }
 
-/// Making the attempt durable takes time, in which a session may have ended or a credential been revoked.
-fn still_alive(worker: &Worker, who: &Who, cut: Option<&CancellationToken>) -> Result<(), Refusal> {
+/// Making the attempt durable takes time, in which a session or a grant may have ended or a credential been revoked.
+fn still_alive(worker: &Worker, who: &Who, cut: &Cuts) -> Result<(), Refusal> {
     if !who.live.is_live(worker.gateway.clock.now()) {
         return Err(ended());
     }
-    if cut.is_some_and(CancellationToken::is_cancelled) {
-        return Err(Refusal::new(Code::CredentialRevoked, "The credential was revoked"));
-    }
-    Ok(())
+    cut.refusal().map_or(Ok(()), Err)
 }
 
 /// The permit and the attempt are both used up here: one exchange, once, for the octets that were judged.
@@ -214,7 +212,7 @@ fn spend(worker: &Worker, permit: Permit, judged: &Judged, attempt: Attempt) -> 
 async fn send_within(
     send: impl Future<Output = Result<Response<Pooled<Incoming>>, SendError>>,
     who: &Who,
-    cut: Option<&CancellationToken>,
+    cut: &Cuts,
     judged: &Judged,
 ) -> Result<Response<Pooled<Incoming>>, (Refusal, bool)> {
     let seconds = judged.bounds.answer_head_seconds.unwrap_or(bounds::ANSWER_HEAD_SECONDS_DEFAULT);
@@ -226,17 +224,9 @@ async fn send_within(
             Err(_) => Refusal::new(Code::UpstreamTimeout, format!("The upstream did not answer within {seconds} s")),
         },
         () = who.live.cancelled().cancelled() => Refusal::new(Code::SessionEnded, "The session has ended"),
-        () = revoked(cut) => Refusal::new(Code::CredentialRevoked, "The credential was revoked"),
+        refusal = cut.cut() => refusal,
     };
     Err((refusal, false))
-}
-
-/// Comes when what is carried is revoked.
-pub(crate) async fn revoked(cut: Option<&CancellationToken>) {
-    match cut {
-        Some(cut) => cut.cancelled().await,
-        None => std::future::pending().await,
-    }
 }
 
 fn not_sent(error: &SendError) -> Refusal {

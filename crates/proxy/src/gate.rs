@@ -179,12 +179,14 @@ impl Gate {
         if !self.live.is_live(now) {
             return Err(Refusal::new(Code::SessionEnded, "The session has ended"));
         }
+        let grants = self.live.grants();
         let question = Question {
             subject: &self.subject,
             classification,
             method: &self.method,
             origin: &self.origin,
             presented: self.presented.as_ref(),
+            grants: &grants,
             now,
         };
         match gateway.snapshot.load().rules.decide(&question) {
@@ -205,6 +207,7 @@ impl Gate {
         let mut event = self.event(classification);
         event.decision = Some(Verdict::Allow);
         event.rules = admitted.rules().to_vec();
+        event.grant = admitted.grant();
         if let Some(refusal) = admitted.observed() {
             event.reason = Some(format!("observed only: {}", refusal.public));
             event.code = Some(refusal.code);

@@ -1,8 +1,8 @@
 //! What all exchanges share: one immutable snapshot, the state behind it, and a worker for each thread.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use audit::{Lane, Log, SyncPolicy};
@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use vault::{Vault, VaultError};
 
 use crate::body::{Budget, OutBody, Spools};
+use crate::desk::Desk;
 use crate::doubts::Doubts;
 use crate::guesses::Guesses;
 use crate::net::dial::Dialer;
@@ -106,6 +107,8 @@ pub struct Gateway {
     pub paces: Paces,
     /// Credentials that were refused by their services.
     pub doubts: Doubts,
+    /// Where agents ask for grants, once the control plane is there.
+    pub desk: OnceLock<Box<dyn Desk>>,
 }
 
 impl Gateway {

@@ -56,7 +56,7 @@ pub(crate) async fn refused(judged: Instant, mut still: impl FnMut() -> Result<(
 }
 
 /// Ready when any of the handles is.
-async fn any(handles: Vec<CancellationToken>) {
+pub(crate) async fn any(handles: Vec<CancellationToken>) {
     let mut waits: Vec<_> = handles.into_iter().map(|handle| Box::pin(handle.cancelled_owned())).collect();
     std::future::poll_fn(|cx| {
         if waits.iter_mut().any(|wait| wait.as_mut().poll(cx).is_ready()) {

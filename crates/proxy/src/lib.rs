@@ -23,6 +23,7 @@ mod rewrite;
 mod decide;
 mod fallback;
 
+mod cuts;
 mod resolve;
 
 mod arm;
@@ -37,6 +38,7 @@ mod record;
 
 mod bare;
 mod body;
+pub mod desk;
 mod doubts;
 mod exchange;
 mod gate;

@@ -172,6 +172,11 @@ impl Recorder {
         }
     }
 
+    /// Notes the grant under which it passes.
+    pub(crate) fn under(&mut self, grant: Option<model::GrantId>) {
+        self.event.grant = grant;
+    }
+
     /// Notes the question that was put, and whose yes it got.
     pub(crate) fn question(&mut self, approval: ApprovalRecord) {
         self.event.approval = Some(approval);
@@ -250,6 +255,14 @@ impl Recorder {
             live.tally.allowed.fetch_add(1, Relaxed);
         }
         self.close_soon();
+    }
+
+    /// Ends the record of a request that the control plane answered: it has its own.
+    pub(crate) fn elsewhere(mut self) {
+        self.progress = Progress::Closed;
+        if let Some(live) = &self.session {
+            live.tally.requests.fetch_sub(1, Relaxed);
+        }
     }
 
     /// Writes that we answered instead of the upstream. A refusal before the attempt gives reserved limits back.

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::accepted::Leg;
 use crate::classify::{schemes, slots};
+use crate::cuts::Cuts;
 use crate::decide::Permitted;
 use crate::exchange::Refused;
 use crate::fallback;
@@ -18,8 +19,8 @@ use crate::gateway::{Turn, Watch, Worker};
 pub(crate) struct Resolved {
     pub(crate) permitted: Permitted,
     pub(crate) credential: Option<(SchemeSpec, Credential)>,
-    /// Cut when that credential is revoked.
-    pub(crate) cut: Option<CancellationToken>,
+    /// What cuts it when that credential is revoked, or a grant that it stands on ends.
+    pub(crate) cut: Cuts,
     /// Held while a refresh token is away.
     pub(crate) turn: Option<Turn>,
 }
@@ -28,7 +29,8 @@ pub(crate) struct Resolved {
 pub(crate) async fn resolve(worker: &Arc<Worker>, mut permitted: Permitted) -> Result<Resolved, Box<Refused>> {
     loop {
         let Some((name, scheme)) = wanted(&permitted) else {
-            return Ok(Resolved { permitted, credential: None, cut: None, turn: None });
+            let cut = cuts(&permitted, None);
+            return Ok(Resolved { permitted, credential: None, cut, turn: None });
         };
         let watch = worker.gateway.in_use.watch(name.clone());
         let turn = match scheme.part() {
@@ -39,7 +41,8 @@ pub(crate) async fn resolve(worker: &Arc<Worker>, mut permitted: Permitted) -> R
             Ok((credential, cut)) => {
                 permitted.classified.trip.recorder.credential(credential.name(), credential.version());
                 let credential = if turn.is_some() { credential.showing(Field::Refresh) } else { credential };
-                return Ok(Resolved { permitted, credential: Some((scheme, credential)), cut: Some(cut), turn });
+                let cut = cuts(&permitted, Some(cut));
+                return Ok(Resolved { permitted, credential: Some((scheme, credential)), cut, turn });
             }
             Err(refusal) => permitted = failed(worker, permitted, &name, refusal).await?,
         }
@@ -82,7 +85,12 @@ pub(crate) async fn log_in(worker: &Arc<Worker>, permitted: Permitted) -> Result
     };
     let watch = worker.gateway.in_use.watch(name);
     let (permitted, credential, cut) = opened(worker, permitted, watch).await?;
-    Ok((Resolved { permitted, credential: None, cut: Some(cut), turn: None }, credential))
+    let cut = cuts(&permitted, Some(cut));
+    Ok((Resolved { permitted, credential: None, cut, turn: None }, credential))
+}
+
+fn cuts(permitted: &Permitted, credential: Option<CancellationToken>) -> Cuts {
+    Cuts::of(&permitted.permit, &permitted.classified.who.live, credential)
 }
 
 /// Which credential goes where: the slot that held the placeholder; the service's first where the configuration says

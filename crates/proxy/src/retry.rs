@@ -268,7 +268,7 @@ async fn waited(
         let ended = tokio::select! {
             () = tokio::time::sleep_until(at) => None,
             () = who.live.cancelled().cancelled() => Some(identify::ended()),
-            () = crate::forward::revoked(cut.as_ref()) => Some(Refusal::new(Code::CredentialRevoked, "The credential was revoked")),
+            refusal = cut.cut() => Some(refusal),
             () = worker.gateway.drain.cancelled() => {
                 Some(Refusal::new(Code::Unavailable, "The gateway is shutting down").retry_after(5))
             }

@@ -11,9 +11,11 @@ use aws_lc_rs::hmac;
 use inject::{KnownSecrets, Needles, SessionPlaceholders};
 use model::event::CredentialUse;
 use model::{
-    ActionId, CredentialName, Digest, Part, Rank, Refusal, Resource, ServiceName, Session, SessionId, Timestamp, bounds,
+    ActionId, CredentialName, Digest, GrantId, Part, Rank, Refusal, Resource, ServiceName, Session, SessionId,
+    Timestamp, bounds,
 };
 use parking_lot::{Mutex, RwLock};
+use policy::Given;
 use tokio_util::sync::CancellationToken;
 
 use crate::body::Budget;
@@ -104,6 +106,10 @@ pub struct LiveSession {
     /// From which its placeholders follow.
     pub key: hmac::Key,
     holdings: ArcSwap<Holdings>,
+    /// Its live grants, swapped whole.
+    grants: ArcSwap<Vec<Arc<Given>>>,
+    /// What cuts exchanges that stand on one of them.
+    standing: Mutex<HashMap<GrantId, CancellationToken>>,
     /// Counts.
     pub tally: Tally,
     /// Alerts that were raised.
@@ -136,6 +142,8 @@ impl LiveSession {
             always,
             key,
             holdings: ArcSwap::from_pointee(holdings),
+            grants: ArcSwap::default(),
+            standing: Mutex::default(),
             tally: Tally::default(),
             alarms: Alarms::default(),
             bodies: Budget::of(bounds::BODIES_HELD_PER_SESSION_BYTES_MAX),
@@ -155,6 +163,47 @@ impl LiveSession {
     /// Holds something else from now on.
     pub fn hold(&self, holdings: Holdings) {
         self.holdings.store(Arc::new(holdings));
+    }
+
+    /// Its live grants. To be dropped before anything is waited for.
+    #[must_use]
+    pub fn grants(&self) -> arc_swap::Guard<Arc<Vec<Arc<Given>>>> {
+        self.grants.load()
+    }
+
+    /// Has these grants from now on; what stands on another is cut.
+    pub fn grant(&self, grants: Vec<Arc<Given>>) {
+        let ids: HashSet<GrantId> = grants.iter().map(|given| given.id).collect();
+        // First what is decided by, then what was: an exchange that asks for a handle in between finds that it is over.
+        self.grants.store(Arc::new(grants));
+        self.standing.lock().retain(|id, handle| {
+            if !ids.contains(id) {
+                handle.cancel();
+            }
+            ids.contains(id)
+        });
+    }
+
+    /// Drops grants whose time is over, and cuts what stands on them; whether there were any.
+    pub fn lapse(&self, now: Timestamp) -> bool {
+        let grants = self.grants.load_full();
+        let left: Vec<_> = grants.iter().filter(|given| now < given.expires).cloned().collect();
+        let any = left.len() < grants.len();
+        if any {
+            self.grant(left);
+        }
+        any
+    }
+
+    /// What is cut when this grant ends; cut already where it has.
+    pub(crate) fn standing_on(&self, id: GrantId) -> CancellationToken {
+        let mut standing = self.standing.lock();
+        if self.grants.load().iter().any(|given| given.id == id) {
+            return standing.entry(id).or_default().clone();
+        }
+        let over = CancellationToken::new();
+        over.cancel();
+        over
     }
 
     /// The real secrets that must never be seen in what it sends.

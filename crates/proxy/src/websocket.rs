@@ -58,10 +58,7 @@ pub(crate) fn switch(worker: &Arc<Worker>, answered: Answered) -> Result<Respons
             bytes: 0,
         },
         gate,
-        cut: [Some(who.live.cancelled().clone()), cut, Some(worker.gateway.cut.clone())]
-            .into_iter()
-            .flatten()
-            .collect(),
+        cut: cut.into_iter().chain([who.live.cancelled().clone(), worker.gateway.cut.clone()]).collect(),
         recorder: trip.recorder,
         _place: who.place,
     };

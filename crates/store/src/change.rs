@@ -16,6 +16,7 @@ pub(crate) enum Topic {
     Approvals,
     Agents,
     Credentials,
+    Grants,
 }
 
 impl Topic {
@@ -26,6 +27,7 @@ impl Topic {
             Self::Approvals => "approvals",
             Self::Agents => "agents",
             Self::Credentials => "credentials",
+            Self::Grants => "grants",
         }
     }
 }
@@ -51,13 +53,15 @@ pub struct Changed {
     pub agents: bool,
     /// Credentials or their versions were added, changed or removed.
     pub credentials: bool,
+    /// Grants were asked for, given or ended.
+    pub grants: bool,
 }
 
 impl Changed {
     /// Whether anything did.
     #[must_use]
     pub const fn any(self) -> bool {
-        self.stops || self.sessions || self.approvals || self.agents || self.credentials
+        self.stops || self.sessions || self.approvals || self.agents || self.credentials || self.grants
     }
 }
 
@@ -96,6 +100,7 @@ impl Changes {
                 "approvals" => changed.approvals = true,
                 "agents" => changed.agents = true,
                 "credentials" => changed.credentials = true,
+                "grants" => changed.grants = true,
                 _ => {}
             }
             self.seen.insert(topic, seq);

@@ -12,6 +12,7 @@ mod change;
 mod credential;
 mod engine;
 mod error;
+mod grant;
 mod keyslot;
 
 mod limit;
@@ -32,6 +33,7 @@ pub use approval::{
 pub use change::{Changed, Changes};
 pub use credential::{CredentialRow, Credentials, VersionRow, VersionState};
 pub use error::StoreError;
+pub use grant::{GrantRow, GrantState, Grants};
 pub use keyslot::{DataKeyRow, KeyslotRow, Keyslots};
 
 pub use limit::Limits;

@@ -8,8 +8,8 @@ use model::{Clock, Tenant};
 
 use crate::engine::{Db, postgres, sqlite};
 use crate::{
-    Agents, Approvals, Changes, Credentials, Keyslots, Limits, Meta, Nodes, Placeholders, Rotations, Sessions, Stops,
-    StoreError, migrate,
+    Agents, Approvals, Changes, Credentials, Grants, Keyslots, Limits, Meta, Nodes, Placeholders, Rotations, Sessions,
+    Stops, StoreError, migrate,
 };
 
 /// Where the rows lie.
@@ -95,6 +95,12 @@ impl Store {
     #[must_use]
     pub const fn approvals(&self) -> Approvals<'_> {
         Approvals { db: &self.db }
+    }
+
+    /// Access that was asked for at run time.
+    #[must_use]
+    pub const fn grants(&self) -> Grants<'_> {
+        Grants { db: &self.db }
     }
 
     /// State of agents.

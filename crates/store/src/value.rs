@@ -79,7 +79,7 @@ macro_rules! shown {
         }
     })* };
 }
-shown!(model::SessionId, model::CredentialId, model::ApprovalId, model::id::ReservationId);
+shown!(model::SessionId, model::CredentialId, model::ApprovalId, model::GrantId, model::id::ReservationId);
 
 /// A list of parameters, in the order of `$1, $2, ..`.
 macro_rules! vals {

@@ -278,6 +278,7 @@ impl Survey<'_> {
             method: &road.method,
             origin: &origin,
             presented: None,
+            grants: &[],
             now: self.subject.session_started,
         })
     }

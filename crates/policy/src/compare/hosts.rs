@@ -90,6 +90,7 @@ pub(super) fn outcome(side: &Policy<'_>, subject: &Subject, host: &str, method: 
         method,
         origin: &origin,
         presented: None,
+        grants: &[],
         now,
     })
 }

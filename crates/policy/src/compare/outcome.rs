@@ -198,6 +198,9 @@ struct Draft {
 /// What a permission requires of one call once it applies.
 fn requirements(rule: &Rule, covered: &Covered<'_>) -> (Vec<Term>, Vec<Ask>) {
     let (mut terms, mut asks) = (Vec::new(), Vec::new());
+    if rule.terms.on_grant {
+        terms.push(Term::of(&json!({ "kind": "standing", "standing": "none" }), None));
+    }
     for condition in rule.conditions.iter().filter(|one| one.cedar().is_none()) {
         let mut required = Required::default();
         // Without facts a bound that is about some fact of this call cannot be known to hold.

@@ -21,7 +21,7 @@ use crate::rules::Kind;
 /// What stands behind the id of a permission in the id of what it implies.
 const SUFFIX: &str = "implied";
 /// The kind of a resource that is only the path of the request.
-const PLACE: &str = "resource";
+pub(crate) const PLACE: &str = "resource";
 
 impl Compiler<'_> {
     /// The rules beside a permission, one for each kind of resource that an implied action acts on.
@@ -57,6 +57,7 @@ impl Compiler<'_> {
                 resources,
                 uses: draft.uses.clone(),
                 conditions: self.circumstances((file, &draft.key), permission, (service, words)),
+                terms: draft.terms,
                 place: draft.place.clone(),
                 key: Arc::clone(&draft.key),
             });

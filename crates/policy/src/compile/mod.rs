@@ -2,8 +2,9 @@
 //! nearest valid one.
 
 pub(crate) mod actions;
+pub(crate) mod capability;
 pub(crate) mod expression;
-mod implied;
+pub(crate) mod implied;
 pub(crate) mod pattern;
 mod permission;
 pub(crate) mod rule;
@@ -24,7 +25,7 @@ use crate::rules::judge::Judge;
 use crate::rules::{AgentFacts, CredentialFacts, Kind, Rule, Rules, Service, Uses};
 use actions::{Named, Selector};
 use pattern::Pattern;
-use rule::{Draft, Place, build};
+use rule::{Draft, Place, Terms, build};
 
 type Services = HashMap<String, Service>;
 type Credentials = BTreeMap<CredentialName, CredentialFacts>;
@@ -62,9 +63,11 @@ impl Rules {
             // Not compared above: nobody wrote them, and a request that presents its placeholder chooses.
             rules.append(&mut implied);
         }
+        let capabilities = compiler.capabilities(document);
         let problems = compiler.problems;
         let mut assembled = assemble(document, rules, (services, credentials), problems)?;
         assembled.agents = agents;
+        assembled.capabilities = capabilities;
         Ok(assembled)
     }
 }
@@ -186,6 +189,7 @@ pub(crate) fn assemble(
             mode: document.mode(),
             guarded: false,
             alerts: Alerts::of(document),
+            capabilities: BTreeMap::new(),
         });
     }
     problems.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
@@ -214,6 +218,7 @@ fn profile_drafts(profile: &'static Profile, services: &Services) -> Vec<Draft> 
         uses: Uses::OfService,
         key: Arc::default(),
         conditions: Vec::new(),
+        terms: Terms::default(),
         place: Place { file: format!("profile {}", profile.name), line: 1, column: 1 },
     };
     let of_profile = |(name, service): &(&String, &Service)| {
@@ -271,6 +276,7 @@ impl Compiler<'_> {
                     uses: Uses::OfService,
                     key: Arc::default(),
                     conditions: Vec::new(),
+                    terms: Terms::default(),
                     place: Place { file: agent.file.to_string(), line: word.line, column: word.column },
                 };
                 build(draft, &mut self.problems)

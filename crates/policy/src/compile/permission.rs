@@ -8,10 +8,10 @@ use model::{AgentName, Class, CredentialName};
 
 use super::actions::{self, Named, Raw, Selector};
 use super::pattern::Pattern;
-use super::rule::{Draft, Place};
+use super::rule::{Draft, Place, Terms};
 use super::{Compiler, unknown};
 use crate::condition::{self, Reader};
-use crate::document::{Agent, At, Conditions, Diagnostic, Permission};
+use crate::document::{Agent, At, Conditions, Diagnostic, Permission, Standing};
 use crate::rules::{Kind, Uses};
 
 /// A service by name with its words; none for every service.
@@ -63,6 +63,7 @@ impl Compiler<'_> {
             uses,
             key: Arc::from(key),
             conditions,
+            terms: terms(written, agent),
             place: Place { file: file.to_string(), line: permission.line, column: permission.column },
         })
     }
@@ -186,6 +187,12 @@ impl Compiler<'_> {
         self.problems.extend(problems);
         conditions
     }
+}
+
+/// Whether it holds by itself, and how long a grant of it lasts at most.
+fn terms(written: &Permission, agent: &Agent) -> Terms {
+    let standing = written.standing.or(agent.standing).map(|standing| standing.value).unwrap_or_default();
+    Terms { on_grant: standing == Standing::None, ttl_seconds_max: written.max_ttl.map(|ttl| ttl.value.0) }
 }
 
 /// What a permission's counters are called: made of what it is about, so that they stay over restarts and over edits

@@ -24,6 +24,15 @@ pub(crate) struct Place {
     pub(crate) column: u64,
 }
 
+/// How a permission and grants go together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Terms {
+    /// It holds under a grant alone.
+    pub(crate) on_grant: bool,
+    /// The longest that a grant of it lasts, seconds, where it says.
+    pub(crate) ttl_seconds_max: Option<u64>,
+}
+
 /// A rule that is about to be.
 #[derive(Debug)]
 pub(crate) struct Draft {
@@ -37,6 +46,7 @@ pub(crate) struct Draft {
     pub(crate) uses: Uses,
     pub(crate) key: Arc<str>,
     pub(crate) conditions: Vec<Box<dyn Condition>>,
+    pub(crate) terms: Terms,
     pub(crate) place: Place,
 }
 
@@ -59,6 +69,7 @@ pub(crate) fn build(draft: Draft, problems: &mut Vec<Diagnostic>) -> Option<Rule
             uses: draft.uses,
             key: draft.key,
             conditions: draft.conditions,
+            terms: draft.terms,
             needs,
             looks,
             cedar,
@@ -129,6 +140,7 @@ impl Draft {
             .filter(|condition| condition.cedar().is_none())
             .filter_map(|condition| condition.explain())
             .map(|value| plain(&value))
+            .chain(self.terms.on_grant.then(|| "a grant".to_owned()))
             .collect();
         if !requires.is_empty() {
             let _ = writeln!(text, "@requires({})", quote(&requires.join("; ")));

@@ -151,6 +151,12 @@ fn permission(permission: &Permission, document: &Document, checker: &mut Checke
     {
         checker.unknown(name, "credential", document.credentials.iter().map(|(known, _)| known.value.as_str()));
     }
+    if let Some(ttl) = permission.max_ttl.filter(|ttl| ttl.value.0 == 0) {
+        checker.say(
+            &ttl.with("max_ttl".to_owned()),
+            "a grant lasts a second at least; to give none, take the permission out",
+        );
+    }
     let Some(conditions) = &permission.conditions else { return };
     let Some(approvers) = &conditions.value.approvers else { return };
     if let Some(count) = approvers.value.count {

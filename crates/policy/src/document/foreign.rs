@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::at::{At, Table, Words};
-use super::schema::{Agent, Conditions, CredentialEntry, Document, Mode, Permission, Upstream};
+use super::schema::{Agent, Conditions, CredentialEntry, Document, Mode, Permission, Standing, Upstream};
 use super::value::{Approval, Rate, Span};
 use super::{Diagnostic, Note, Source};
 
@@ -143,6 +143,8 @@ struct BrokerCredential {
     approval_timeout: Option<At<Span>>,
     #[serde(default)]
     max_ttl: Option<At<Span>>,
+    #[serde(default)]
+    standing: Option<At<Standing>>,
 }
 
 impl Broker {
@@ -189,19 +191,24 @@ impl BrokerCredential {
                 words.join(", ")
             ),
         ));
+        let on_grant = self.standing.is_some_and(|standing| standing.value == Standing::None);
         if let Some(ttl) = self.max_ttl {
+            let seconds = ttl.value.0;
+            // Without grants it says how long the whole may be used.
+            let more = if on_grant {
+                String::new()
+            } else {
+                format!(", and as `expires: {seconds}s` after the session's start")
+            };
             notes.push(note(
                 source,
-                format!(
-                    "`{policy}`, service `{service}`: `max_ttl` is read as `expires: {}s` after the session's start",
-                    ttl.value.0
-                ),
+                format!("`{policy}`, service `{service}`: `max_ttl` is read as the longest that a grant lasts{more}"),
             ));
         }
         let conditions = Conditions {
             require_approval: self.require_approval,
             approval_timeout: self.approval_timeout,
-            expires: self.max_ttl.map(|ttl| ttl.with(format!("{}s", ttl.value.0))),
+            expires: self.max_ttl.filter(|_| !on_grant).map(|ttl| ttl.with(format!("{}s", ttl.value.0))),
             ..Conditions::default()
         };
         let at = At::new((), self.service.line, self.service.column);
@@ -210,6 +217,8 @@ impl BrokerCredential {
             actions,
             resources: everything(),
             conditions: Some(at.with(conditions)),
+            standing: self.standing,
+            max_ttl: self.max_ttl,
             ..Permission::default()
         }
     }

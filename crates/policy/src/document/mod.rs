@@ -23,9 +23,9 @@ pub(crate) use diagnostic::nearest;
 pub use diagnostic::{Diagnostic, Note};
 pub use rotate::{By, ByAwsIam, ByHashicorp, ByHttp, ByPostgres, HttpAuth, Question, Rotate, Sensitivity, With};
 pub use schema::{
-    Agent, Alert, AppRole, Approvers, Audit, AwsKey, Backend, Budget, Channel, Conditions, CredentialEntry, Database,
-    Document, Egress, Fallback, Inject, JwtLogin, Mode, Money, Operator, Permission, Redact, Respond, Slack, Sync,
-    Upstream, Webhook,
+    Agent, Alert, AppRole, Approvers, Audit, AwsKey, Backend, Budget, Capability, Channel, Conditions, CredentialEntry,
+    Database, Document, Egress, Fallback, Inject, JwtLogin, Mode, Money, Operator, Permission, Redact, Respond, Slack,
+    Standing, Sync, Upstream, Webhook,
 };
 pub use value::{Approval, Rate, Span};
 pub use webhook::Receiver;
@@ -134,7 +134,7 @@ impl Document {
             )*};
         }
         single!(egress, mode, environment);
-        table!(credentials, backends, agents, channels, upstreams, databases);
+        table!(credentials, backends, agents, channels, upstreams, databases, capabilities);
         self.version = self.version.or(part.version);
         self.audit = part.audit.or(self.audit.take());
         self.profiles.0.extend(part.profiles.0);
@@ -145,7 +145,7 @@ impl Document {
         self.operators.0.extend(part.operators.0);
     }
 
-    fn some_file(&self) -> Arc<str> {
+    pub(crate) fn some_file(&self) -> Arc<str> {
         let agent = self.agents.0.first().map(|(_, agent)| Arc::clone(&agent.file));
         let credential = || self.credentials.0.first().map(|(_, entry)| Arc::clone(&entry.file));
         agent.or_else(credential).unwrap_or_else(|| Arc::from("configuration"))

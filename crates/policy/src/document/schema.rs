@@ -50,6 +50,31 @@ pub struct Document {
     pub databases: Table<Database>,
     /// The audit log.
     pub audit: Option<Audit>,
+    /// Sets of actions that agents ask for by name when they ask for a grant: `read_emails`.
+    pub capabilities: Table<Many<Capability>>,
+}
+
+/// One part of a capability set. What an agent is given of it is what its permissions cover.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Capability {
+    /// The service.
+    pub service: Option<At<String>>,
+    /// Actions by id, class, `effect:x`, alias, scope, or `*`.
+    pub actions: Words,
+    /// Resources as typed paths with `*`; all of them where nothing is written.
+    pub resources: Words,
+}
+
+/// Whether a permission holds by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Standing {
+    /// It does.
+    #[default]
+    Always,
+    /// It holds under a grant alone, which the agent asks for when it needs it.
+    None,
 }
 
 /// A port for the database server of one service. The password there is a session's token.
@@ -235,6 +260,8 @@ pub struct Agent {
     pub permissions: Vec<At<Permission>>,
     /// What it may never do, whatever its permissions say.
     pub denied_actions: Words,
+    /// Whether its permissions hold by themselves, where they do not say.
+    pub standing: Option<At<Standing>>,
     /// Other users of the gateway's machine who may begin sessions for it (`serve --socket`): names, or `uid:1001`.
     pub local_users: Words,
     #[serde(skip)]
@@ -266,6 +293,10 @@ pub struct Permission {
     pub max_amount: Option<At<i64>>,
     /// Actions of this service that the agent may never do.
     pub denied_actions: Words,
+    /// Whether it holds by itself, or under a grant alone (`none`); what the agent says where nothing is written.
+    pub standing: Option<At<Standing>>,
+    /// The longest that a grant of it lasts; an hour where nothing is written.
+    pub max_ttl: Option<At<Span>>,
 }
 
 /// Conditions of a permission.

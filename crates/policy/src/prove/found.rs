@@ -206,6 +206,7 @@ impl Proof<'_> {
             method: asked.method,
             origin: asked.origin,
             presented: found.presented.as_ref(),
+            grants: &[],
             now: found.at,
         }))
     }

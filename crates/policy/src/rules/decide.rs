@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use model::id::GrantId;
 use model::{Call, Class, Code, CredentialName, Refusal, Resource, ServiceName};
 use smallvec::SmallVec;
 
@@ -11,7 +12,9 @@ use super::judge::Verdict;
 use super::{Kind, Rule, Rules};
 use crate::compile::actions::{Named, Selector, is_guarded};
 use crate::condition::{Ask, Covered, Required};
+use crate::decision::GrantIds;
 use crate::document::{Egress, Mode};
+use crate::grant::Given;
 use crate::limit::LimitNeed;
 use crate::permit::Bearer;
 use crate::{ApprovalNeed, Conditions, Decision, Question, Subject, refuse};
@@ -25,7 +28,12 @@ pub(crate) struct Weighed {
     pub(crate) numbers: Vec<u32>,
     pub(crate) required: Required,
     pub(crate) approval: Option<ApprovalNeed>,
+    /// The grants without which it would not be one, or would ask.
+    pub(crate) grants: GrantIds,
 }
+
+/// Numbers of permissions, and the grant without which there would be none.
+type Permits = (SmallVec<[u32; 4]>, Option<GrantId>);
 
 pub(crate) type Weighing = Result<Weighed, Box<Refusal>>;
 
@@ -80,9 +88,11 @@ impl Rules {
         for (call, verdict) in &verdicts {
             self.refused(question.subject, service, call, verdict)?;
         }
-        let mut applying = Applying::new();
+        let (mut applying, mut grants) = (Applying::new(), GrantIds::new());
         for (call, verdict) in &verdicts {
-            applying.push((*call, self.permitted(question, service, call, verdict)?));
+            let (numbers, grant) = self.permitted(question, service, call, verdict)?;
+            applying.push((*call, numbers));
+            grants.extend(grant.filter(|id| !grants.contains(id)));
         }
         if applying.iter().all(|(_, numbers)| numbers.is_empty()) {
             return Ok(Weighed { rules: vec![Arc::from("egress")], ..Weighed::default() });
@@ -91,7 +101,8 @@ impl Rules {
             Some(presented) => Some(presented.clone()),
             None => self.sole_credential(service.as_str(), &applying)?,
         };
-        self.require(question.subject, service, &applying, credential)
+        let weighed = Weighed { credential, grants, ..Weighed::default() };
+        self.require(question, service, &applying, weighed)
     }
 
     /// A denial that applies, or a rule that cannot be evaluated.
@@ -121,30 +132,72 @@ impl Rules {
     }
 
     /// The permissions that apply to a call and name the presented credential; empty where `egress` alone lets the
-    /// call through, bare.
+    /// call through, bare. Those that hold under a grant alone apply where one covers the call; it is named where the call would
+    /// not pass without.
     fn permitted(
         &self,
         question: &Question<'_>,
         service: &ServiceName,
         call: &Call,
         verdict: &Verdict,
-    ) -> Result<SmallVec<[u32; 4]>, Box<Refusal>> {
+    ) -> Result<Permits, Box<Refusal>> {
         let lets = |number: &u32| {
             let rule = self.list.get(*number as usize);
             question.presented.is_none_or(|name| rule.is_some_and(|rule| self.lets_use(rule, service.as_str(), name)))
         };
-        let numbers: SmallVec<[u32; 4]> = verdict.permits.iter().copied().filter(lets).collect();
+        let mut numbers: SmallVec<[u32; 4]> = verdict.permits.iter().copied().filter(lets).collect();
+        let waits = |number: &u32| self.list.get(*number as usize).is_some_and(|rule| rule.terms.on_grant);
+        if numbers.iter().any(waits) {
+            let grant = self.granted_by(question, service, call);
+            let waiting = numbers.iter().copied().find(waits).filter(|_| grant.is_none());
+            if waiting.is_some() {
+                numbers.retain(|number| !waits(number));
+            }
+            if let (true, Some(rule)) = (numbers.is_empty(), waiting.and_then(|at| self.list.get(at as usize))) {
+                let word = self.word(question.subject, service, call);
+                return Err(Box::new(refuse::ungranted(&word, rule, service, call)));
+            }
+            let needed = numbers.iter().all(waits);
+            return Ok((numbers, grant.filter(|_| needed)));
+        }
         if !numbers.is_empty() {
-            return Ok(numbers);
+            return Ok((numbers, None));
         }
         let word = self.word(question.subject, service, call);
         if let (Some(presented), false) = (question.presented, verdict.permits.is_empty()) {
             return Err(Box::new(refuse::other_credential(presented.as_str(), &word)));
         }
         if self.egress_lets(question, service, call) {
-            return Ok(numbers);
+            return Ok((numbers, None));
         }
         Err(Box::new(refuse::denied(&word).hint(self.rule_to_add(question, service, call, &word))))
+    }
+
+    /// The grant that covers a call, the longest of several.
+    fn granted_by(&self, question: &Question<'_>, service: &ServiceName, call: &Call) -> Option<GrantId> {
+        if question.grants.is_empty() {
+            return None;
+        }
+        let parts = self.parts(service.as_str(), &call.resource);
+        let covers = |given: &&Arc<Given>| given.covers(service.as_str(), (call, &parts), question.now);
+        question.grants.iter().filter(covers).max_by_key(|given| given.expires).map(|given| given.id)
+    }
+
+    /// The grant whose yes answers every one of these questions about these calls, the longest of several.
+    fn answered_by(
+        &self,
+        question: &Question<'_>,
+        service: &ServiceName,
+        (asks, calls): (&[Ask], &[&Call]),
+    ) -> Option<GrantId> {
+        let covers = |given: &&Arc<Given>| {
+            asks.iter().all(|ask| given.answers(ask))
+                && calls.iter().all(|call| {
+                    let parts = self.parts(service.as_str(), &call.resource);
+                    given.covers(service.as_str(), (call, &parts), question.now)
+                })
+        };
+        question.grants.iter().filter(covers).max_by_key(|given| given.expires).map(|given| given.id)
     }
 
     /// Hosts of known services may be read, bare, where `egress` says so and no permission of the agent names the
@@ -204,11 +257,12 @@ impl Rules {
 
     fn require(
         &self,
-        subject: &Subject,
+        question: &Question<'_>,
         service: &ServiceName,
         applying: &Applying<'_>,
-        credential: Option<CredentialName>,
+        mut weighed: Weighed,
     ) -> Weighing {
+        let subject = question.subject;
         let mut numbers: Vec<u32> = applying.iter().flat_map(|(_, numbers)| numbers.iter().copied()).collect();
         numbers.sort_unstable();
         numbers.dedup();
@@ -219,14 +273,24 @@ impl Rules {
             let calls: SmallVec<[&Call; 4]> =
                 applying.iter().filter(|(_, mine)| mine.contains(number)).map(|(call, _)| *call).collect();
             let covered = Covered { rule: &rule.id, subject, service: service.as_str(), calls: &calls };
+            let asked = required.asks.len();
             for condition in &rule.conditions {
                 condition.require(&covered, &mut required)?;
+            }
+            let asks = required.asks.get(asked..).unwrap_or_default();
+            if !asks.is_empty()
+                && let Some(grant) = self.answered_by(question, service, (asks, &calls))
+            {
+                required.asks.truncate(asked);
+                if !weighed.grants.contains(&grant) {
+                    weighed.grants.push(grant);
+                }
             }
             rules.push(Arc::clone(&rule.id));
         }
         let what = applying.iter().map(|(call, _)| format!("{service}:{} {}", call.action, call.resource));
         let approval = strictest(&required.asks, subject, &mut || what.clone().collect::<Vec<_>>().join(", "))?;
-        Ok(Weighed { credential, rules, numbers, required, approval })
+        Ok(Weighed { rules, numbers, required, approval, ..weighed })
     }
 
     /// The question that a used-up limit of kind [`Over::Ask`](crate::limit::Over::Ask) raises.
@@ -285,6 +349,7 @@ fn conditions(question: &Question<'_>, weighed: Weighed, observed: Option<Refusa
         limits: weighed.required.limits,
         approval: weighed.approval,
         observed,
+        grants: weighed.grants,
     }
 }
 

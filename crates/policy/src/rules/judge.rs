@@ -178,7 +178,7 @@ impl Rules {
         (verdict, keep)
     }
 
-    fn request(
+    pub(super) fn request(
         &self,
         question: &Question<'_>,
         service: &ServiceName,
@@ -396,6 +396,7 @@ mod tests {
                 method: &method,
                 origin: &origin,
                 presented: None,
+                grants: &[],
                 now,
             };
             rules.verdict(&question, &name, (0, &call));

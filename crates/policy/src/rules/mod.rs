@@ -7,6 +7,7 @@ mod granted;
 mod host;
 pub(crate) mod index;
 pub(crate) mod judge;
+pub(crate) mod offer;
 mod possible;
 
 use std::collections::{BTreeMap, HashMap};
@@ -25,9 +26,11 @@ use crate::alert::Alerts;
 use crate::compile::actions::{Named, Raw};
 use crate::compile::expression::Looks;
 use crate::compile::pattern::Pattern;
+use crate::compile::rule::Terms;
 use crate::condition::{Condition, Needs};
 use crate::document::{Egress, Inject, Mode};
 use crate::fallback::Fallback;
+use crate::grant::Asked;
 use crate::profile::{Profile, State};
 use index::Index;
 use judge::Judge;
@@ -64,6 +67,7 @@ pub(crate) struct Rule {
     /// What its counters are named after; empty where it has none of its own.
     pub(crate) key: Arc<str>,
     pub(crate) conditions: Vec<Box<dyn Condition>>,
+    pub(crate) terms: Terms,
     pub(crate) needs: Needs,
     /// What its `when` looks at.
     pub(crate) looks: Looks,
@@ -142,6 +146,7 @@ pub struct Rules {
     pub(crate) mode: Mode,
     pub(crate) guarded: bool,
     pub(crate) alerts: Alerts,
+    pub(crate) capabilities: BTreeMap<String, Vec<Asked>>,
 }
 
 impl Rules {

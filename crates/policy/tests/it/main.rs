@@ -12,6 +12,7 @@ mod conditions;
 mod credentials;
 mod decisions;
 mod documents;
+mod grants;
 mod guarded;
 mod implied;
 mod possible;

@@ -143,6 +143,7 @@ pub struct Asking {
     pub method: http::Method,
     pub origin: Origin,
     pub presented: Option<CredentialName>,
+    pub grants: Vec<Arc<policy::Given>>,
     pub now: Timestamp,
 }
 
@@ -188,6 +189,7 @@ pub fn asking(agent: &str, service: Option<&str>, calls: Vec<Call>) -> Asking {
         method: http::Method::POST,
         origin: Origin { scheme: Scheme::Https, host: host("api.github.com"), port: 443 },
         presented: None,
+        grants: Vec::new(),
         now,
     }
 }
@@ -237,6 +239,7 @@ impl Asking {
             method: &self.method,
             origin: &self.origin,
             presented: self.presented.as_ref(),
+            grants: &self.grants,
             now: self.now,
         }
     }

@@ -101,7 +101,7 @@ pub(crate) fn alive(worker: &Worker, live: &LiveSession) -> Result<(), Refusal> 
     Ok(())
 }
 
-fn check(worker: &Worker, live: &LiveSession, claim: &Claim) -> Result<(), Refusal> {
+pub(crate) fn check(worker: &Worker, live: &LiveSession, claim: &Claim) -> Result<(), Refusal> {
     alive(worker, live)?;
     if claim.agent.as_deref().is_some_and(|name| name != live.session.agent.as_str()) {
         return Err(Refusal::new(Code::Unidentified, "X-Agent-ID names another agent than the session token"));

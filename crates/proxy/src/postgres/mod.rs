@@ -277,7 +277,7 @@ async fn connect(
         key: ready.key.unwrap_or_default(),
     };
     let kept = ready.key.and_then(|_| Cancels::keep(worker, target));
-    let cut = [Some(who.live.cancelled().clone()), cut, Some(worker.gateway.cut.clone())];
+    let cut = cut.into_iter().chain([who.live.cancelled().clone(), worker.gateway.cut.clone()]).collect();
     let mut greeting = wire::message(b'R', &[0, 0, 0, 0]).to_vec();
     greeting.extend_from_slice(&ready.parameters);
     if let Some(((process, secret), _)) = &kept {
@@ -291,7 +291,7 @@ async fn connect(
         greeting,
         server: ready.stream,
         gate: Arc::new(*gate),
-        cut: cut.into_iter().flatten().collect(),
+        cut,
         kept: kept.map(|(_, place)| place),
         recorder: trip.recorder,
         _place: who.place,

@@ -9,6 +9,7 @@
 
 mod approvals;
 mod broken;
+mod grants;
 mod limits;
 mod postgres;
 mod processes;

@@ -66,6 +66,28 @@ impl Wanted {
     /// # Errors
     /// An address that is none, a token that cannot be read, or none where one is needed.
     pub(super) fn gateway(&self, ambient: &Ambient, who: As) -> anyhow::Result<Gateway> {
+        let at = self.at(ambient)?;
+        let is_needed = who == As::Operator || matches!(at, At::Tcp(_));
+        Ok(Gateway { at, token: self.token(ambient, is_needed)? })
+    }
+
+    /// The same, asked with the token of a session; the gateway of that session where none is named.
+    ///
+    /// # Errors
+    /// An address or a token that is none.
+    pub(super) fn as_session(
+        &self,
+        ambient: &Ambient,
+        (gateway, token): (SocketAddr, &str),
+    ) -> anyhow::Result<Gateway> {
+        let named = self.api.is_some() || self.socket.is_some();
+        let named = named || ["VALETKEY_API", "VALETKEY_SOCKET"].iter().any(|name| ambient.var(name).is_some());
+        // Its own gateway takes the same requests, and has the token anyway.
+        let at = if named { self.at(ambient)? } else { At::Tcp(gateway) };
+        Ok(Gateway { at, token: Some(bearer(token)?) })
+    }
+
+    fn at(&self, ambient: &Ambient) -> anyhow::Result<At> {
         let address = match (self.api, ambient.var("VALETKEY_API")) {
             (None, Some(text)) if self.socket.is_none() => Some(text.parse().map_err(|_| {
                 usage(format!("VALETKEY_API is `{text}`, which is no address; write it like 127.0.0.1:7801"))
@@ -85,8 +107,7 @@ impl Wanted {
                  `ssh -L 7801:{address} HOST`, and name 127.0.0.1:7801"
             )));
         }
-        let is_needed = who == As::Operator || matches!(at, At::Tcp(_));
-        Ok(Gateway { at, token: self.token(ambient, is_needed)? })
+        Ok(at)
     }
 
     fn token(&self, ambient: &Ambient, is_needed: bool) -> anyhow::Result<Option<HeaderValue>> {
@@ -112,11 +133,16 @@ impl Wanted {
             }
         };
         let text = String::from_utf8(bytes).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-        let value = text.and_then(|text| HeaderValue::try_from(format!("Bearer {text}")).ok());
-        let mut value = value.ok_or_else(|| usage("the operator's token is empty or no line of text"))?;
-        value.set_sensitive(true);
-        Ok(Some(value))
+        let text = text.ok_or_else(|| usage("the operator's token is empty or no line of text"))?;
+        bearer(&text).map(Some)
     }
+}
+
+fn bearer(token: &str) -> anyhow::Result<HeaderValue> {
+    let mut value =
+        HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| usage("the token is no line of text"))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 impl Gateway {
@@ -157,7 +183,19 @@ impl Gateway {
         self.ask((Method::POST, path), body).await
     }
 
+    /// The answer with its status, whatever that is.
+    ///
+    /// # Errors
+    /// Nobody serves there, or what does cannot be asked.
+    pub(super) async fn status_of(&self, what: (Method, &str), body: &Value) -> anyhow::Result<(StatusCode, Value)> {
+        self.there(self.exchange(what, body).await)
+    }
+
     fn served(&self, answer: anyhow::Result<Option<Value>>) -> anyhow::Result<Value> {
+        self.there(answer)
+    }
+
+    fn there<T>(&self, answer: anyhow::Result<Option<T>>) -> anyhow::Result<T> {
         answer?.with_context(|| match &self.at {
             At::Socket(socket) => {
                 format!("no gateway answers at `{}`; start one with `valetkey serve --config FILE`", socket.display())
@@ -172,6 +210,10 @@ impl Gateway {
 
     /// Nothing where nobody serves.
     async fn ask(&self, what: (Method, &str), body: &Value) -> anyhow::Result<Option<Value>> {
+        self.exchange(what, body).await?.map(granted).transpose()
+    }
+
+    async fn exchange(&self, what: (Method, &str), body: &Value) -> anyhow::Result<Option<(StatusCode, Value)>> {
         let token = self.token.as_ref();
         match &self.at {
             At::Socket(socket) => match connected(UnixStream::connect(socket).await, &socket.display())? {
@@ -209,7 +251,7 @@ async fn talk<IO>(
     (host, token): (&str, Option<&HeaderValue>),
     (method, path): (Method, &str),
     body: &Value,
-) -> anyhow::Result<Value>
+) -> anyhow::Result<(StatusCode, Value)>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -228,7 +270,11 @@ where
     let status = answer.status();
     let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
     let body = body.map_err(|error| anyhow::anyhow!("the gateway's answer cannot be read: {error}"))?.to_bytes();
-    let value: Value = serde_json::from_slice(&body).unwrap_or_default();
+    Ok((status, serde_json::from_slice(&body).unwrap_or_default()))
+}
+
+/// The JSON of an answer that is no refusal.
+fn granted((status, value): (StatusCode, Value)) -> anyhow::Result<Value> {
     if !status.is_success() {
         let said =
             value.get("error").or_else(|| value.get("detail")).and_then(Value::as_str).unwrap_or("no reason given");

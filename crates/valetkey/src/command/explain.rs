@@ -89,6 +89,7 @@ impl Args {
             method: request.method(),
             origin: request.origin(),
             presented: None,
+            grants: &[],
             now,
         };
         let explained = ready.rules.explain(&question);

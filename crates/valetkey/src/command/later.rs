@@ -17,9 +17,6 @@ pub enum Later {
     /// Send a configuration to a server (not in this version)
     #[command(hide = true)]
     Apply(Anything),
-    /// Run-time access (not in this version)
-    #[command(hide = true)]
-    Grant(Anything),
     /// Alerts (not in this version)
     #[command(hide = true)]
     Alert(Anything),
@@ -35,7 +32,6 @@ impl Later {
     pub(super) fn run(self) -> anyhow::Result<bool> {
         let (name, instead) = match self {
             Self::Apply(_) => ("apply", "`valetkey serve --config FILE` takes changes of its file in while it runs"),
-            Self::Grant(_) => ("grant", "write a permission with `expires` into the configuration"),
             Self::Alert(_) => ("alert", "`valetkey audit search --decision deny` shows what was refused"),
             Self::Incident(_) => {
                 ("incident", "`valetkey stop` ends what is under way, `valetkey audit export` keeps the evidence")

@@ -14,6 +14,7 @@ mod credential_login;
 mod demo;
 mod doctor;
 mod explain;
+mod grant;
 mod hidden;
 mod import;
 mod later;
@@ -86,6 +87,9 @@ enum Command {
     /// Sessions of this home
     #[command(subcommand)]
     Session(session::Session),
+    /// Run-time access with a reason and a time to live
+    #[command(subcommand)]
+    Grant(grant::Grant),
     /// Credentials: values go in and never come out
     #[command(subcommand)]
     Credential(credential::Credential),
@@ -147,6 +151,7 @@ impl Cli {
             Command::Stop(args) => args.run(ambient).await,
             Command::Agent(args) => args.run(ambient).await,
             Command::Session(args) => args.run(ambient).await,
+            Command::Grant(args) => args.run(ambient).await,
             Command::Credential(args) => args.run(ambient).await,
             Command::Policy(args) => args.run(ambient).await,
             Command::Service(args) => args.run(ambient),

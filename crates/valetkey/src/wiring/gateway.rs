@@ -104,6 +104,7 @@ pub fn start(opened: &Arc<Opened>, plan: Plan, log: Log, options: Options) -> an
         guesses: Guesses::default(),
         paces: Paces::default(),
         doubts: Doubts::default(),
+        desk: std::sync::OnceLock::new(),
     });
     maker.serve(&gateway);
     let mut threads = Vec::new();

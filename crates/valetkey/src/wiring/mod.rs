@@ -14,6 +14,7 @@ mod doctor;
 mod environment;
 mod failing;
 mod gateway;
+mod grants;
 pub mod import;
 mod issuing;
 mod log_in;

@@ -111,9 +111,9 @@ pub async fn run(ambient: &Ambient, wanted: Run) -> anyhow::Result<u8> {
     tokio::spawn(watch::watch(Arc::clone(&opened), Arc::clone(&serving.gateway)));
     tokio::spawn(watch::checkpoints(Arc::clone(&serving.gateway)));
     let control = serve::Control::new(&ambient, &opened, &serving, Arc::clone(&trust), lane);
+    let router = control.router(&operators);
     if let Some(socket) = opened.home.try_bind_socket() {
         // Whoever is first on a home answers for all: what operators ask for goes through the store.
-        let router = api::router(control.api(&operators));
         if let Ok(listener) = UnixListener::from_std(socket) {
             tokio::spawn(api::serve_unix(router, listener, operators, None));
         }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
+use api::grants::{Asking, Granting};
 use api::{Api, LocalUser, Operators, Plane, StartSession, StartedSession};
 use approval::WaitingRoom;
 use model::event::Kind;
@@ -161,7 +162,7 @@ async fn doors(
     tcp: Option<SocketAddr>,
     others: Option<std::os::unix::net::UnixListener>,
 ) -> anyhow::Result<String> {
-    let router = api::router(control.api(&operators));
+    let router = control.router(&operators);
     let socket = opened.home.bind_socket()?;
     tokio::spawn(api::serve_unix(router.clone(), UnixListener::from_std(socket)?, Arc::clone(&operators), None));
     if let Some(others) = others {
@@ -255,7 +256,15 @@ impl Control {
             room: self.gateway.room.clone(),
             clock: Arc::clone(&self.opened.clock),
             operators: Arc::clone(operators),
+            grants: Granting::new(Arc::clone(&self.opened.random)),
         }
+    }
+
+    /// The control plane, which agents reach through the gateway too.
+    pub fn router(self: &Arc<Self>, operators: &Arc<Operators>) -> api::Router {
+        let router = api::router(self.api(operators));
+        let _ = self.gateway.desk.set(Box::new(Front(router.clone())));
+        router
     }
 
     /// Other channels from now on, where they may change at all: those of `run` do not.
@@ -335,6 +344,19 @@ impl Control {
     }
 }
 
+/// The routes of grants, as agents reach them through the gateway.
+struct Front(api::Router);
+
+impl proxy::desk::Desk for Front {
+    fn ask(
+        &self,
+        session: model::Session,
+        request: http::Request<bytes::Bytes>,
+    ) -> proxy::session::Later<'_, http::Response<bytes::Bytes>> {
+        Box::pin(api::ask_as(self.0.clone(), session, request))
+    }
+}
+
 impl Plane for Control {
     fn start(&self, wanted: StartSession) -> api::wiring::Later<'_, Result<StartedSession, String>> {
         Box::pin(self.begin(wanted))
@@ -358,5 +380,35 @@ impl Plane for Control {
 
     fn record(&self, by: &str, what: &str) {
         self.note(Kind::Operator, by, what);
+    }
+
+    fn offer(&self, session: &model::Session, asking: &Asking) -> Result<policy::Offer, Box<model::Refusal>> {
+        let snapshot = self.gateway.snapshot.load_full();
+        let parts = match &asking.capability {
+            Some(name) => snapshot.rules.capability(name)?,
+            None => &asking.parts,
+        };
+        let subject = policy::Subject {
+            tenant: session.tenant.clone(),
+            agent: session.agent.clone(),
+            user: session.user.clone(),
+            roles: session.roles.clone(),
+            task: session.task.clone(),
+            session: session.id,
+            session_started: session.started,
+            source: std::net::Ipv4Addr::LOCALHOST.into(),
+        };
+        let now = self.opened.clock.now();
+        // The words of a thousand actions of each service are much to gather for one that is asked about.
+        let known = parts.iter().filter_map(|part| snapshot.catalog.service(&part.service));
+        let services: std::collections::BTreeMap<_, _> =
+            known.map(|service| (service.name().to_string(), service.words())).collect();
+        let are_known = parts.iter().all(|part| services.contains_key(&part.service));
+        let words = if are_known { model::vocabulary::Vocabulary { services } } else { snapshot.catalog.vocabulary() };
+        snapshot.rules.offer(&words, &subject, (parts, asking.ttl_seconds), now)
+    }
+
+    fn tell(&self, kind: Kind, fill: &mut dyn FnMut(&mut model::Event)) {
+        watch::record(&self.gateway, &self.lane.lock(), kind, fill);
     }
 }

@@ -236,7 +236,14 @@ impl Maker {
         let session = self.opened.store.sessions().by_token(&token_digest(token)).await.ok()??;
         let rest = self.rest.read().clone();
         match self.enliven(session, (token, true), &rest).await {
-            Ok((live, _)) => Some(live),
+            Ok((live, _)) => {
+                let gateway = self.gateway.read().upgrade();
+                if let Some(gateway) = gateway {
+                    // What cannot be read is taken in with the next change.
+                    let _ = super::grants::load(&self.opened, &gateway, &live).await;
+                }
+                Some(live)
+            }
             Err(error) => {
                 tracing::warn!(%error, "a session of another process cannot be served here");
                 None

@@ -11,6 +11,7 @@ use proxy::gateway::Stopped;
 use proxy::{Gateway, LiveSession};
 use store::{StopKind, StoreError};
 
+use super::grants;
 use super::open::Opened;
 
 /// Between two looks; half the bound, so that the bound holds with one late wake-up.
@@ -46,6 +47,7 @@ pub async fn watch(opened: Arc<Opened>, gateway: Arc<Gateway>) {
         clock.look(&opened, &gateway).await;
         // Sessions end by themselves too, whether or not anything changed.
         end_sessions(&gateway, |_| false);
+        grants::lapse(&opened, &gateway).await;
         match changes.poll().await {
             Ok(changed) if changed.any() => {
                 if changed.credentials {
@@ -114,7 +116,7 @@ pub async fn refresh(opened: &Opened, gateway: &Gateway) -> Result<(), StoreErro
     end_sessions(gateway, |live| {
         stopped.all || stopped.agents.contains(&live.session.agent) || sessions.contains(&live.session.id)
     });
-    Ok(())
+    grants::refresh(opened, gateway).await
 }
 
 /// What is said of a session that begins or ends.

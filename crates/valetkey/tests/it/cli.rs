@@ -187,7 +187,8 @@ const ERRORS: &[(&str, i32, &str)] = &[
     ("whose nothing", 1, "no placeholder of this home"),
     ("doctor --config none.yaml", 3, "none.yaml` does not exist; check the path of the configuration (--config)"),
     ("completions nosuchshell", 2, "invalid value 'nosuchshell'"),
-    ("grant list", 2, "`grant` is not in this version; write a permission with `expires`"),
+    ("grant list", 3, "start one with `valetkey serve --config FILE`"),
+    ("grant request --capability x --justification y", 2, "valetkey session start --agent NAME"),
     ("--passphrase-file none credential list", 3, "none` does not exist; check VALETKEY_PASSPHRASE_FILE"),
 ];
 

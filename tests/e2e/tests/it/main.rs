@@ -22,6 +22,7 @@ mod failing;
 mod faults;
 mod floods;
 mod git;
+mod grants;
 mod guarded;
 mod hardening;
 mod hostile;

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use audit::{Filter, Record};
 use model::call::BodyView;
 use model::canonical::{CanonicalRequest, Length, Origin, Scheme, clean, parse_authority};
 use model::event::{Kind, Verdict as Decided};
-use model::{AgentName, Classification, Code, Timestamp};
+use model::{AgentName, Classification, Code, Event, Timestamp};
 use policy::Question;
 use serde::Serialize;
 use serde_json::json;
@@ -126,12 +127,14 @@ impl Tally {
         }
         let mut subject = asked::subject(agent, event.user.clone(), event.task.clone(), event.time);
         subject.source = request.source.parse().unwrap_or(subject.source);
+        let grants = granted(ready, event);
         let explained = ready.rules.explain(&Question {
             subject: &subject,
             classification: &classification,
             method: canonical.method(),
             origin: canonical.origin(),
             presented: None,
+            grants: &grants,
             now: event.time,
         });
         self.judged += 1;
@@ -212,4 +215,16 @@ pub(super) fn understood(ready: &Ready, record: &Record) -> Option<(CanonicalReq
         classification.calls = event.calls.iter().cloned().collect();
     }
     Some((canonical, classification))
+}
+
+/// What passed under a grant passed under one: it covers the calls of the record, wherever they went.
+fn granted(ready: &Ready, event: &Event) -> Vec<Arc<policy::Given>> {
+    let (Some(id), Some(service)) = (event.grant, &event.service) else { return Vec::new() };
+    let scope = policy::Scope {
+        service: service.to_string(),
+        actions: event.calls.iter().map(|call| call.action.to_string()).collect(),
+        resources: vec!["*".to_owned()],
+        implied: false,
+    };
+    vec![Arc::new(ready.rules.given((id, event.time.plus_secs(1)), None, &[scope]))]
 }

@@ -286,6 +286,7 @@ impl Request {
             method: self.canonical.method(),
             origin: self.canonical.origin(),
             presented: None,
+            grants: &[],
             now: self.at,
         }
     }

@@ -197,6 +197,7 @@ impl Case {
                     method: request.method(),
                     origin: request.origin(),
                     presented: None,
+                    grants: &[],
                     now,
                 });
                 outcome.got = Verdict::of(&explained);
