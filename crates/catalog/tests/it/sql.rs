@@ -257,3 +257,90 @@ fn where_it_goes_is_a_call_too() {
         assert!(!matches!(judged, Ok(Ok(_))), "{name}");
     }
 }
+
+/// What is done to rows and undone with its transaction.
+const INSIDE: [&str; 14] = [
+    "insert into orders values (1)",
+    "update orders set x = 1 where id = 2",
+    "delete from orders",
+    "select * from customers for update",
+    "select count(*) from customers",
+    "with x as (delete from notes returning *) insert into archive.notes select * from x",
+    "merge into t using s on t.id = s.id when matched then delete",
+    "truncate orders",
+    "lock table orders in share mode",
+    "copy orders from stdin",
+    "copy orders to stdout",
+    "insert into orders select * from customers; update orders set x = 1",
+    "values (1); insert into orders values (1)",
+    "",
+];
+
+/// What ends a block, steps out of it, or is seen from outside before it ends; or may be, for all that can be told.
+const OUTSIDE: [&str; 48] = [
+    "commit",
+    "COMMIT AND CHAIN",
+    "end",
+    "/* x */ end work",
+    "rollback",
+    "rollback and chain",
+    "abort",
+    "begin",
+    "start transaction",
+    "begin read write",
+    "prepare transaction 'x'",
+    "commit prepared 'x'",
+    "savepoint a",
+    "rollback to a",
+    "call settle()",
+    "do $$ begin perform 1; end $$",
+    "select settle()",
+    "select dblink_exec('host=x', 'delete from t')",
+    "select pg_notify('c', 'x')",
+    "notify c",
+    "listen c",
+    "copy orders to program 'cat'",
+    "copy orders to '/tmp/x'",
+    "copy orders from program 'cat'",
+    "select nextval('s')",
+    "insert into orders values (nextval('s'))",
+    "select setval('s', 1)",
+    "select pg_advisory_lock(1)",
+    "select pg_terminate_backend(1)",
+    "select lo_export(1, '/tmp/x')",
+    "create table t (a int)",
+    "create table t as select * from customers",
+    "select * into t from customers",
+    "create index concurrently i on orders (a)",
+    "alter table orders add b int",
+    "drop table orders",
+    "vacuum orders",
+    "refresh materialized view v",
+    "grant select on orders to bob",
+    "set role bob",
+    "set session characteristics as transaction read write",
+    "reset all",
+    "discard all",
+    "explain analyze insert into orders values (settle())",
+    "declare c cursor with hold for select * from customers",
+    "fetch all from c",
+    "execute s",
+    "vkabcdef",
+];
+
+#[test]
+fn what_stays_inside_of_a_block_can_neither_end_it_nor_be_seen_from_outside() {
+    let stays = |sql: &str| catalog::sql::stays_inside(&read(catalog(), sql));
+    for sql in INSIDE {
+        assert!(stays(sql), "{sql}");
+    }
+    for sql in OUTSIDE {
+        assert!(!stays(sql), "{sql}");
+        // Wherever it stands in a message: nothing that stays hides it, and it does not hide behind another of its kind.
+        for inside in INSIDE {
+            for all in [format!("{inside}; {sql}"), format!("{sql}; {inside}"), format!("{inside}; {sql}; {inside}")] {
+                assert!(!stays(&all), "{all}");
+            }
+        }
+    }
+}

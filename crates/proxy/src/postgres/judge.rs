@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use bytes::Bytes;
 use model::{Classification, Code, Refusal};
 
-use crate::gate::Gate;
+use crate::gate::{Gate, Owed};
 use crate::gateway::Snapshot;
 
 /// Texts that are remembered with what they are, and the octets of each: programs say the same again and again.
@@ -62,10 +62,10 @@ impl<'g> Judge<'g> {
         }
     }
 
-    /// Whether they may run now: limits are taken, and it is on record.
-    pub(super) async fn runs(&self, statement: &Classification) -> Result<(), Refusal> {
+    /// Whether they may run now: limits are taken, and it is on record. What is owed must be durable before they have an effect.
+    pub(super) async fn runs(&self, statement: &Classification) -> Result<Owed, Refusal> {
         if statement.calls.is_empty() {
-            return Ok(());
+            return Ok(Owed::default());
         }
         self.gate.statement(statement).await.map_err(|refusal| self.refused(statement, refusal))
     }
