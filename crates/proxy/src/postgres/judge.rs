@@ -20,11 +20,13 @@ pub(super) struct Judge<'g> {
     /// The configuration under which texts were understood.
     snapshot: Arc<Snapshot>,
     kept: HashMap<Bytes, Arc<Classification>>,
+    /// The same by the shape of a text: what is said again is mostly said with other values.
+    shapes: HashMap<Vec<u8>, Arc<Classification>>,
 }
 
 impl<'g> Judge<'g> {
     pub(super) fn new(gate: &'g Gate) -> Self {
-        Self { gate, snapshot: gate.worker.gateway.snapshot.load_full(), kept: HashMap::new() }
+        Self { gate, snapshot: gate.worker.gateway.snapshot.load_full(), kept: HashMap::new(), shapes: HashMap::new() }
     }
 
     /// What the statements of a text are.
@@ -34,10 +36,15 @@ impl<'g> Judge<'g> {
             if !Arc::ptr_eq(&now, &self.snapshot) {
                 self.snapshot = Arc::clone(&now);
                 self.kept.clear();
+                self.shapes.clear();
             }
         }
         if let Some(known) = self.kept.get(text) {
             return Ok(Arc::clone(known));
+        }
+        let shape = if text.len() <= KEPT_BYTES_MAX { catalog::shape(text) } else { None };
+        if let Some(known) = shape.as_ref().and_then(|shape| self.shapes.get(shape)) {
+            return Ok(Arc::new(catalog::again(known, text)));
         }
         let opening = &self.gate.opening;
         let service = opening.service.as_ref().and_then(|name| self.snapshot.catalog.service(name.as_str()));
@@ -47,8 +54,10 @@ impl<'g> Judge<'g> {
         if text.len() <= KEPT_BYTES_MAX {
             if self.kept.len() >= KEPT_MAX {
                 self.kept.clear();
+                self.shapes.clear();
             }
             self.kept.insert(Bytes::copy_from_slice(text), Arc::clone(&read));
+            self.shapes.extend(shape.map(|shape| (shape, Arc::clone(&read))));
         }
         Ok(read)
     }
