@@ -39,7 +39,7 @@ pub fn folder(root: &Path) -> PathBuf {
 
 /// Installs what is missing; afterwards everything that a test needs is there.
 pub fn install(root: &Path) -> Result<PathBuf> {
-    packages()?;
+    packages(PROGRAMS)?;
     let tools = folder(root);
     std::fs::create_dir_all(&tools)?;
     python(root, &tools).context("cannot install the Python clients")?;
@@ -48,9 +48,14 @@ pub fn install(root: &Path) -> Result<PathBuf> {
     Ok(tools)
 }
 
-fn packages() -> Result<()> {
+/// Installs what `bench --postgres` alone needs.
+pub fn bench_postgres() -> Result<()> {
+    packages(&[("setpriv", "util-linux"), ("openssl", "openssl"), ("pgbouncer", "pgbouncer")])
+}
+
+fn packages(programs: &[(&str, &'static str)]) -> Result<()> {
     let mut missing: Vec<&str> =
-        PROGRAMS.iter().filter(|(program, _)| !shell::exists(program)).map(|(_, package)| *package).collect();
+        programs.iter().filter(|(program, _)| !shell::exists(program)).map(|(_, package)| *package).collect();
     if !Path::new("/usr/lib/postgresql").exists() {
         missing.push("postgresql");
     }

@@ -22,7 +22,7 @@ mod service;
 
 pub use cases::Outcome;
 pub use catalog::{Catalog, HostUse};
-pub use classify::{SESSION_SETTINGS, is_harmless_setting};
+pub use classify::{SESSION_SETTINGS, again, is_harmless_setting, shape};
 pub use compiled::HostRule;
 pub use compiled::sql;
 pub use error::CatalogError;

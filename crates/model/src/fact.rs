@@ -69,6 +69,11 @@ impl Facts {
         self.0.iter().map(|(name, fact)| (&**name, fact))
     }
 
+    /// The same with the names as they are kept.
+    pub fn entries(&self) -> impl Iterator<Item = (&Arc<str>, &Fact)> {
+        self.0.iter().map(|(name, fact)| (name, fact))
+    }
+
     /// The same facts with texts replaced where `change` gives another.
     #[must_use]
     pub fn map_text(&self, change: &dyn Fn(&str) -> Option<String>) -> Self {

@@ -58,6 +58,18 @@ impl Passed {
     }
 }
 
+/// What is on record and must be durable before it may have an effect.
+#[must_use]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Owed(Option<audit::Position>);
+
+impl Owed {
+    /// Both of them.
+    pub(crate) fn and(self, other: Self) -> Self {
+        self.max(other)
+    }
+}
+
 /// Which calls that are allowed are on record by themselves.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Recorded {
@@ -122,7 +134,10 @@ impl Gate {
         };
         let (classification, judged) = match read {
             Ok(classification) => {
-                let judged = self.admit(&classification, Recorded::Changes).await;
+                let judged = match self.admit(&classification, Recorded::Changes).await {
+                    Ok((admitted, owed)) => self.synced(owed).await.map(|()| admitted),
+                    Err(refusal) => Err(refusal),
+                };
                 (classification, judged)
             }
             Err(refusal) => (self.opening.clone(), Err(refusal)),
@@ -133,17 +148,38 @@ impl Gate {
         })
     }
 
-    /// Judges statements of a database session and takes what limits they need. Each is on record before it runs, reads too.
+    /// Judges statements of a database session and takes what limits they need. Each is on record before it runs, reads too; what is
+    /// owed must be durable before it has an effect.
     ///
     /// # Errors
     /// The refusal, which is on record.
-    pub(crate) async fn statement(&self, classification: &Classification) -> Result<(), Refusal> {
+    pub(crate) async fn statement(&self, classification: &Classification) -> Result<Owed, Refusal> {
         let judged = self.admit(classification, Recorded::All).await;
-        judged.map(drop).map_err(|refusal| self.refused(classification, refusal))
+        judged.map(|(_, owed)| owed).map_err(|refusal| self.refused(classification, refusal))
+    }
+
+    /// Waits until what is owed is durable, before a statement has an effect.
+    ///
+    /// # Errors
+    /// The log cannot be written, and nothing may be done in its name; the refusal is on record once it can.
+    pub(crate) async fn durable(&self, owed: Owed, statement: &Classification) -> Result<(), Refusal> {
+        self.synced(owed).await.map_err(|refusal| self.refused(statement, refusal))
+    }
+
+    async fn synced(&self, owed: Owed) -> Result<(), Refusal> {
+        match owed {
+            Owed(Some(position)) => self.worker.lane.synced(position).await.map_err(|error| audit_refusal(&error)),
+            Owed(None) => Ok(()),
+        }
+    }
+
+    /// Whether nothing may wait for a later sync: the house wants reads to be durable too, before they are answered.
+    pub(crate) fn syncs_reads(&self) -> bool {
+        self.worker.gateway.sync.needs_sync(Class::Read)
     }
 
     /// Takes what limits a call needs, and puts it on record.
-    async fn admit(&self, classification: &Classification, recorded: Recorded) -> Result<Admitted, Refusal> {
+    async fn admit(&self, classification: &Classification, recorded: Recorded) -> Result<(Admitted, Owed), Refusal> {
         // Before anything is counted for it.
         let conditions = self.unasked(classification)?;
         let mut reservation = Reservation::nothing();
@@ -158,10 +194,13 @@ impl Gate {
         let admitted = conditions.admit(&reservation).map_err(|unmet| {
             Refusal::new(Code::Denied, "The conditions of the rule are not met").internal(unmet.to_string())
         })?;
-        if recorded == Recorded::All || classification.class() != Class::Read {
-            self.allowed(classification, &admitted).await?;
+        let class = classification.class();
+        if recorded == Recorded::Changes && class == Class::Read {
+            return Ok((admitted, Owed::default()));
         }
-        Ok(admitted)
+        let position = self.record(classification, &admitted)?;
+        let owed = Owed(self.worker.gateway.sync.needs_sync(class).then_some(position));
+        Ok((admitted, owed))
     }
 
     /// What may be done without asking anybody, and on which conditions.
@@ -193,14 +232,6 @@ impl Gate {
             Decision::Allow(conditions) => Ok(conditions),
             Decision::Deny(refusal) => Err(refusal),
         }
-    }
-
-    async fn allowed(&self, classification: &Classification, admitted: &Admitted) -> Result<(), Refusal> {
-        let position = self.record(classification, admitted)?;
-        if self.worker.gateway.sync.needs_sync(classification.class()) {
-            self.worker.lane.synced(position).await.map_err(|error| audit_refusal(&error))?;
-        }
-        Ok(())
     }
 
     fn record(&self, classification: &Classification, admitted: &Admitted) -> Result<audit::Position, Refusal> {

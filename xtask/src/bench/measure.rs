@@ -294,7 +294,7 @@ pub fn median(values: &mut [f64]) -> f64 {
 }
 
 /// User and system time of a process, seconds (proc(5): fields 14 and 15, in ticks of 10 ms).
-fn cpu_seconds(id: u32) -> Result<f64> {
+pub fn cpu_seconds(id: u32) -> Result<f64> {
     let text = std::fs::read_to_string(Path::new("/proc").join(id.to_string()).join("stat"))?;
     let rest = text.rsplit_once(')').map_or("", |(_, rest)| rest);
     let ticks: f64 = rest.split_whitespace().skip(11).take(2).filter_map(|word| word.parse::<f64>().ok()).sum();

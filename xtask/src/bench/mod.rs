@@ -1,11 +1,13 @@
 //! `cargo xtask bench`: Valetkey beside the floor, nginx and nothing at all, interleaved, each on one core.
 //!
 //! The candidates take turns within a round (A B C A B C), so that a neighbour who wakes up disturbs all alike; a ratio is
-//! taken within its round, and the table shows medians over the rounds. Figures name date, cores and command.
+//! taken within its round, and the table shows medians over the rounds. Figures name date, cores and command. What databases cost is
+//! measured by itself ([`postgres`]).
 
 mod candidate;
 mod lab;
 mod measure;
+mod postgres;
 mod report;
 
 use std::collections::BTreeMap;
@@ -35,6 +37,12 @@ pub struct Options {
     /// Seconds of one measurement.
     #[arg(long, default_value_t = 4.0)]
     pub seconds: f64,
+    /// pgbench through the proxy of databases instead, beside PgBouncer.
+    #[arg(long)]
+    pub postgres: bool,
+    /// With `--postgres`: without TLS on any leg.
+    #[arg(long, requires = "postgres")]
+    pub clear: bool,
 }
 
 /// Figures: candidate, measure, one value for each round.
@@ -42,6 +50,9 @@ pub type Figures = BTreeMap<String, BTreeMap<String, Vec<f64>>>;
 
 /// Measures, prints the table and writes `target/bench.json`; false where a bar is missed.
 pub fn run(root: &Path, options: &Options) -> Result<bool> {
+    if options.postgres {
+        return postgres::run(root, options);
+    }
     let lab = Lab::build(root, options)?;
     let candidates: Vec<Candidate> =
         candidate::all().into_iter().filter(|it| options.only.is_empty() || options.only.contains(&it.name)).collect();

@@ -37,7 +37,7 @@ use crate::catalog::HostUse;
 use crate::file::Protocol;
 
 pub(crate) use rpc::is_same_but_spelled;
-pub use sql::{SESSION_SETTINGS, is_harmless_setting};
+pub use sql::{SESSION_SETTINGS, again, is_harmless_setting, shape};
 
 /// What a classifier found.
 pub(crate) struct Found {

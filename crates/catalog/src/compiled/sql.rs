@@ -1,7 +1,7 @@
 //! The actions of SQL. They belong to the protocol: every service with a host of `protocol: postgres` has them.
 
 use model::vocabulary::FactType;
-use model::{Class, Effect, Effects};
+use model::{Class, Classification, Effect, Effects};
 
 /// Opening a connection; transactions, cursors and settings that lift nothing; what describes the database.
 pub const CONNECT: &str = "sql/connect";
@@ -69,6 +69,18 @@ pub const ACTIONS: [(&str, Class, Effects, &str); 21] = [
 pub const IMPLIED: [&str; 3] = [CONNECT, SESSION, CATALOG];
 /// Whoever may change something may say that he will.
 pub const CHANGES: [&str; 9] = [LOCK, INSERT, UPDATE, DELETE, TRUNCATE, DDL, DROP, SEQUENCE, MAINTAIN];
+
+/// What is done to rows inside of a transaction, and to nothing else: it is undone with the transaction, and nobody sees it before.
+///
+/// Sequences do not go back, so they are not here; nor is what locks or changes more than rows (schemas, roles, settings), what reaches out of
+/// the server or to other sessions, what nobody knows, and above all what could end a transaction: all of that is of another action.
+const INSIDE: [&str; 6] = [SELECT, LOCK, INSERT, UPDATE, DELETE, TRUNCATE];
+
+/// Whether no statement of these can end or leave the transaction block that it runs in.
+#[must_use]
+pub fn stays_inside(statement: &Classification) -> bool {
+    statement.calls.iter().all(|call| INSIDE.contains(&call.action.as_str()))
+}
 
 /// Kinds of resource inside of a database.
 pub const KINDS: [&str; 4] = ["table", "function", "schema", "channel"];

@@ -172,6 +172,24 @@ proptest! {
         let _ = catalog.classify(&database(), BodyView::Whole(&octets)).expect("classified");
     }
 
+    /// What a text is may be said of every other of its shape, whatever the values.
+    #[test]
+    fn texts_of_one_shape_are_the_same(
+        statements in proptest::collection::vec(proptest::sample::select(statements()), 1..3),
+        words in proptest::collection::vec(proptest::sample::select(WORDS), 0..12),
+        values in proptest::collection::vec(proptest::sample::select(VALUES), 8),
+    ) {
+        let made = words.join(" ");
+        for text in [statements.join(" ; "), made.clone(), format!("{}, {made}", statements[0])] {
+            let other = revalued(&text, &values);
+            let shapes = [catalog::shape(text.as_bytes()), catalog::shape(other.as_bytes())];
+            if let [Some(one), Some(two)] = shapes && one == two {
+                let again = catalog::again(&read(catalog(), &text), other.as_bytes());
+                prop_assert_eq!(&again.calls, &read(catalog(), &other).calls, "{}\n{}", text, other);
+            }
+        }
+    }
+
     /// A table that is read is found wherever it stands, and however the words around it are written.
     #[test]
     fn a_table_is_found_wherever_it_stands(
@@ -255,5 +273,157 @@ fn where_it_goes_is_a_call_too() {
         let judged =
             CanonicalRequest::database(host, 5432, name).map(|request| catalog.classify(&request, BodyView::Empty));
         assert!(!matches!(judged, Ok(Ok(_))), "{name}");
+    }
+}
+
+/// Values that stand in for others: numbers and strings, plain, odd and of settings.
+const VALUES: &[&str] = &[
+    "0",
+    "7",
+    "999999999",
+    "12345678901234567890",
+    "1.5",
+    "1e9",
+    "''",
+    "'x'",
+    "'on'",
+    "'jit'",
+    "'role'",
+    "'a''b'",
+    "$$ ; $$",
+    "E'\\''",
+];
+
+fn statements() -> Vec<&'static str> {
+    STATEMENTS.lines().filter(|line| !line.is_empty() && !line.starts_with(['#', ' '])).collect()
+}
+
+/// The text with its numbers and plain strings, which stand by themselves, exchanged for these, one after the other.
+fn revalued(text: &str, values: &[&str]) -> String {
+    let mut values = values.iter().cycle();
+    let mut is_value = |word: &str| {
+        let number = !word.is_empty() && word.bytes().all(|octet| octet.is_ascii_digit());
+        let string =
+            word.len() > 1 && word.starts_with('\'') && word.ends_with('\'') && !word.trim_matches('\'').contains('\'');
+        if number || string { values.next().copied() } else { None }
+    };
+    let words: Vec<&str> = text.split(' ').map(|word| is_value(word).unwrap_or(word)).collect();
+    words.join(" ")
+}
+
+#[test]
+fn shapes_differ_where_a_literal_decides() {
+    let same = |one: &str, two: &str| catalog::shape(one.as_bytes()) == catalog::shape(two.as_bytes());
+    for (one, two) in [
+        ("select * from t where id = 1", "select  * from t -- x\nwhere id = 999999999"),
+        ("select * from t where a = 'x'", "SELECT * FROM t WHERE a = $$ ; drop table t $$"),
+        ("insert into t values (1, 'a')", "insert into t values (2, 'b')"),
+        ("commit", "COMMIT"),
+    ] {
+        assert!(same(one, two), "{one} / {two}");
+    }
+    for (one, two) in [
+        ("select * from t", "select * from u"),
+        ("select * from t", "select * from \"t\""),
+        ("select 1; select 2", "select 1 select 2"),
+        ("set client_encoding = 'UTF8'", "set client_encoding = 'LATIN1'"),
+        ("set transaction_read_only = 'on'", "set transaction_read_only = 'off'"),
+        ("select set_config('jit', 'off', false)", "select set_config('role', 'off', false)"),
+        ("select pg_catalog.set_config('jit', 'off', false)", "select pg_catalog.set_config('role', 'off', false)"),
+        ("explain select set_config('jit', 'off', false)", "explain select set_config('role', 'off', false)"),
+        ("select * from t where a = 1", "select * from t where a = $1"),
+        ("select * from t where a = 1", "select * from t where a = 1.5"),
+        ("select 1", "select '1'"),
+    ] {
+        assert!(!same(one, two), "{one} / {two}");
+    }
+    assert_eq!(catalog::shape(b"select 'open"), None);
+    assert_eq!(catalog::shape(&[0xff]), None);
+}
+
+/// What is done to rows and undone with its transaction.
+const INSIDE: [&str; 14] = [
+    "insert into orders values (1)",
+    "update orders set x = 1 where id = 2",
+    "delete from orders",
+    "select * from customers for update",
+    "select count(*) from customers",
+    "with x as (delete from notes returning *) insert into archive.notes select * from x",
+    "merge into t using s on t.id = s.id when matched then delete",
+    "truncate orders",
+    "lock table orders in share mode",
+    "copy orders from stdin",
+    "copy orders to stdout",
+    "insert into orders select * from customers; update orders set x = 1",
+    "values (1); insert into orders values (1)",
+    "",
+];
+
+/// What ends a block, steps out of it, or is seen from outside before it ends; or may be, for all that can be told.
+const OUTSIDE: [&str; 48] = [
+    "commit",
+    "COMMIT AND CHAIN",
+    "end",
+    "/* x */ end work",
+    "rollback",
+    "rollback and chain",
+    "abort",
+    "begin",
+    "start transaction",
+    "begin read write",
+    "prepare transaction 'x'",
+    "commit prepared 'x'",
+    "savepoint a",
+    "rollback to a",
+    "call settle()",
+    "do $$ begin perform 1; end $$",
+    "select settle()",
+    "select dblink_exec('host=x', 'delete from t')",
+    "select pg_notify('c', 'x')",
+    "notify c",
+    "listen c",
+    "copy orders to program 'cat'",
+    "copy orders to '/tmp/x'",
+    "copy orders from program 'cat'",
+    "select nextval('s')",
+    "insert into orders values (nextval('s'))",
+    "select setval('s', 1)",
+    "select pg_advisory_lock(1)",
+    "select pg_terminate_backend(1)",
+    "select lo_export(1, '/tmp/x')",
+    "create table t (a int)",
+    "create table t as select * from customers",
+    "select * into t from customers",
+    "create index concurrently i on orders (a)",
+    "alter table orders add b int",
+    "drop table orders",
+    "vacuum orders",
+    "refresh materialized view v",
+    "grant select on orders to bob",
+    "set role bob",
+    "set session characteristics as transaction read write",
+    "reset all",
+    "discard all",
+    "explain analyze insert into orders values (settle())",
+    "declare c cursor with hold for select * from customers",
+    "fetch all from c",
+    "execute s",
+    "vkabcdef",
+];
+
+#[test]
+fn what_stays_inside_of_a_block_can_neither_end_it_nor_be_seen_from_outside() {
+    let stays = |sql: &str| catalog::sql::stays_inside(&read(catalog(), sql));
+    for sql in INSIDE {
+        assert!(stays(sql), "{sql}");
+    }
+    for sql in OUTSIDE {
+        assert!(!stays(sql), "{sql}");
+        // Wherever it stands in a message: nothing that stays hides it, and it does not hide behind another of its kind.
+        for inside in INSIDE {
+            for all in [format!("{inside}; {sql}"), format!("{sql}; {inside}"), format!("{inside}; {sql}; {inside}")] {
+                assert!(!stays(&all), "{all}");
+            }
+        }
     }
 }

@@ -17,13 +17,31 @@ const ERROR_BYTES_MAX: usize = 64 * 1024;
 /// Refusals whose errors have not come. The errors of those that the server skipped never come.
 const REFUSALS_MAX: usize = 1_024;
 
+/// What a server says of the transaction when it is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// None is open.
+    Idle,
+    /// A block is open: nothing of it lasts before its end.
+    Block,
+    /// A block has failed, and only its end is listened to; or a word of a later server.
+    Failed,
+}
+
+/// A round that was answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ready {
+    /// No error stood in it.
+    pub(super) whole: bool,
+    pub(super) state: State,
+}
+
 /// What both directions know.
 #[derive(Default)]
 #[expect(clippy::struct_excessive_bools, reason = "what one direction saw and the other asks for, by name")]
 pub(super) struct Shared {
     refused: VecDeque<(String, Refusal)>,
-    /// Rounds that were answered: whole or with an error, and whether no transaction is open.
-    answered: VecDeque<(bool, bool)>,
+    answered: VecDeque<Ready>,
     failed: bool,
     /// The server takes rows of a COPY, and a Sync for nothing.
     copying: bool,
@@ -88,8 +106,13 @@ impl Answers {
                     let Some(status) = buffer.get(5).copied() else { return };
                     let mut shared = shared.lock();
                     let whole = !std::mem::take(&mut shared.failed);
-                    shared.answered.push_back((whole, status == b'I'));
-                    shared.busy = status != b'I';
+                    let state = match status {
+                        b'I' => State::Idle,
+                        b'T' => State::Block,
+                        _ => State::Failed,
+                    };
+                    shared.answered.push_back(Ready { whole, state });
+                    shared.busy = state != State::Idle;
                     shared.copying = false;
                     shared.heard.notify_one();
                     self.passing = length + 1;
@@ -138,9 +161,9 @@ impl Shared {
         Arc::clone(&self.heard)
     }
 
-    /// Rounds that were answered since the last call: whole or with an error, and whether no transaction is open.
-    pub(super) fn take_answered(&mut self) -> VecDeque<(bool, bool)> {
-        std::mem::take(&mut self.answered)
+    /// A round that was answered, the oldest that was not taken yet.
+    pub(super) fn take_answered(&mut self) -> Option<Ready> {
+        self.answered.pop_front()
     }
 
     /// The server takes rows of a COPY, and a Sync for nothing.

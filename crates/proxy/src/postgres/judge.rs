@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use bytes::Bytes;
 use model::{Classification, Code, Refusal};
 
-use crate::gate::Gate;
+use crate::gate::{Gate, Owed};
 use crate::gateway::Snapshot;
 
 /// Texts that are remembered with what they are, and the octets of each: programs say the same again and again.
@@ -20,11 +20,13 @@ pub(super) struct Judge<'g> {
     /// The configuration under which texts were understood.
     snapshot: Arc<Snapshot>,
     kept: HashMap<Bytes, Arc<Classification>>,
+    /// The same by the shape of a text: what is said again is mostly said with other values.
+    shapes: HashMap<Vec<u8>, Arc<Classification>>,
 }
 
 impl<'g> Judge<'g> {
     pub(super) fn new(gate: &'g Gate) -> Self {
-        Self { gate, snapshot: gate.worker.gateway.snapshot.load_full(), kept: HashMap::new() }
+        Self { gate, snapshot: gate.worker.gateway.snapshot.load_full(), kept: HashMap::new(), shapes: HashMap::new() }
     }
 
     /// What the statements of a text are.
@@ -34,10 +36,15 @@ impl<'g> Judge<'g> {
             if !Arc::ptr_eq(&now, &self.snapshot) {
                 self.snapshot = Arc::clone(&now);
                 self.kept.clear();
+                self.shapes.clear();
             }
         }
         if let Some(known) = self.kept.get(text) {
             return Ok(Arc::clone(known));
+        }
+        let shape = if text.len() <= KEPT_BYTES_MAX { catalog::shape(text) } else { None };
+        if let Some(known) = shape.as_ref().and_then(|shape| self.shapes.get(shape)) {
+            return Ok(Arc::new(catalog::again(known, text)));
         }
         let opening = &self.gate.opening;
         let service = opening.service.as_ref().and_then(|name| self.snapshot.catalog.service(name.as_str()));
@@ -47,8 +54,10 @@ impl<'g> Judge<'g> {
         if text.len() <= KEPT_BYTES_MAX {
             if self.kept.len() >= KEPT_MAX {
                 self.kept.clear();
+                self.shapes.clear();
             }
             self.kept.insert(Bytes::copy_from_slice(text), Arc::clone(&read));
+            self.shapes.extend(shape.map(|shape| (shape, Arc::clone(&read))));
         }
         Ok(read)
     }
@@ -62,10 +71,10 @@ impl<'g> Judge<'g> {
         }
     }
 
-    /// Whether they may run now: limits are taken, and it is on record.
-    pub(super) async fn runs(&self, statement: &Classification) -> Result<(), Refusal> {
+    /// Whether they may run now: limits are taken, and it is on record. What is owed must be durable before they have an effect.
+    pub(super) async fn runs(&self, statement: &Classification) -> Result<Owed, Refusal> {
         if statement.calls.is_empty() {
-            return Ok(());
+            return Ok(Owed::default());
         }
         self.gate.statement(statement).await.map_err(|refusal| self.refused(statement, refusal))
     }

@@ -6,6 +6,7 @@
 //! token. Start reading at [`serve`].
 
 mod answers;
+mod block;
 mod cancel;
 mod client;
 mod judge;

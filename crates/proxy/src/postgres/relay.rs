@@ -15,11 +15,12 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
 
-use super::answers::{Shared, down};
+use super::answers::{Ready, Shared, State, down};
+use super::block::{Block, Onward, Outbox};
 use super::judge::Judge;
 use super::statements::{Names, TooMany};
 use super::wire::{self, Severity, put, take_text};
-use crate::gate::Gate;
+use crate::gate::{Gate, Owed};
 use crate::join::READ_BYTES;
 
 /// Octets of a message that holds SQL. What is longer is refused and not read.
@@ -32,6 +33,7 @@ const SMALL_BYTES_MAX: usize = 2 * NAME_BYTES_MAX;
 /// From the agent to the server.
 pub(super) struct Up<'g> {
     judge: Judge<'g>,
+    block: Block,
     gate: &'g Gate,
     names: Names,
     shared: &'g Mutex<Shared>,
@@ -43,7 +45,7 @@ pub(super) struct Up<'g> {
     /// Octets of the message under way that pass as they are, or that go nowhere.
     passing: usize,
     dropping: usize,
-    out: BytesMut,
+    out: Outbox,
 }
 
 /// How a round ends.
@@ -68,10 +70,10 @@ fn broken(text: &str) -> Violation {
 
 impl<'g> Up<'g> {
     pub(super) fn new(gate: &'g Gate, shared: &'g Mutex<Shared>) -> Self {
-        let judge = Judge::new(gate);
-        let (names, heard) = (Names::default(), shared.lock().heard());
+        let (judge, block) = (Judge::new(gate), Block::new(gate));
+        let (names, heard, out) = (Names::default(), shared.lock().heard(), Outbox::default());
         let (unanswered, open) = (None, false);
-        Self { judge, gate, names, shared, heard, unanswered, open, passing: 0, dropping: 0, out: BytesMut::new() }
+        Self { judge, block, gate, names, shared, heard, unanswered, open, passing: 0, dropping: 0, out }
     }
 
     /// Copies until the agent is done.
@@ -102,7 +104,7 @@ impl<'g> Up<'g> {
                     Ok(Step::More) => {}
                     Ok(Step::Waits) => break false,
                     Ok(Step::Held) => {
-                        to.write_all(&self.out).await.map_err(|_| None)?;
+                        to.write_all(self.out.octets()).await.map_err(|_| None)?;
                         self.out.clear();
                         self.heard.notified().await;
                         if self.shared.lock().is_gone() {
@@ -113,8 +115,8 @@ impl<'g> Up<'g> {
                     Err(Violation(refusal)) => return Err(Some(refusal)),
                 }
             };
-            if !self.out.is_empty() {
-                to.write_all(&self.out).await.map_err(|_| None)?;
+            if !self.out.octets().is_empty() {
+                to.write_all(self.out.octets()).await.map_err(|_| None)?;
                 self.out.clear();
             }
             if ended {
@@ -132,7 +134,7 @@ impl<'g> Up<'g> {
             }
             let part = buffer.split_to(take);
             if self.passing > 0 {
-                self.out.extend_from_slice(&part);
+                self.out.passes(&part);
                 self.passing -= take;
             } else {
                 self.dropping -= take;
@@ -187,14 +189,14 @@ impl<'g> Up<'g> {
 
     /// Takes in what was answered.
     fn settle(&mut self) -> Result<(), Violation> {
-        let answered = self.shared.lock().take_answered();
-        for (whole, idle) in answered {
+        loop {
+            let Some(Ready { whole, state }) = self.shared.lock().take_answered() else { return Ok(()) };
             if self.unanswered.take().is_none() {
                 return Err(broken("The server is ready more often than it was asked"));
             }
-            self.names.answered(whole, idle);
+            self.names.answered(whole, state == State::Idle);
+            self.block.ready(state);
         }
-        Ok(())
     }
 
     /// Whether a message must not go to the server before it is ready again. Rows of a COPY must, and a Sync behind them: the one before was
@@ -219,21 +221,34 @@ impl<'g> Up<'g> {
         let name = if kind == b'P' { name_of(&mut rest)? } else { Bytes::new() };
         let text = take_text(&mut rest).ok_or_else(|| broken("A statement has no end"))?;
         let judged = match self.judge.read(&text) {
-            Ok(read) if kind == b'P' => self.judge.may(&read).map(|()| Some(read)),
-            Ok(read) => self.judge.runs(&read).await.map(|()| None),
+            Ok(read) if kind == b'P' => self.judge.may(&read).map(|()| Judged::Prepared(read)),
+            Ok(read) => self.runs(&[read]).await.map(Judged::Runs),
             Err(refusal) => Err(refusal),
         };
         match judged {
-            Ok(prepared) => {
-                if let Some(statement) = prepared {
-                    self.names.parsed(name, statement)?;
-                }
-                self.out.extend_from_slice(&message);
-                self.sends((kind == b'Q').then_some(Round::Query));
+            Ok(Judged::Prepared(statement)) => {
+                self.names.parsed(name, statement)?;
+                self.out.passes(&message);
+                self.sends(None);
+            }
+            Ok(Judged::Runs(onward)) => {
+                self.out.runs(onward, &message);
+                self.sends(Some(Round::Query));
             }
             Err(refusal) => self.refuse(kind, refusal),
         }
         Ok(())
+    }
+
+    /// Whether all of these may run now, whichever of them it is; each is counted and on record.
+    async fn runs(&mut self, statements: &[Arc<Classification>]) -> Result<Onward, Refusal> {
+        let mut all = None;
+        for statement in statements {
+            let owed = self.judge.runs(statement).await?;
+            all = Some(self.block.onward(self.gate, statement, owed).await?);
+        }
+        // Of a name that means nothing nothing runs.
+        all.ok_or_else(|| Refusal::new(Code::Malformed, "The statement is not known here; prepare it again"))
     }
 
     /// Values of a statement may be long and pass as they come; the names stand in front.
@@ -246,73 +261,81 @@ impl<'g> Up<'g> {
         }
         let mut names = Bytes::copy_from_slice(buffer.get(5..front + 5).unwrap_or_default());
         let (portal, statement) = (name_of(&mut names)?, name_of(&mut names)?);
-        let mut judged = Ok(());
-        if !portal.is_empty() {
-            for meaning in self.names.meanings(&statement) {
-                if judged.is_ok() {
-                    judged = self.judge.runs(&meaning).await;
-                }
-            }
-        }
-        if let Err(refusal) = judged {
-            buffer.advance(5);
-            self.dropping = body;
-            self.refuse(b'B', refusal);
-        } else if self.names.bound(portal, &statement)? {
-            self.passing = body + 5;
-            self.sends(None);
+        let judged = if portal.is_empty() {
+            Ok(None)
         } else {
-            buffer.advance(5);
-            self.dropping = body;
-            let sentence = "The statement is not known here; prepare it again";
-            self.refuse(b'B', Refusal::new(Code::Malformed, sentence));
-        }
+            let meanings = self.names.meanings(&statement);
+            self.runs(&meanings).await.map(Some)
+        };
+        let refused = match judged {
+            Ok(onward) => {
+                if self.names.bound(portal, &statement)? {
+                    let begins = buffer.split_to(front + 5);
+                    match onward {
+                        Some(onward) => self.out.runs(onward, &begins),
+                        None => self.out.passes(&begins),
+                    }
+                    self.passing = body - front;
+                    self.sends(None);
+                    return Ok(Step::More);
+                }
+                Refusal::new(Code::Malformed, "The statement is not known here; prepare it again")
+            }
+            Err(refusal) => refusal,
+        };
+        buffer.advance(5);
+        self.dropping = body;
+        self.refuse(b'B', refused);
         Ok(Step::More)
     }
 
     async fn small(&mut self, kind: u8, message: Bytes, mut rest: Bytes) -> Result<Step, Violation> {
-        match kind {
-            b'E' => {
-                let portal = name_of(&mut rest)?;
-                if let Err(refusal) = self.execute(&portal).await {
+        if kind == b'E' {
+            let portal = name_of(&mut rest)?;
+            match self.execute(&portal).await {
+                Ok(onward) => {
+                    self.out.runs(onward, &message);
+                    self.sends(None);
+                }
+                Err(refusal) => {
                     self.names.forgets(&portal);
                     self.refuse(kind, refusal);
-                    return Ok(Step::More);
                 }
             }
-            b'C' if rest.first() == Some(&b'S') => {
-                rest.advance(1);
-                let name = name_of(&mut rest)?;
-                self.names.closed(name)?;
-            }
-            _ => {}
+            return Ok(Step::More);
         }
-        self.out.extend_from_slice(&message);
+        if kind == b'C' && rest.first() == Some(&b'S') {
+            rest.advance(1);
+            let name = name_of(&mut rest)?;
+            self.names.closed(name)?;
+        }
+        self.out.passes(&message);
         match kind {
             b'X' => return Ok(Step::Ends),
-            // Behind the rows of a COPY it ends the round that is open.
-            b'S' if self.unanswered.is_some() => {}
+            // Behind the rows of a COPY it ends the round that is open, or one more that the server takes for nothing.
+            b'S' if self.unanswered.is_some() => self.block.loses_count(),
             b'S' => self.sends(Some(Round::Sync)),
-            b'E' | b'D' | b'C' => self.sends(None),
+            b'D' | b'C' => self.sends(None),
             _ => {}
         }
         Ok(Step::More)
     }
 
-    async fn execute(&mut self, portal: &Bytes) -> Result<(), Refusal> {
+    async fn execute(&mut self, portal: &Bytes) -> Result<Onward, Refusal> {
         let unknown = || Refusal::new(Code::Malformed, "The portal is not known here; bind it again");
         let (meanings, first) = self.names.runs(portal).ok_or_else(unknown)?;
         if meanings.iter().any(|statement| is_copy(statement)) {
             self.names.copies();
         }
-        for statement in &meanings {
-            if first {
-                self.judge.runs(statement).await?;
-            } else {
-                self.judge.may(statement)?;
-            }
+        if first {
+            return self.runs(&meanings).await;
         }
-        Ok(())
+        let mut onward = Err(unknown());
+        for statement in &meanings {
+            self.judge.may(statement)?;
+            onward = Ok(self.block.onward(self.gate, statement, Owed::default()).await?);
+        }
+        onward
     }
 
     /// Sends what the server must refuse, in place of a message of this kind.
@@ -322,19 +345,20 @@ impl<'g> Up<'g> {
         let word: String =
             "vk".chars().chain(noise.iter().flat_map(|octet| [octet >> 4, octet & 15]).map(letter)).collect();
         self.shared.lock().refuse(word.clone(), refusal);
+        let out = self.out.ours();
         match kind {
             // A syntax error "at or near" the word.
-            b'Q' | b'F' => put(&mut self.out, b'Q', &wire::texts(&[&word])),
+            b'Q' | b'F' => put(out, b'Q', &wire::texts(&[&word])),
             b'P' => {
                 let mut body = wire::texts(&["", &word]);
                 body.extend([0, 0]);
-                put(&mut self.out, b'P', &body);
+                put(out, b'P', &body);
             }
             // A portal that does not exist, by this name.
             _ => {
                 let mut body = wire::texts(&[&word]);
                 body.extend([0, 0, 0, 0]);
-                put(&mut self.out, b'E', &body);
+                put(out, b'E', &body);
             }
         }
         self.sends(matches!(kind, b'Q' | b'F').then_some(Round::Query));
@@ -351,6 +375,12 @@ fn is_copy(statement: &Classification) -> bool {
 
 fn letter(half: u8) -> char {
     char::from(b'a' + (half & 15))
+}
+
+/// A statement that may do what its message asks for.
+enum Judged {
+    Prepared(Arc<Classification>),
+    Runs(Onward),
 }
 
 enum Step {

@@ -1,7 +1,8 @@
 //! PostgreSQL through the gateway: a real server with SCRAM and TLS, real clients, unchanged. The agent logs in with its session's token.
 
-use std::path::Path;
-use std::process::Command;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -265,4 +266,159 @@ fn between_walls_the_host_has_its_own_name() {
     assert!(told.stderr.contains("Action sql/delete is denied"), "{}", told.stderr);
     assert_eq!((receipt.count("allowed"), receipt.count("denied")), (2, 1), "{}", receipt.0);
     office.audited();
+}
+
+/// Rows that clients commit, in blocks and without; each text is another by its values, so each has a digest of its own.
+const ROWS: &str = "\\set a random(1, 2000000000)\n\\set b random(1, 2000000000)\n\\set c random(1, 2000000000)\nbegin;\n\
+     insert into orders (customer, amount) values (1, :a);\nselect count(*) from customers;\n\
+     insert into orders (customer, amount) values (1, :b);\ncommit;\n\
+     insert into orders (customer, amount) values (2, :c);\n";
+
+/// Inside of a block records of changes are not waited for; what the server kept is on record all the same, whenever the gateway died.
+#[test]
+fn killed_at_any_moment_the_log_holds_what_the_server_kept() {
+    let office = Office::new();
+    let mut gateway = office.house.serve();
+    let (clerk, mut exact) = (office.house.session("clerk"), Vec::new());
+    std::fs::write(office.house.path("rows.sql"), ROWS).unwrap();
+    for protocol in ["simple", "extended", "prepared"] {
+        let mut pgbench = office.client(&office.server.postgres.bin.join("pgbench"), port(&gateway), &clerk);
+        pgbench.args(["-n", "-c", "6", "-T", "60", "-M", protocol, "-f"]).arg(office.house.path("rows.sql"));
+        let clients = std::thread::spawn(move || finish(&mut pgbench, PATIENCE));
+        let before: u64 = office.server.answer("select count(*) from orders").parse().unwrap();
+        let begun = Instant::now();
+        while office.server.answer("select count(*) from orders").parse::<u64>().unwrap() < before + 90 {
+            assert!(begun.elapsed() < PATIENCE, "nothing is committed");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        gateway.process.kill();
+        let told = clients.join().unwrap();
+        assert_ne!(told.code(), Some(0), "{protocol}: {}", told.stdout);
+        // What was not committed by now is rolled back.
+        let begun = Instant::now();
+        while office.server.answer("select count(*) from pg_stat_activity where usename = 'crm_app'") != "0" {
+            assert!(begun.elapsed() < PATIENCE, "sessions of nobody stay open");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        if protocol == "simple" {
+            // With values in its text each row has a digest of its own; where they travel as parameters all have one.
+            let text = "'insert into orders (customer, amount) values (' || customer || ', ' || amount || ');'";
+            let digests = format!("select encode(sha256(convert_to({text}, 'UTF8')), 'hex') from orders");
+            exact.extend(office.server.answer(&digests).lines().map(str::to_owned));
+        }
+        gateway = office.house.serve();
+    }
+    drop(gateway);
+    assert_eq!(office.server.answer("select count(*) % 2 from orders where customer = 1"), "0", "blocks are whole");
+    let export = office.house.valetkey(&["audit", "export", "--json"]).expect_success("audit export").stdout;
+    let missing = exact.iter().filter(|digest| !export.contains(digest.as_str())).count();
+    assert!(exact.len() >= 90 && missing == 0, "{missing} of {} rows are not on record", exact.len());
+    let kept: usize = office.server.answer("select count(*) from orders").parse().unwrap();
+    let inserts = export.matches("\"sql/insert\"").count();
+    assert!(inserts >= kept, "{inserts} attempts of {kept} rows");
+    office.audited();
+}
+
+/// psql that is told one line after the other, and what it says.
+struct Talk {
+    child: std::process::Child,
+    says: std::sync::mpsc::Receiver<String>,
+}
+
+impl Talk {
+    fn begin(office: &Office, port: u16, session: &Session) -> Self {
+        let mut psql = office.client(&office.server.postgres.bin.join("psql"), port, session);
+        let psql = psql.args(["-qAtX"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = psql.spawn().unwrap();
+        let (to, says) = std::sync::mpsc::channel();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| to.send(line)));
+        Self { child, says }
+    }
+
+    fn say(&mut self, line: &str) {
+        writeln!(self.child.stdin.as_mut().unwrap(), "{line}").unwrap();
+    }
+
+    fn hears(&self, word: &str) {
+        assert_eq!(self.says.recv_timeout(PATIENCE).as_deref(), Ok(word));
+    }
+
+    /// Nothing for a moment in which anything that could be said would be.
+    fn hears_nothing(&self) {
+        assert_eq!(self.says.recv_timeout(Duration::from_millis(400)).ok(), None);
+    }
+}
+
+impl Drop for Talk {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A gateway whose log is on a disk that can be held.
+fn on_a_slow_disk(office: &Office) -> (e2e::Gateway, PathBuf) {
+    let (library, hold) = (office.house.path("held.so"), office.house.path("hold"));
+    let mut cc = Command::new("cc");
+    cc.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(e2e::house::root().join("tests/e2e/src/held.c"));
+    let _ = finish(&mut cc, PATIENCE).expect_success("cc");
+    let variables = [("LD_PRELOAD", library.to_str().unwrap()), ("HOLD_SYNC", hold.to_str().unwrap())];
+    (office.house.serve_with(&variables), hold)
+}
+
+/// While the disk does not answer: changes inside of a block pass, and nothing that could make them last, or takes effect at once, does.
+#[test]
+fn inside_of_a_block_only_its_end_waits_for_the_disk() {
+    let office = Office::new();
+    let (mut gateway, hold) = on_a_slow_disk(&office);
+    let (clerk, port) = (office.house.session("clerk"), port(&gateway));
+    let insert = "insert into orders (customer, amount) values (1, 1);";
+    let ends = [
+        "commit;",
+        "end;",
+        "insert into orders values (9999, 9, 9)\\; commit;",
+        "select nextval('orders_id_seq');",
+        "create table t (a int);",
+    ];
+    let rows = || office.server.answer("select count(*) from orders");
+    for (kept, end) in ends.into_iter().enumerate() {
+        let mut talk = Talk::begin(&office, port, &clerk);
+        talk.say("select 'here';");
+        talk.hears("here");
+        std::fs::write(&hold, "").unwrap();
+        talk.say(&format!("begin; {insert} {insert} update orders set amount = 2 where false; select 'inserted' from customers where id = 1;"));
+        talk.hears("inserted");
+        let before = rows();
+        talk.say(&format!("\\o /dev/null\n{end}\n\\o\nselect 'ended';"));
+        talk.hears_nothing();
+        assert_eq!(rows(), before, "{end}: nothing is committed before it is on the disk");
+        std::fs::remove_file(&hold).unwrap();
+        talk.hears("ended");
+        talk.say("commit; select 'over';");
+        talk.hears("over");
+        assert!(rows().parse::<usize>().unwrap() >= 2 * (kept + 1), "{end}");
+    }
+    // Outside of a block each waits.
+    let mut talk = Talk::begin(&office, port, &clerk);
+    std::fs::write(&hold, "").unwrap();
+    let before = rows();
+    talk.say(&format!("{insert} select 'passed';"));
+    talk.hears_nothing();
+    assert_eq!(rows(), before);
+    std::fs::remove_file(&hold).unwrap();
+    talk.hears("passed");
+    // The machine that stops before the disk has answered.
+    std::fs::write(&hold, "").unwrap();
+    let before = rows();
+    talk.say(&format!("begin; {insert} select 'inserted' from customers where id = 1; commit;"));
+    talk.hears("inserted");
+    talk.hears_nothing();
+    gateway.process.kill();
+    let begun = Instant::now();
+    while office.server.answer("select count(*) from pg_stat_activity where usename = 'crm_app'") != "0" {
+        assert!(begun.elapsed() < PATIENCE, "the session stays open");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(rows(), before, "what was not on the disk was rolled back");
 }

@@ -12,6 +12,7 @@ mod head;
 mod known;
 mod lexer;
 mod query;
+mod shape;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use model::call::BodyView;
@@ -21,6 +22,7 @@ use smallvec::SmallVec;
 
 use self::calls::{Found as Calls, SCHEMA};
 pub use self::known::is_harmless_setting;
+pub use self::shape::{again, shape};
 use super::{Found, View, refuse};
 use crate::compiled::sql::CONNECT;
 use crate::service::Service;
