@@ -115,7 +115,7 @@ fn curl(house: &House, proxy: SocketAddr, session: &Session, path: &str) -> (u16
     let mut curl = house.clean("curl".as_ref());
     curl.args(["-sS", "-m", "30", "-w", "\n%{http_code}", "--cacert"]).arg(house.path("gateway.pem"));
     curl.args(["-x", &format!("http://valetkey:{}@{proxy}", session.token)]).arg(format!("https://{HOST}{path}"));
-    let done = finish(&mut curl, Duration::from_secs(60));
+    let done = finish(&mut curl, Duration::from_mins(1));
     let (body, code) = done.stdout.rsplit_once('\n').unwrap_or_else(|| panic!("{}", done.stderr));
     (code.trim().parse().unwrap(), serde_json::from_str(body).unwrap_or(Value::Null))
 }
