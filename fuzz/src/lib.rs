@@ -5,7 +5,9 @@
 //! `cargo +nightly fuzz run head --features libfuzzer`; every finding becomes a file in `corpus/`. Start reading at [`ENTRIES`].
 
 mod after;
+mod databases;
 mod grant;
+mod signed;
 
 use std::sync::{Arc, OnceLock};
 
@@ -20,7 +22,9 @@ use model::canonical::{
 use proxy::net::frame::{Framing, Place, check_head};
 use secret::{Material, Secret};
 
+pub use self::signed::signed;
 pub use after::after;
+pub use databases::{postgres, sql};
 pub use grant::grant;
 
 /// An entry.
@@ -50,40 +54,12 @@ pub const ENTRIES: &[(&str, Entry)] = &[
     ("scrub", scrub),
     ("sealed", sealed),
     ("service", service),
+    ("signed", signed),
     ("sql", sql),
 ];
 
 /// The secret that [`scrub`] and [`answer`] look for.
 pub const SECRET: &str = "tok_0123456789abcdefghijKLMNOPQRST";
-
-/// What a client of a database begins with, and what a server of one answers: in pieces it reads as it does whole.
-pub fn postgres(octets: &[u8]) {
-    let whole = proxy::postgres::answers_of(octets, octets.len().max(1));
-    for size in [1, 7] {
-        assert_eq!(proxy::postgres::answers_of(octets, size), whole, "in pieces of {size}");
-    }
-    proxy::postgres::begins_with(octets);
-}
-
-/// Statements: always judged, in calls of known kinds, and never as nothing where there is a statement.
-pub fn sql(octets: &[u8]) {
-    static CATALOG: OnceLock<catalog::Catalog> = OnceLock::new();
-    let catalog = CATALOG.get_or_init(|| {
-        let text = "name: crm-db\ntitle: CRM\nhosts: [{ host: db.crm.test, protocol: postgres }]\n";
-        let file = catalog::ServiceFile::parse(text, "crm-db.yaml").expect("a service");
-        catalog::Catalog::with(vec![file]).expect("a catalogue")
-    });
-    let host = Host::parse("db.crm.test").expect("a host");
-    let request = CanonicalRequest::database(host, 5432, "crm").expect("a database");
-    let found = catalog.classify(&request, BodyView::Whole(octets)).expect("always judged");
-    assert!(found.calls.iter().all(|call| catalog::sql::ACTIONS.iter().any(|(id, ..)| *id == call.action.as_str())));
-    let again = catalog.classify(&request, BodyView::Whole(octets)).expect("always judged");
-    assert_eq!(again.calls, found.calls, "the same text is the same");
-    if found.calls.is_empty() {
-        let text = std::str::from_utf8(octets).expect("what is no text is not understood");
-        assert!(text.trim_start().is_empty() || text.contains(['-', '/', ';']), "nothing but blanks, comments and `;`");
-    }
-}
 
 /// Request heads, bodies and trailers of a connection (RFC 9112): whatever the pieces, the verdict is the same.
 pub fn head(octets: &[u8]) {

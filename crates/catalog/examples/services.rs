@@ -15,7 +15,7 @@ Generated from the code by `cargo xtask codegen`; do not edit by hand. How to wr
 ";
 
 /// Where the types of a service file stand.
-const SOURCES: [&str; 10] = [
+const SOURCES: [&str; 11] = [
     include_str!("../src/file/mod.rs"),
     include_str!("../src/file/holds.rs"),
     include_str!("../src/file/touch.rs"),
@@ -24,6 +24,7 @@ const SOURCES: [&str; 10] = [
     include_str!("../src/file/rpc.rs"),
     include_str!("../src/file/sockets.rs"),
     include_str!("../../model/src/scheme.rs"),
+    include_str!("../../model/src/scheme/hmac.rs"),
     include_str!("../../model/src/class.rs"),
     include_str!("../../model/src/call.rs"),
 ];

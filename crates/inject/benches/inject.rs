@@ -20,6 +20,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use inject::{Entry, Index, Look, NeedleCache, Put, Scrubber, arm, scrub_headers};
 use model::canonical::{CanonicalRequest, Host, Length, Origin, Scheme, clean};
+use model::scheme::hmac::HmacSpec;
 use model::{AgentName, CredentialName, SchemeSpec, ServiceName, SessionId, Timestamp};
 use secret::{Credential, Field, Lease, Material, Secret};
 
@@ -186,6 +187,40 @@ fn signing(bench: &mut Criterion) {
     });
 }
 
+/// The same with a shared key, as exchanges want it.
+fn signing_shared(bench: &mut Criterion) {
+    let body = Bytes::from(vec![b'x'; 4 * 1024]);
+    let part = |field, text: &str| (field, Secret::new(text.as_bytes().to_vec()));
+    let parts = vec![part(Field::Value, &token(2, 44)), part(Field::KeyId, &token(3, 32))];
+    let name = CredentialName::new("exchange").expect("name");
+    let credential = Credential::new(name, 1, Arc::new(Material::new(parts)), Lease::default());
+    let spec: HmacSpec = serde_json::from_value(serde_json::json!({
+        "sign": "{timestamp}{method}{target}{body}", "encoding": "base64",
+        "headers": { "cb-access-key": "{key_id}", "cb-access-sign": "{signature}", "cb-access-timestamp": "{timestamp}" }
+    }))
+    .expect("a scheme");
+    let spec = SchemeSpec::Hmac(Box::new(spec));
+    let (cache, moment) = (NeedleCache::new(), Timestamp::parse("2026-11-20T18:38:47Z").expect("time"));
+    let request = || {
+        let mut map = headers();
+        map.remove("authorization");
+        map.insert("cb-access-key", HeaderValue::from_static("placeholder-of-the-same-length00"));
+        let origin = Origin { scheme: Scheme::Https, host: Host::parse("api.exchange.test").expect("host"), port: 443 };
+        let length = Length::Known(body.len() as u64);
+        CanonicalRequest::new(Method::POST, origin, "/orders", clean(map).expect("clean"), length).expect("canonical")
+    };
+    bench.bench_function("sign with a shared key, 4 KiB body", |bench| {
+        bench.iter_batched(
+            request,
+            |request| {
+                let put = Put { spec: &spec, credential: &credential, now: moment };
+                arm(request, put, cache.of(&credential, &spec), Some(body.clone())).expect("armed")
+            },
+            criterion::BatchSize::SmallInput,
+        );
+    });
+}
+
 fn config() -> Criterion {
     Criterion::default()
         .sample_size(10)
@@ -193,5 +228,5 @@ fn config() -> Criterion {
         .measurement_time(Duration::from_secs(1))
 }
 
-criterion_group! { name = all; config = config(); targets = scrubbing, requests, signing }
+criterion_group! { name = all; config = config(); targets = scrubbing, requests, signing, signing_shared }
 criterion_main!(all);

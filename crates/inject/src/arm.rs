@@ -159,6 +159,10 @@ pub fn arm(
             let signed = sent.as_deref().filter(|text| text.contains("X-Amz-"));
             signed.map(|text| join(path.raw(), Some(&scheme::redact_signed(text, credential.name().as_str()))))
         }
+        SchemeSpec::Hmac(spec) if !spec.query.is_empty() => {
+            let shown = sent.as_deref().map(|text| scheme::redact_hmac(spec, text, credential.name().as_str()));
+            Some(join(path.raw(), shown.as_deref()))
+        }
         _ => None,
     };
     Ok(Armed { method, origin, target, headers, body, needles, redacted, signer })

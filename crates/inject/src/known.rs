@@ -51,7 +51,7 @@ impl KnownBuilder {
                     Field::Identity => 2,
                     Field::KeyId => 3,
                     Field::SessionToken => 4,
-                    Field::Username => PARTS.len(),
+                    Field::Username | Field::PrivateKey | Field::Certificate => PARTS.len(),
                 };
                 add_field((field, secret), (self.names.len() * PLACES + place) as u32, &mut own);
             }

@@ -22,7 +22,7 @@ pub use placeholder::mint::{Minted, Noise, mint};
 pub use placeholder::sight::{Look, Sightings, reference};
 pub use placeholder::watch::SightScan;
 pub use scheme::sigv4::chunks::{ChunkError, ChunkSigner};
-pub use scheme::{Binding, Login, LoginError, Proved, Scheme, Scram, SlotValue};
+pub use scheme::{Binding, Login, LoginError, Presented, Proved, Scheme, Scram, SlotValue};
 pub use scrub::{Frames, NeedleCache, Needles, NeedlesBuilder, Scrubber, scrub_headers};
 
 use model::CredentialName;
@@ -47,6 +47,14 @@ pub enum InjectError {
     /// The credential has no value.
     #[error("credential `{name}` is empty; add its value with `valetkey credential add {name}`")]
     Empty {
+        /// Which credential.
+        name: CredentialName,
+    },
+    /// It holds no client certificate that can be presented.
+    #[error(
+        "credential `{name}` holds no client certificate with its key; add it again with `valetkey credential add {name} --kind mtls`"
+    )]
+    Certificate {
         /// Which credential.
         name: CredentialName,
     },

@@ -14,6 +14,7 @@ pub mod event;
 pub mod fact;
 pub mod id;
 pub mod name;
+pub mod pem;
 pub mod refusal;
 pub mod resource;
 pub mod scheme;

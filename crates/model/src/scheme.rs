@@ -1,6 +1,10 @@
 //! How a credential is put on a request, as service files declare it. `inject` carries it out.
 
+pub mod hmac;
+
 use serde::{Deserialize, Serialize};
+
+use self::hmac::{HmacSpec, Hole};
 
 /// One declared slot. A service lists the schemes it accepts; a request uses the one whose slot holds the placeholder,
 /// and the first one where the configuration says `inject: always`.
@@ -56,15 +60,27 @@ pub enum SchemeSpec {
     /// AWS Signature Version 4: the request is signed anew, in the header or the query as the agent's own signature stands. A pair of
     /// keys and perhaps a session token; the placeholder of the key's id chooses it.
     Sigv4 {},
+    /// The request is signed with a shared key, as the vendor's templates say; the agent's own signature is replaced. The placeholder of the
+    /// key's id chooses the credential.
+    Hmac(Box<HmacSpec>),
+    /// A client certificate, presented in the TLS handshake (RFC 8446 4.4.2); nothing is written into the request, and the agent holds nothing.
+    Mtls {},
 }
 
 impl SchemeSpec {
+    /// Whether the credential is presented by the connection, and nothing stands in the request.
+    #[must_use]
+    pub const fn is_presented(&self) -> bool {
+        matches!(self, Self::Mtls {})
+    }
+
     /// What of the credential stands in this slot.
     #[must_use]
-    pub const fn part(&self) -> Part {
+    pub fn part(&self) -> Part {
         match self {
             Self::Body { part, .. } => *part,
             Self::Sigv4 {} => Part::KeyId,
+            Self::Hmac(spec) if spec.spot_of(Hole::KeyId).is_some() => Part::KeyId,
             _ => Part::Value,
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hyper::upgrade::OnUpgrade;
-use inject::{Armed, InjectError, Put};
+use inject::{Armed, InjectError, Presented, Put};
 use model::call::ServiceBounds;
 use model::canonical::Scheme;
 use model::{AgentName, Classification, Code, CredentialName, Digest, Refusal, ServiceName};
@@ -35,6 +35,8 @@ pub(crate) struct Parcel {
     pub(crate) judged: Judged,
     /// Its name and the mark of its value: connections are kept by both.
     pub(crate) credential: Option<(CredentialName, u64)>,
+    /// The client certificate that new connections for it present.
+    pub(crate) presents: Option<Box<Presented>>,
     pub(crate) cut: Cuts,
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) upgrade: Option<OnUpgrade>,
@@ -136,8 +138,21 @@ pub(crate) fn arm(worker: &Arc<Worker>, resolved: Resolved) -> Result<Road, Box<
             if let Some(path) = armed.redacted_target() {
                 trip.recorder.redacted_path(&path);
             }
-            let parcel =
-                Parcel { armed, passing, judged, credential: named, cut, snapshot, upgrade, gate, kept, who, trip };
+            let presents = credential.and_then(|(_, credential)| Presented::of(credential)).map(Box::new);
+            let parcel = Parcel {
+                armed,
+                passing,
+                judged,
+                credential: named,
+                presents,
+                cut,
+                snapshot,
+                upgrade,
+                gate,
+                kept,
+                who,
+                trip,
+            };
             Ok(Road::of(Ready { permit: permitted.permit, parcel }, wanted))
         }
         Err(error) => Err(trip.refuse(cannot(&error))),

@@ -75,7 +75,7 @@ async fn connect(worker: &Arc<Worker>, ready: Ready) -> Result<Joint, Box<Refuse
     let Some(gate) = gate else {
         return Err(trip.refuse(Refusal::new(Code::Unavailable, "A connection that cannot be watched is not opened")));
     };
-    let party = For { agent: &who.live.session.agent, credential: None, speaks: Speaks::Http };
+    let party = For { agent: &who.live.session.agent, credential: None, speaks: Speaks::Http, presents: None };
     let upstream = tokio::select! {
         biased;
         upstream = snapshot.dialer.connect(armed.origin(), party) => upstream.map_err(|error| forward::not_dialled(&error)),

@@ -230,6 +230,7 @@ fn needs_body_slot(snapshot: &Snapshot, request: &CanonicalRequest) -> bool {
         SchemeSpec::Sigv4 {} => {
             !says_hash() && Endpoint::of(request.origin().host.as_str()).is_none_or(|at| at.service != "s3")
         }
+        SchemeSpec::Hmac(spec) => spec.reads_body(),
         _ => false,
     })
 }

@@ -25,7 +25,7 @@ use crate::gate::Gate;
 use crate::gateway::{Snapshot, Worker};
 use crate::identify::ended;
 use crate::net::dial::DialError;
-use crate::net::pool::{PoolKey, Pooled, SendError};
+use crate::net::pool::{PoolKey, Pooled, SendError, Way};
 use crate::record::Attempt;
 use crate::retry::Repeat;
 
@@ -103,7 +103,8 @@ pub(crate) async fn depart(worker: &Arc<Worker>, ready: Ready) -> Result<Departi
 /// Writes the attempt and sends.
 pub(crate) async fn forward(worker: &Arc<Worker>, ready: Ready) -> Result<Sent, Box<Refused>> {
     let Departing(parcel, spent) = depart(worker, ready).await?;
-    let Parcel { armed, passing, judged, credential, cut, snapshot, upgrade, gate, kept, who, mut trip } = parcel;
+    let Parcel { armed, passing, judged, credential, presents, cut, snapshot, upgrade, gate, kept, who, mut trip } =
+        parcel;
     let repeat = Repeat { spent, kept };
     let fate = passing.as_ref().map(|_| Arc::new(BodyFate::default()));
     let key = PoolKey {
@@ -117,7 +118,8 @@ pub(crate) async fn forward(worker: &Arc<Worker>, ready: Ready) -> Result<Sent, 
     let plain = gate.as_ref().is_some_and(|gate| gate.judges);
     let sending = (passing, &judged, fate.as_ref(), search);
     let (request, needles) = request_of(armed, &who, sending, (upgrade.is_some(), plain));
-    let send = pin!(worker.pool.send(&snapshot.dialer, key, request, upgrade.is_some()));
+    let way = Way { dialer: &snapshot.dialer, presents: presents.as_deref() };
+    let send = pin!(worker.pool.send(way, key, request, upgrade.is_some()));
     match send_within(send, &who, &cut, &judged).await {
         Ok(response) => {
             let answered =

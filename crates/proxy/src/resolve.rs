@@ -41,6 +41,10 @@ pub(crate) async fn resolve(worker: &Arc<Worker>, mut permitted: Permitted) -> R
             Ok((credential, cut)) => {
                 permitted.classified.trip.recorder.credential(credential.name(), credential.version());
                 let credential = if turn.is_some() { credential.showing(Field::Refresh) } else { credential };
+                let scheme = match fitting(&permitted, scheme, &credential) {
+                    Ok(scheme) => scheme,
+                    Err(refusal) => return Err(permitted.classified.trip.refuse(refusal)),
+                };
                 let cut = cuts(&permitted, Some(cut));
                 return Ok(Resolved { permitted, credential: Some((scheme, credential)), cut, turn });
             }
@@ -74,6 +78,23 @@ async fn failed(
         return fallback::stand_in(worker, classified, Some(name), refusal).await;
     }
     Err(classified.trip.refuse(refusal))
+}
+
+/// A client certificate goes into the handshake and nothing else does: where the host takes several schemes, the credential's kind says which.
+fn fitting(permitted: &Permitted, scheme: SchemeSpec, credential: &Credential) -> Result<SchemeSpec, Refusal> {
+    let presented = credential.material().field(Field::PrivateKey).is_some();
+    if presented == scheme.is_presented() {
+        return Ok(scheme);
+    }
+    let classified = &permitted.classified;
+    let all = schemes(&classified.snapshot, classified.request.origin());
+    let fits = all.iter().find(|known| known.is_presented() == presented).cloned();
+    fits.ok_or_else(|| {
+        let what = if presented { "no client certificate" } else { "a client certificate alone" };
+        let public = format!("The service takes {what}, and `{}` is another kind of credential", credential.name());
+        Refusal::new(Code::CredentialUnavailable, public)
+            .hint("name a credential of the service's kind in the permission, or write `mtls: {}` among the service's `schemes`")
+    })
 }
 
 /// The credential that a log-in to a database is made with.

@@ -10,7 +10,7 @@ use crate::Secret;
 /// The parts a credential may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Field {
-    /// The token, key or password. Every credential has one.
+    /// The token, key or password; every credential has one, but a client certificate.
     Value,
     /// The user part of Basic.
     Username,
@@ -20,8 +20,12 @@ pub enum Field {
     Refresh,
     /// An ID token.
     Identity,
-    /// A session token that goes with a key pair.
+    /// A session token or passphrase that goes with a signing key.
     SessionToken,
+    /// The private key of a client certificate, as PEM; it never travels.
+    PrivateKey,
+    /// The chain of a client certificate, as PEM; not secret.
+    Certificate,
 }
 
 /// The secrets of one version, shared between the exchanges that use it and zeroized with the last of them.

@@ -63,6 +63,66 @@ fn mistakes_have_places() {
         (format!("{head}schemes: [{{ basic: {{ username: \"a:b\" }} }}]\n"), "user `a:b` cannot stand before a colon"),
         (format!("{head}schemes: [{{ cookie: {{ name: \"a=b\" }} }}]\n"), "`a=b` is no name of a cookie"),
         (format!("{head}schemes: [{{ query: {{ name: \"\" }} }}]\n"), "is no name of a parameter"),
+        (
+            format!("{head}schemes: [{{ hmac: {{ sign: \"{{bodi}}\", headers: {{ x-s: \"{{signature}}\" }} }} }}]\n"),
+            "`{bodi}` is no part",
+        ),
+        (
+            format!("{head}schemes: [{{ hmac: {{ sign: \"{{body\", headers: {{ x-s: \"{{signature}}\" }} }} }}]\n"),
+            "`{body}` is no part",
+        ),
+        (
+            format!("{head}schemes: [{{ hmac: {{ sign: \"body\", headers: {{ x-s: \"{{signature}}\" }} }} }}]\n"),
+            "nothing of the request is signed",
+        ),
+        (
+            format!(
+                "{head}schemes: [{{ hmac: {{ sign: \"{{signature}}\", headers: {{ x-s: \"{{signature}}\" }} }} }}]\n"
+            ),
+            "cannot stand there",
+        ),
+        (format!("{head}schemes: [{{ hmac: {{ sign: \"{{body}}\" }} }}]\n"), "write `{signature}` once"),
+        (
+            format!(
+                "{head}schemes: [{{ hmac: {{ sign: \"{{body}}\", headers: {{ x-s: \"{{signature}}\", x-t: \"{{signature}}\" }} }} }}]\n"
+            ),
+            "write `{signature}` once",
+        ),
+        (
+            format!(
+                "{head}schemes: [{{ hmac: {{ sign: \"{{body}}\", headers: {{ x-s: \"{{key_id}}{{signature}}\" }} }} }}]\n"
+            ),
+            "side by side",
+        ),
+        (
+            format!(
+                "{head}schemes: [{{ hmac: {{ sign: \"{{body}}\", headers: {{ x-s: \"{{method}} {{signature}}\" }} }} }}]\n"
+            ),
+            "cannot stand there",
+        ),
+        (
+            format!(
+                "{head}schemes: [{{ hmac: {{ sign: \"{{body}}\", headers: {{ x-s: \"{{signature}}\\r\\nx: y\" }} }} }}]\n"
+            ),
+            "cannot be sent",
+        ),
+        (
+            format!(
+                "{head}schemes: [{{ hmac: {{ sign: \"{{timestamp}}{{body}}\", headers: {{ x-s: \"{{signature}}\" }} }} }}]\n"
+            ),
+            "`{timestamp}` is signed and not sent",
+        ),
+        (
+            format!("{head}schemes: [{{ hmac: {{ sign: \"{{body}}\", headers: {{ Host: \"{{signature}}\" }} }} }}]\n"),
+            "`Host` is no place of a signature",
+        ),
+        (
+            format!(
+                "{head}schemes: [{{ hmac: {{ sign: \"{{body}}\", headers: {{ x-a: \"{{key_id}}\", x-s: \"{{signature}}\" }}, query: {{ k: \"{{key_id}}\" }} }} }}]\n"
+            ),
+            "write `{key_id}` once",
+        ),
+        (format!("{head}schemes: [{{ mtls: {{}} }}]\n"), "write `credentials: [mtls]`"),
         ("name: x y\ntitle: X\nhosts: [a.example]\n".to_owned(), "`x y` is not a valid service name"),
         ("name: x\ntitle: X\nhosts: []\n".to_owned(), "a service without hosts is nowhere"),
     ] {

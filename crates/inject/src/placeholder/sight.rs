@@ -444,6 +444,8 @@ fn slot_of(spec: &SchemeSpec) -> Slot<'_> {
         SchemeSpec::Query { name } => Slot::Query(name),
         SchemeSpec::Cookie { name } => Slot::Cookie(name),
         SchemeSpec::Body { field, .. } => Slot::Body(field),
+        SchemeSpec::Hmac(spec) => Slot::of_spot(spec),
+        SchemeSpec::Mtls {} => Slot::Connection,
     }
 }
 

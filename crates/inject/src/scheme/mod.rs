@@ -10,6 +10,8 @@ mod bearer;
 mod body;
 mod cookie;
 mod header;
+mod hmac;
+mod mtls;
 mod query;
 mod scram;
 pub(crate) mod sigv4;
@@ -24,6 +26,7 @@ use http::{HeaderMap, Method};
 use model::Timestamp;
 use model::canonical::{CanonicalPath, CanonicalRequest};
 use model::scheme::SchemeSpec;
+use model::scheme::hmac::{HmacSpec, Spot};
 use secret::{Credential, Material, Secret};
 use smallvec::SmallVec;
 use zeroize::Zeroizing;
@@ -59,6 +62,19 @@ pub enum Slot<'a> {
     Query(&'a str),
     /// A field of the body.
     Body(&'a str),
+    /// None of the request: the connection's handshake.
+    Connection,
+}
+
+impl<'a> Slot<'a> {
+    /// The place by which a signing credential is known.
+    pub(crate) fn of_spot(spec: &'a HmacSpec) -> Self {
+        match spec.slot() {
+            Some((Spot::Header(name), _)) => Self::Header(name),
+            Some((Spot::Query(name), _)) => Self::Query(name),
+            None => Self::Connection,
+        }
+    }
 }
 
 /// A request while a scheme works on it.
@@ -151,6 +167,8 @@ list! {
     Cookie(cookie::Cookie<'a>) from SchemeSpec::Cookie { name } => cookie::Cookie { name };
     Body(body::Field<'a>) from SchemeSpec::Body { field, .. } => body::Field { field };
     Sigv4(sigv4::Sigv4) from SchemeSpec::Sigv4 {} => sigv4::Sigv4;
+    Hmac(hmac::Hmac<'a>) from SchemeSpec::Hmac(spec) => hmac::Hmac(spec);
+    Mtls(mtls::Mtls) from SchemeSpec::Mtls {} => mtls::Mtls;
 }
 
 /// The value of a credential, checked: what would break the line it stands on is refused, never left out (row C37).
@@ -219,7 +237,13 @@ pub(crate) fn basic_pair(coded: &str) -> Option<(String, String)> {
 }
 
 pub(crate) use cookie::crumbs;
+pub use mtls::Presented;
 pub use scram::{Binding, Login, LoginError, Proved, Scram};
+
+/// The query of a request that is signed with a shared key, for records.
+pub(crate) fn redact_hmac(spec: &HmacSpec, text: &str, credential: &str) -> String {
+    hmac::redact(spec, text, credential)
+}
 
 /// The query of a signed request, for records.
 pub(crate) fn redact_signed(text: &str, credential: &str) -> String {

@@ -58,6 +58,14 @@ pub(super) fn put(text: &str, name: &str, value: &[u8]) -> Zeroizing<String> {
     out
 }
 
+/// A query without these parameters; all else stays as it is.
+pub(super) fn without(text: &str, gone: &[&str]) -> String {
+    let name_of = |pair: &str| pairs(pair).ok().and_then(|mut all| all.pop()).map(|(name, _)| name);
+    let stays = |pair: &&str| !name_of(pair).is_some_and(|name| gone.contains(&&*name));
+    let kept: SmallVec<[&str; 16]> = text.split('&').filter(stays).collect();
+    kept.join("&")
+}
+
 impl Scheme for Query<'_> {
     fn slot(&self) -> Slot<'_> {
         Slot::Query(self.name)

@@ -21,7 +21,9 @@ const VALUE: &str = "s3cret/Value+with=odd&chars%41xyz";
 const HOLDER: &str = "pl4ceholder/for+the=real&one%41zz";
 
 fn credential(value: &str) -> Credential {
-    let material = Arc::new(Material::token(Secret::new(value.as_bytes().to_vec())));
+    // The same in both places: a scheme that signs writes the key's id, others the value.
+    let part = |field| (field, Secret::new(value.as_bytes().to_vec()));
+    let material = Arc::new(Material::new(vec![part(Field::Value), part(Field::KeyId)]));
     Credential::new(CredentialName::new("c").expect("name"), 1, material, Lease::default())
 }
 
@@ -64,6 +66,15 @@ fn cases(holder: &str) -> Vec<Case> {
     let basic = |username: Option<&str>, value_as_username| SchemeSpec::Basic {
         username: username.map(str::to_owned),
         value_as_username,
+    };
+    let signed = |place: &str, key_id: &str| {
+        let mut spec: HmacSpec = serde_json::from_value(serde_json::json!({
+            "sign": "{timestamp}{method}{target}{body}", "headers": { "x-sign": "{signature}", "x-time": "{timestamp}" }
+        }))
+        .expect("a scheme");
+        let places = if place == "header" { &mut spec.headers } else { &mut spec.query };
+        places.insert("x-key".to_owned(), key_id.to_owned());
+        SchemeSpec::Hmac(Box::new(spec))
     };
     vec![
         case(bearer(&["Bearer", "token"]), "/a", vec![("authorization", format!("Bearer {holder}"))], None),
@@ -116,6 +127,18 @@ fn cases(holder: &str) -> Vec<Case> {
             "/a",
             form(),
             Some(format!("grant=x&client_secret={}&b=+", query_escaped(holder))),
+        ),
+        case(
+            signed("header", "id={key_id};v=1"),
+            "/a?b=c",
+            vec![("x-key", format!("id={holder};v=1")), ("x-sign", "agents-own".to_owned())],
+            Some("{}".to_owned()),
+        ),
+        case(
+            signed("query", "{key_id}"),
+            &format!("/a?x=1&x-key={}&y=%20", query_escaped(holder)),
+            vec![("authorization", "Bearer agents-own".to_owned())],
+            Some("{}".to_owned()),
         ),
     ]
 }
@@ -171,9 +194,14 @@ fn what_is_applied_is_what_is_read_back() {
 
 #[test]
 fn everything_else_stays() {
+    // A signature is another for another key, and its length is the same.
+    let unsigned = |text: String| {
+        let lines = text.lines().filter(|line| !line.starts_with("x-sign: "));
+        lines.fold(String::new(), |all, line| all + line + "\n")
+    };
     for case in cases(HOLDER) {
-        let with = wire(&made(&case, VALUE).expect("armed"));
-        let without = wire(&made(&case, "another-value-of-the-same-length!").expect("armed"));
+        let with = unsigned(wire(&made(&case, VALUE).expect("armed")));
+        let without = unsigned(wire(&made(&case, "another-value-of-the-same-length!").expect("armed")));
         let front = with.bytes().zip(without.bytes()).take_while(|(left, right)| left == right).count();
         let back = with.bytes().rev().zip(without.bytes().rev()).take_while(|(left, right)| left == right).count();
         // One place differs, and it is no longer than the value in its widest encoding.
@@ -208,6 +236,62 @@ fn never_in_clear_text() {
         let request = request(&case.target, &case.headers, Transport::Http);
         let refused = arm(request, put(&case.spec, &credential), needles, case.body.map(Bytes::from));
         assert!(matches!(refused.err(), Some(InjectError::ClearText { .. })));
+    }
+}
+
+#[test]
+fn a_client_certificate_is_nowhere_in_the_request() {
+    let spec = SchemeSpec::Mtls {};
+    let pair = |fields: &[(Field, &str)]| {
+        let fields = fields.iter().map(|(field, text)| (*field, Secret::new(text.as_bytes().to_vec())));
+        let material = Arc::new(Material::new(fields.collect()));
+        Credential::new(CredentialName::new("c").expect("name"), 1, material, Lease::default())
+    };
+    let key = "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgc2VjcmV0LW9jdGV0\nc3VwcG9zZWQtdG8tYmUtc2VjcmV0LWFuZC1sb25nLWVub3VnaC10by1iZS1mb3Vu\n-----END PRIVATE KEY-----";
+    let own = pair(&[
+        (Field::PrivateKey, key),
+        (Field::Certificate, "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n"),
+    ]);
+    let arm_with = |credential: &Credential, transport| {
+        let needles = NeedleCache::new().of(credential, &spec);
+        let request = request("/a?b=c", &[("x-own", "1".to_owned())], transport);
+        arm(request, put(&spec, credential), needles, Some(Bytes::from_static(b"body")))
+    };
+    let armed = arm_with(&own, Transport::Https).expect("armed");
+    assert_eq!(wire(&armed), "/a?b=c\nx-own: 1\naccept-encoding: identity\nbody");
+    assert!(matches!(arm_with(&own, Transport::Http).err(), Some(InjectError::ClearText { .. })));
+    for half in [&[(Field::PrivateKey, key)][..], &[(Field::Certificate, "x")], &[(Field::Value, "token-of-some-kind")]]
+    {
+        assert!(matches!(arm_with(&pair(half), Transport::Https).err(), Some(InjectError::Certificate { .. })));
+    }
+    // Lines of the key come back masked; what all keys begin with does not.
+    let seen = armed.needles().scrub(b"c3VwcG9zZWQtdG8tYmUtc2VjcmV0LWFuZC1sb25nLWVub3VnaC10by1iZS1mb3Vu");
+    assert!(seen.is_some_and(|(masked, _)| !masked.starts_with(b"c3VwcG9z")));
+    assert!(
+        armed
+            .needles()
+            .scrub(b"-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg")
+            .is_none()
+    );
+}
+
+#[test]
+fn templates_are_read_back() {
+    use model::scheme::hmac::Hole::{KeyId, Signature};
+    for (template, wanted, text, found) in [
+        ("{key_id}", KeyId, "abc", Some("abc")),
+        ("id={key_id},sig={signature}", KeyId, "id=abc,sig=x,sig=y", Some("abc")),
+        ("id={key_id},sig={signature}", Signature, "id=abc,sig=x", Some("x")),
+        ("id={key_id};v=1", KeyId, " id=abc;v=1 ", Some("abc")),
+        ("id={key_id};v=1", KeyId, "id=abc;v=1;", None),
+        ("id={key_id};v=1", KeyId, "id=abc;v=2", None),
+        ("id={key_id}", KeyId, "ID=abc", None),
+        ("id={key_id}", KeyId, "id=", Some("")),
+        ("{key_id}{signature}", KeyId, "ab", None),
+        ("{key_id}", Signature, "ab", None),
+        ("{nope}", KeyId, "ab", None),
+    ] {
+        assert_eq!(super::hmac::read(template, wanted, text), found, "{template} {text}");
     }
 }
 

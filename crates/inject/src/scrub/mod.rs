@@ -99,7 +99,7 @@ impl Needles {
     }
 }
 
-/// Adds the forms of everything in `material` that is secret. A user name is none: it stands in many answers.
+/// Adds the forms of everything in `material` that is secret. A user name is none, nor is a certificate: they stand in many answers.
 pub(crate) fn add_material(material: &Material, tag: u32, forms: &mut Vec<Form>) {
     for (field, secret) in material.fields() {
         add_field((field, secret), tag, forms);
@@ -108,9 +108,25 @@ pub(crate) fn add_material(material: &Material, tag: u32, forms: &mut Vec<Form>)
 
 /// Adds the forms of one part, for whoever must know which it was.
 pub(crate) fn add_field((field, secret): (Field, &Secret), tag: u32, forms: &mut Vec<Form>) {
-    if field != Field::Username {
-        forms::add(private_part(secret.expose()), tag, forms);
+    match field {
+        Field::Username | Field::Certificate => {}
+        Field::PrivateKey => key_lines(secret.expose()).for_each(|line| forms::add(line, tag, forms)),
+        _ => forms::add(private_part(secret.expose()), tag, forms),
     }
+}
+
+/// The lines of a private key's PEM, without what all keys of its kind begin with: that would be found wherever any key stands.
+fn key_lines(pem: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let block = std::str::from_utf8(pem).ok().and_then(model::pem::blocks).and_then(|all| all.first().copied());
+    let (label, inside) = block.map_or(("", ""), |block| (block.label, block.inside.trim()));
+    // Base64 of the algorithm and of lengths (RFC 5208, 5915, 8017); an Ed25519 key has one line in all.
+    let alike = match label {
+        "EC PRIVATE KEY" => 10,
+        "RSA PRIVATE KEY" => 16,
+        _ if inside.len() <= 64 => 22,
+        _ => 48,
+    };
+    inside.get(alike..).unwrap_or_default().lines().map(|line| line.trim().as_bytes())
 }
 
 /// Header and claims of a JWT stand in its placeholder too, where programs read them; without its signature it opens

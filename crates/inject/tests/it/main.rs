@@ -13,6 +13,7 @@
 mod answers;
 mod echo;
 mod echo_oracle;
+mod hmac;
 mod known;
 mod minting;
 mod placements;

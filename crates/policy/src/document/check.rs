@@ -9,9 +9,9 @@ use super::{Diagnostic, Source, backend, issue, nearest, rotate, webhook};
 use crate::{alert, fallback, profile};
 
 /// Kinds of credential that this version knows.
-const KINDS: [&str; 5] = ["token", "basic", "database", "oauth2", "aws"];
+const KINDS: [&str; 7] = ["token", "basic", "database", "oauth2", "aws", "mtls", "hmac"];
 /// Kinds of a later version.
-const KINDS_LATER: [&str; 2] = ["mtls", "ssh"];
+const KINDS_LATER: [&str; 1] = ["ssh"];
 
 pub(super) struct Checker<'a> {
     pub(super) source: &'a Source<'a>,
@@ -95,7 +95,10 @@ fn credential(entry: &CredentialEntry, document: &Document, checker: &mut Checke
         if KINDS_LATER.contains(&kind.value.as_str()) {
             checker.say(
                 kind,
-                format!("kind `{}` is not in this version; use token, basic, database, oauth2 or aws", kind.value),
+                format!(
+                    "kind `{}` is not in this version; use token, basic, database, oauth2, aws, mtls or hmac",
+                    kind.value
+                ),
             );
         } else if !KINDS.contains(&kind.value.as_str()) && !issue::KINDS.contains(&kind.value.as_str()) {
             checker.unknown(kind, "kind of credential", KINDS);

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use inject::Presented;
 use model::bounds::CONNECT_SECONDS_MAX;
 use model::canonical::{Host, Origin, Scheme};
 use model::{AgentName, CredentialName};
@@ -104,6 +105,8 @@ pub struct For<'a> {
     pub credential: Option<&'a (CredentialName, u64)>,
     /// What is spoken on it.
     pub speaks: Speaks,
+    /// The client certificate that is presented on it.
+    pub presents: Option<&'a Presented>,
 }
 
 /// What is spoken on a connection, as clients and servers agree on it (ALPN, RFC 7301).
@@ -230,8 +233,11 @@ async fn within(
 
 async fn secure(trust: &Trust, tcp: TcpStream, host: &Host, party: For<'_>) -> Result<Stream, DialError> {
     let untrusted = |reason: String| DialError::Untrusted { host: host.clone(), reason };
-    let config =
-        trust.config(party.agent, party.credential, party.speaks).map_err(|error| untrusted(error.to_string()))?;
+    let config = match party.presents {
+        Some(presents) => trust.config_of(presents, party.speaks),
+        None => trust.config(party.agent, party.credential, party.speaks),
+    };
+    let config = config.map_err(|error| untrusted(error.to_string()))?;
     let name = match host.address() {
         Some(address) => ServerName::IpAddress(address.into()),
         None => ServerName::try_from(host.as_str().to_owned()).map_err(|error| untrusted(error.to_string()))?,

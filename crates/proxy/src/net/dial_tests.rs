@@ -15,7 +15,7 @@ use super::*;
 
 async fn connect(dialer: &Dialer, name: &str) -> Result<Stream, DialError> {
     let agent = agent("a");
-    dialer.connect(&https(name), For { agent: &agent, credential: None, speaks: Speaks::Http }).await
+    dialer.connect(&https(name), For { agent: &agent, credential: None, speaks: Speaks::Http, presents: None }).await
 }
 
 fn table(rows: &[(&str, &[&str])]) -> Dialer {
@@ -85,7 +85,9 @@ async fn rebinding_never_connects() {
         }
         // The same through the dialer, in the turn that answers loopback, towards a port that listens.
         let origin = Origin { scheme: Scheme::Http, host: host(&format!("m{n}.test")), port: origin.address.port() };
-        let outcome = flipping.connect(&origin, For { agent: &agent, credential: None, speaks: Speaks::Http }).await;
+        let outcome = flipping
+            .connect(&origin, For { agent: &agent, credential: None, speaks: Speaks::Http, presents: None })
+            .await;
         assert!(matches!(outcome, Err(DialError::Blocked { .. })));
         flipping.names.checked(&host(&format!("skip{n}.test"))).await.expect("the public turn");
     }

@@ -20,6 +20,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use inject::Presented;
 use model::bounds::{HEAD_BYTES_MAX, POOL_IDLE_MAX, POOL_IDLE_PER_KEY_MAX, POOL_IDLE_SECONDS_MAX, POOL_STREAMS_MAX};
 use model::canonical::{Origin, Scheme};
 use model::{AgentName, CredentialName};
@@ -46,6 +47,21 @@ pub struct PoolKey {
     pub credential: Option<(CredentialName, u64)>,
     /// Where to.
     pub origin: Origin,
+}
+
+/// How new connections are made.
+#[derive(Clone, Copy)]
+pub struct Way<'a> {
+    /// By whom.
+    pub dialer: &'a Dialer,
+    /// The client certificate that is presented on them; it belongs to the key's credential.
+    pub presents: Option<&'a Presented>,
+}
+
+impl<'a> From<&'a Dialer> for Way<'a> {
+    fn from(dialer: &'a Dialer) -> Self {
+        Self { dialer, presents: None }
+    }
 }
 
 /// Why there is no answer.
@@ -242,11 +258,12 @@ where
     /// [`SendError`].
     pub async fn send(
         &self,
-        dialer: &Dialer,
+        way: impl Into<Way<'_>>,
         key: PoolKey,
         mut request: Request<B>,
         upgrade: bool,
     ) -> Result<Response<Pooled<Incoming>>, SendError> {
+        let way = way.into();
         let upgrade = upgrade && request.headers().contains_key(header::SEC_WEBSOCKET_KEY);
         let kept = if upgrade { 0 } else { STALE_MAX };
         for _ in 0..kept {
@@ -258,7 +275,7 @@ where
             }
         }
         // On the heap: most exchanges never dial, and would carry the room for it from stage to stage.
-        let connection = Box::pin(self.dial(dialer, &key, upgrade)).await?;
+        let connection = Box::pin(self.dial(way, &key, upgrade)).await?;
         match self.send_on(connection, &key, request, upgrade).await {
             Ok(response) => asked_for(response, &key, upgrade),
             Err((error, back)) => Err(broken(&key, &error, back.is_some())),
@@ -269,10 +286,10 @@ where
         self.0.lock().take(key, Instant::now())
     }
 
-    async fn dial(&self, dialer: &Dialer, key: &PoolKey, upgrade: bool) -> Result<Connection<B>, SendError> {
+    async fn dial(&self, way: Way<'_>, key: &PoolKey, upgrade: bool) -> Result<Connection<B>, SendError> {
         let speaks = if upgrade { Speaks::Upgrade } else { Speaks::Http };
-        let party = For { agent: &key.agent, credential: key.credential.as_ref(), speaks };
-        let stream = dialer.connect(&key.origin, party).await?;
+        let party = For { agent: &key.agent, credential: key.credential.as_ref(), speaks, presents: way.presents };
+        let stream = way.dialer.connect(&key.origin, party).await?;
         let connection = if stream.is_http2() { self.start_many(stream, key).await } else { start_one(stream).await };
         connection.map_err(|error| broken(key, &error, true))
     }
@@ -482,6 +499,9 @@ impl<I: Body + Unpin> Body for Pooled<I> {
     }
 }
 
+#[cfg(test)]
+#[path = "presented_tests.rs"]
+mod presented_tests;
 #[cfg(test)]
 #[path = "pool_tests.rs"]
 mod tests;

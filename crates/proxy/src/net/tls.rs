@@ -6,6 +6,7 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use inject::Presented;
 use model::{AgentName, CredentialName};
 use quick_cache::sync::Cache;
 use rustls::client::danger::ServerCertVerifier;
@@ -13,6 +14,7 @@ use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, RootCertStore};
 
 use super::dial::Speaks;
@@ -135,6 +137,19 @@ impl Trust {
         let config = Arc::new(client_config(self.verifier()?, speaks)?);
         self.0.parties.insert(party, Arc::clone(&config));
         Ok(config)
+    }
+
+    /// The configuration of one connection on which a client certificate is presented. It is kept by nobody else and goes with the
+    /// connection, and with it the key; nor is a session of it ever resumed: each connection proves anew that it may.
+    ///
+    /// # Errors
+    /// The roots or the certificate cannot be used.
+    pub fn config_of(&self, presents: &Presented, speaks: Speaks) -> Result<Arc<ClientConfig>, TrustError> {
+        let certified = presents.certified().map_err(|error| TrustError(error.to_string()))?;
+        let mut config = client_config(self.verifier()?, speaks)?;
+        config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(certified));
+        config.resumption = Resumption::disabled();
+        Ok(Arc::new(config))
     }
 }
 

@@ -36,7 +36,12 @@ impl Target {
     /// Tells the server. What becomes of it the connection itself shows.
     pub(super) async fn stop(&self) {
         let told = async {
-            let party = For { agent: &self.agent, credential: self.credential.as_ref(), speaks: Speaks::Postgres };
+            let party = For {
+                agent: &self.agent,
+                credential: self.credential.as_ref(),
+                speaks: Speaks::Postgres,
+                presents: None,
+            };
             let Ok(mut stream) = self.snapshot.dialer.connect_database(&self.origin, party).await else { return };
             let mut body = BytesMut::new();
             body.put_u32(16);

@@ -245,7 +245,7 @@ async fn connect(
     let named = (credential.name().clone(), credential.material().mark());
     let read_only = reads_only(&snapshot, &gate, &starts.database);
     let agent = who.live.session.agent.clone();
-    let party = For { agent: &agent, credential: Some(&named), speaks: Speaks::Postgres };
+    let party = For { agent: &agent, credential: Some(&named), speaks: Speaks::Postgres, presents: None };
     let mut dialled = false;
     let reached = async {
         let stream = snapshot.dialer.connect_database(armed.origin(), party).await;

@@ -58,7 +58,8 @@ impl Post {
         let snapshot = gateway.snapshot.load_full();
         drop(gateway);
         // HTTP/1.1, for one message on one connection.
-        let party = For { agent: &self.party.0, credential: Some(&self.party.1), speaks: Speaks::Upgrade };
+        let party =
+            For { agent: &self.party.0, credential: Some(&self.party.1), speaks: Speaks::Upgrade, presents: None };
         let stream = snapshot.dialer.connect(&origin, party).await.map_err(|error| error.to_string())?;
         let (mut sender, connection) = http1::Builder::new()
             .max_buf_size(HEAD_BYTES_MAX)

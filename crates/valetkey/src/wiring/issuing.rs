@@ -106,7 +106,8 @@ struct ByDialer {
 impl ByDialer {
     async fn connected(&self, origin: &Origin) -> Result<Box<dyn Duplex>, String> {
         // HTTP/1.1, for one question on one connection.
-        let party = For { agent: &self.party.0, credential: Some(&self.party.1), speaks: Speaks::Upgrade };
+        let party =
+            For { agent: &self.party.0, credential: Some(&self.party.1), speaks: Speaks::Upgrade, presents: None };
         let stream = self.dialer.connect(origin, party).await.map_err(|error| error.to_string())?;
         Ok(Box::new(stream))
     }

@@ -74,6 +74,14 @@ impl Held {
         match variable {
             "AWS_ACCESS_KEY_ID" if self.kind == KEYS => Part::KeyId,
             "AWS_SESSION_TOKEN" | "AWS_SECURITY_TOKEN" if self.kind == KEYS => Part::Session,
+            // As the service file lists them: the key's id, the key, a passphrase.
+            _ if self.kind == SIGNING && self.variables.len() > 1 => {
+                match self.variables.iter().position(|own| own == variable) {
+                    Some(0) => Part::KeyId,
+                    Some(2) => Part::Session,
+                    _ => Part::Value,
+                }
+            }
             _ => Part::Value,
         }
     }
@@ -89,6 +97,12 @@ pub const LOGIN: &str = "oauth2";
 
 /// The kind of credentials that are pairs of keys.
 pub const KEYS: &str = "aws";
+
+/// The kind of credentials that connections present: the agent holds nothing of them.
+pub const CERTIFICATE: &str = "mtls";
+
+/// The kind of credentials that sign requests with a shared key.
+pub const SIGNING: &str = "hmac";
 
 /// Everything that one configuration says, ready to run.
 pub struct Plan {
@@ -243,7 +257,8 @@ fn declared(document: &Document, catalog: &Catalog, sources: &Sources) -> anyhow
         let from = from.transpose()?.map(|reference| reference.as_str().to_owned());
         // A service that takes keys, or opens a database, takes nothing else.
         let first = words.and_then(|service| service.credential_kinds().next());
-        let default = first.filter(|kind| [KEYS, databases::KIND].contains(kind)).unwrap_or("token");
+        let default =
+            first.filter(|kind| [KEYS, databases::KIND, CERTIFICATE, SIGNING].contains(kind)).unwrap_or("token");
         let issued = entry.issue.as_ref().map(|issue| issuing::of(&issue.value, sources)).transpose();
         let issued = issued.with_context(|| format!("credential `{}`", name.value))?.flatten();
         let kind = match (&issued, &entry.kind) {
@@ -253,18 +268,21 @@ fn declared(document: &Document, catalog: &Catalog, sources: &Sources) -> anyhow
         };
         let own = words.iter().flat_map(|service| service.environment());
         let variables = match from.as_deref().and_then(|from| from.strip_prefix("env:")) {
+            _ if kind == CERTIFICATE => Vec::new(),
+            _ if kind == SIGNING => own.take(3).map(str::to_owned).collect(),
             _ if kind == KEYS => own.map(str::to_owned).collect(),
             Some(variable) => vec![variable.to_owned()],
             // Programs read their log-in from their own file; in a variable it would pass for an API key.
             None if kind == LOGIN => Vec::new(),
             None => own.take(1).map(str::to_owned).collect(),
         };
+        let always = kind == CERTIFICATE || entry.inject.as_ref().is_some_and(|inject| inject.value == Inject::Always);
         all.push(Held {
             name: CredentialName::new(&name.value)?,
             service,
             from,
             kind,
-            always: entry.inject.as_ref().is_some_and(|inject| inject.value == Inject::Always),
+            always,
             variables,
             issuing: issued.map(|issued| issued.by),
             rotation: entry.rotate.as_ref().map(|rotate| Rotation {

@@ -41,7 +41,7 @@ impl Dialled {
             By::Gateway(snapshot) => &snapshot.dialer,
             By::Own(dialer) => dialer,
         };
-        let party = |speaks| For { agent: &self.party.0, credential: Some(&self.party.1), speaks };
+        let party = |speaks| For { agent: &self.party.0, credential: Some(&self.party.1), speaks, presents: None };
         let stream = match spoken {
             Spoken::Http => dialer.connect(origin, party(Speaks::Upgrade)).await,
             Spoken::Postgres => dialer.connect_database(origin, party(Speaks::Postgres)).await,

@@ -21,7 +21,7 @@ use proxy::{Gateway, LiveSession};
 use secret::Field;
 
 use super::open::Opened;
-use super::plan::{Held, Rest};
+use super::plan::{CERTIFICATE, Held, Rest};
 
 /// What a session is to be.
 #[derive(Clone, Debug)]
@@ -164,7 +164,7 @@ impl Maker {
                 Err(error) => anyhow::bail!("credential `{}` cannot be used: {error}", held.name),
             };
             logins |= held.is_login();
-            if !made.iter().any(|(part, _)| *part == Part::Value) {
+            if held.kind != CERTIFICATE && !made.iter().any(|(part, _)| *part == Part::Value) {
                 anyhow::bail!("credential `{}` has no value", held.name);
             }
             for variable in &held.variables {

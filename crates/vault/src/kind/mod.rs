@@ -10,6 +10,8 @@ mod aws;
 mod basic;
 mod database;
 mod document;
+mod hmac;
+mod mtls;
 pub(crate) mod oauth2;
 mod token;
 
@@ -17,22 +19,27 @@ use model::{Timestamp, bounds};
 use secret::{Field, Material, Secret};
 
 /// Every kind.
-const KINDS: &[&dyn Kind] = &[&token::Token, &basic::Basic, &database::Database, &oauth2::OAuth2, &aws::Aws];
+const KINDS: &[&dyn Kind] =
+    &[&token::Token, &basic::Basic, &database::Database, &oauth2::OAuth2, &aws::Aws, &mtls::Mtls, &hmac::Hmac];
 
 /// Kinds of the glossary that come later.
-const LATER: [&str; 5] = ["github-app", "gcp", "azure", "mtls", "ssh"];
+const LATER: [&str; 4] = ["github-app", "gcp", "azure", "ssh"];
 
 /// Why a value cannot be a credential.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KindError {
     /// No such kind.
-    #[error("`{kind}` is not a kind of credential; use `token`, `basic`, `database`, `oauth2` or `aws`")]
+    #[error(
+        "`{kind}` is not a kind of credential; use `token`, `basic`, `database`, `oauth2`, `aws`, `mtls` or `hmac`"
+    )]
     Unknown {
         /// As written.
         kind: String,
     },
     /// A kind of a later version.
-    #[error("the kind `{kind}` is not in this version; use `token`, `basic`, `database`, `oauth2` or `aws`")]
+    #[error(
+        "the kind `{kind}` is not in this version; use `token`, `basic`, `database`, `oauth2`, `aws`, `mtls` or `hmac`"
+    )]
     NotYet {
         /// As written.
         kind: String,
@@ -74,6 +81,11 @@ pub(crate) trait Kind: Send + Sync {
         true
     }
 
+    /// Whether a value may have several lines.
+    fn has_lines(&self) -> bool {
+        false
+    }
+
     /// When a value ends, where it says so itself.
     fn expires(&self, _value: &Secret) -> Option<Timestamp> {
         None
@@ -95,7 +107,10 @@ pub(crate) fn material(kind: &str, value: Secret) -> Result<Material, KindError>
     let document =
         if kind.takes_documents() && value.len() <= bounds::SECRET_BYTES_MAX { document::read(&value) } else { None };
     let Some(document) = document else {
-        check(&value)?;
+        check_size(&value)?;
+        if !kind.has_lines() {
+            check_lines(&value)?;
+        }
         return kind.material(value);
     };
     let parts = [Some(&document.secret), document.key_id.as_ref(), document.session_token.as_ref()];
@@ -122,12 +137,21 @@ pub(crate) fn expires(kind: &str, value: &Secret) -> Option<Timestamp> {
 
 /// What no kind allows.
 fn check(value: &Secret) -> Result<(), KindError> {
+    check_size(value)?;
+    check_lines(value)
+}
+
+fn check_size(value: &Secret) -> Result<(), KindError> {
     if value.is_empty() {
         return Err(KindError::Empty);
     }
     if value.len() > bounds::SECRET_BYTES_MAX {
         return Err(KindError::TooLong { max: bounds::SECRET_BYTES_MAX });
     }
+    Ok(())
+}
+
+fn check_lines(value: &Secret) -> Result<(), KindError> {
     if value.expose().iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
         return Err(KindError::Control);
     }

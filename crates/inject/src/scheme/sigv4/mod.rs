@@ -20,7 +20,6 @@ use model::canonical::{CanonicalRequest, pairs};
 use model::time::MICROS;
 use model::{CredentialName, Timestamp, hex};
 use secret::{Credential, Field, Secret};
-use smallvec::SmallVec;
 use zeroize::Zeroizing;
 
 use self::canonical::names;
@@ -84,7 +83,7 @@ impl Scheme for Sigv4 {
         match slot {
             Slot::Header(name) => name.eq_ignore_ascii_case(TOKEN),
             Slot::Query(name) => name == Q_CREDENTIAL || name == Q_TOKEN,
-            Slot::Cookie(_) | Slot::Body(_) => false,
+            Slot::Cookie(_) | Slot::Body(_) | Slot::Connection => false,
         }
     }
 
@@ -338,7 +337,8 @@ impl Unsigned<'_> {
 
     fn in_query(&self, draft: &mut Draft, (key_id, token): Keys<'_>) -> String {
         draft.headers.remove(TOKEN);
-        let mut text = Zeroizing::new(without(draft.query.as_deref().unwrap_or_default(), &[Q_SIGNATURE, Q_TOKEN]));
+        let mut text =
+            Zeroizing::new(query::without(draft.query.as_deref().unwrap_or_default(), &[Q_SIGNATURE, Q_TOKEN]));
         let scope = self.scope.to_string();
         let credential = Zeroizing::new([key_id, b"/", scope.as_bytes()].concat());
         *text = query::put(&text, Q_CREDENTIAL, &credential).to_string();
@@ -374,14 +374,6 @@ fn put(draft: &mut Draft, name: &'static str, value: Option<&[u8]>, of: &Credent
     value.set_sensitive(name == TOKEN || header == AUTHORIZATION);
     draft.headers.insert(header, value);
     Ok(())
-}
-
-/// A query without these parameters; all else stays as it is.
-fn without(text: &str, gone: &[&str]) -> String {
-    let name_of = |pair: &str| pairs(pair).ok().and_then(|mut all| all.pop()).map(|(name, _)| name);
-    let stays = |pair: &&str| !name_of(pair).is_some_and(|name| gone.contains(&&*name));
-    let kept: SmallVec<[&str; 16]> = text.split('&').filter(stays).collect();
-    kept.join("&")
 }
 
 /// The query of a record: neither the key's id nor the session token nor the signature.
