@@ -14,6 +14,7 @@ mod decisions;
 mod documents;
 mod guarded;
 mod implied;
+mod installation;
 mod possible;
 mod properties;
 mod prove;
