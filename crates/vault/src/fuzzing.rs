@@ -1,4 +1,4 @@
-//! The parsers of sealed octets and of what back ends answer, as the fuzz targets and their replay reach them. Compiled for them alone (feature `fuzzing`).
+//! The parsers of sealed octets and of what back ends and issuers answer, as the fuzz targets and their replay reach them. Compiled for them alone (feature `fuzzing`).
 
 use model::{AgentName, Sealed, Tenant, UserName};
 
@@ -22,6 +22,7 @@ pub fn backend(octets: &[u8]) {
     let at = octets.iter().position(|octet| *octet == b'\n').unwrap_or(octets.len());
     let (line, body) = octets.split_at_checked(at).unwrap_or((octets, &[]));
     crate::backend::read_all(body.get(1..).unwrap_or_default());
+    crate::issue::read_all(body.get(1..).unwrap_or_default());
     let Ok(text) = std::str::from_utf8(line) else { return };
     let Ok(reference) = Reference::parse(text) else { return };
     assert_eq!(reference.as_str(), text);

@@ -8,8 +8,13 @@
 //! To add one: a file here that implements [`Issuer`], its settings in `policy/document/issue.rs`, and a line in the wiring.
 #![expect(clippy::disallowed_methods, reason = "what is stored goes to its issuer and nowhere else")]
 
+mod answer;
+mod azure;
+mod github_app;
+mod google;
+mod held;
 pub(crate) mod http;
-mod jwt;
+pub(crate) mod jwt;
 mod oauth2;
 mod run;
 
@@ -26,6 +31,11 @@ use crate::backend::{BackendError, Local};
 use crate::instance::Breaker;
 use crate::{Pending, Reference};
 
+pub use azure::Azure;
+pub use github_app::{GithubApp, Installed};
+pub use google::Google;
+pub(crate) use held::AllHeld;
+pub use held::Ender;
 pub use oauth2::{Authentication, OAuth2, OAuth2Grant};
 pub(crate) use run::{Order, until};
 
@@ -66,7 +76,6 @@ pub struct Asked<'a> {
     /// What is stored.
     pub(crate) root: Secret,
     /// What the agent may do; the whole where nothing is said.
-    #[expect(dead_code, reason = "for issuers that can issue less than the whole; the first of them takes this away")]
     pub(crate) narrowed: Option<&'a str>,
     /// What was issued before and did not work.
     pub(crate) refused: &'a Refused,
@@ -134,6 +143,8 @@ pub struct Issuing {
     settings: String,
     pub(crate) refused: Refused,
     pub(crate) by: Box<dyn Issuer>,
+    /// Who can end what it issued, if that can be done.
+    pub(crate) ender: Option<Box<dyn Ender>>,
     pub(crate) breaker: Breaker,
 }
 
@@ -141,9 +152,16 @@ impl Issuing {
     /// One with these settings.
     #[must_use]
     pub fn new(settings: impl std::fmt::Debug, by: Box<dyn Issuer>) -> Arc<Self> {
+        Self::with_ender(settings, by, None)
+    }
+
+    /// One with these settings, and who can end what it issues.
+    #[must_use]
+    pub fn with_ender(settings: impl std::fmt::Debug, by: Box<dyn Issuer>, ender: Option<Box<dyn Ender>>) -> Arc<Self> {
         Arc::new(Self {
             settings: format!("{settings:?}"),
             by,
+            ender,
             breaker: Breaker::default(),
             refused: Refused::default(),
         })
@@ -151,6 +169,12 @@ impl Issuing {
 }
 
 impl Issuing {
+    /// A word for it: `oauth2`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.by.name()
+    }
+
     /// The kind of what is stored.
     #[must_use]
     pub fn stores(&self) -> &'static str {
@@ -170,6 +194,25 @@ impl std::fmt::Debug for Issuing {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.debug_struct(self.by.name()).field("settings", &self.settings).finish_non_exhaustive()
     }
+}
+
+/// Every answer that is read here, of these octets.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn read_all(octets: &[u8]) {
+    let scheme = model::canonical::Scheme::Https;
+    let Ok((host, _)) = model::canonical::parse_authority("issuer.test") else { return };
+    let at = Endpoint { origin: Origin { scheme, host, port: 443 }, target: "/".to_owned() };
+    for status in [200, 400, 503] {
+        let reply = crate::far::Reply { status, retry_after: None, body: zeroize::Zeroizing::new(octets.to_vec()) };
+        github_app::read_all(&at, &reply);
+        if let Ok(answer) = http::read::<answer::Answer>(&at, &reply) {
+            drop(answer.issued(&at, false, Timestamp::from_secs(0)));
+        }
+    }
+    let value = Secret::new(octets.to_vec());
+    drop(crate::kind::gcp::KeyFile::of(&value));
+    drop(jwt::der(&value));
+    drop(jwt::thumbprint(&value));
 }
 
 /// Texts of the alphabets in which issuers write, drawn anew.
