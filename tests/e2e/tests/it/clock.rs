@@ -19,22 +19,22 @@ fn library() -> PathBuf {
 }
 
 /// A hand on the gateway's clock.
-struct Hand(PathBuf);
+pub struct Hand(PathBuf);
 
 impl Hand {
-    fn on(house: &House) -> Self {
+    pub fn on(house: &House) -> Self {
         let hand = Self(house.path("time"));
         hand.set("+0");
         hand
     }
 
     /// Whole or not at all: the library reads it at any time.
-    fn set(&self, offset: &str) {
+    pub fn set(&self, offset: &str) {
         std::fs::write(self.0.with_extension("part"), format!("{offset}\n")).unwrap();
         std::fs::rename(self.0.with_extension("part"), &self.0).unwrap();
     }
 
-    fn serve(&self, house: &House) -> Gateway {
+    pub fn serve(&self, house: &House) -> Gateway {
         house.serve_with(&[
             ("LD_PRELOAD", library().to_str().unwrap()),
             ("FAKETIME_TIMESTAMP_FILE", self.0.to_str().unwrap()),
