@@ -25,6 +25,8 @@ use crate::kind::private_key;
 const EARLY_SECONDS: i64 = 60;
 /// And is good for this long from then on; GitHub takes ten minutes at most.
 const GOOD_SECONDS: i64 = 540;
+/// The longest life of a token that is believed, seconds.
+const SECONDS_MAX: u64 = 24 * 60 * 60;
 /// The version of the API that answers are read by.
 const VERSION: &str = "2022-11-28";
 /// Characters of a sample after `ghs_`: of the short form, which those take too who know the long one (`ghs_[A-Za-z0-9._]{36,}`).
@@ -117,7 +119,8 @@ impl GithubApp {
         if token.is_empty() {
             return Err(BackendError::Malformed { what: format!("{} gives an empty token", self.api.origin) });
         }
-        Ok(Issued { material: Material::token(token), expires: Some(granted.expires_at), root: None })
+        let end = granted.expires_at.min(asked.now.plus_secs(SECONDS_MAX));
+        Ok(Issued { material: Material::token(token), expires: Some(end), root: None })
     }
 
     /// The App's own name, signed.
