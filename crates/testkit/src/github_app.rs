@@ -46,6 +46,8 @@ struct State {
     app: String,
     installation: u64,
     owner: String,
+    /// The owner is a user, and no organisation.
+    is_user: bool,
     repositories: Vec<String>,
     permissions: BTreeMap<String, String>,
     suspended: bool,
@@ -69,6 +71,7 @@ impl GithubApp {
             app: app.to_owned(),
             installation: 77,
             owner: "acme".to_owned(),
+            is_user: false,
             repositories: repositories.iter().map(ToString::to_string).collect(),
             permissions: permissions.iter().map(|(name, level)| ((*name).to_owned(), (*level).to_owned())).collect(),
             suspended: false,
@@ -102,6 +105,11 @@ impl GithubApp {
     /// How far its clock is ahead of the machine's.
     pub fn set_ahead(&self, seconds: i64) {
         self.state.lock().ahead = seconds;
+    }
+
+    /// `acme` is a user from now on, and no organisation.
+    pub fn belongs_to_user(&self) {
+        self.state.lock().is_user = true;
     }
 
     /// Suspends the installation, or lifts that.
@@ -168,16 +176,14 @@ impl State {
         }
         let path = seen.path().to_owned();
         let own = format!("/app/installations/{}", self.installation);
-        let by_owner = [format!("/orgs/{}/installation", self.owner), format!("/users/{}/installation", self.owner)];
+        let by_owner = format!("/{}/{}/installation", if self.is_user { "users" } else { "orgs" }, self.owner);
         match (seen.method.as_str(), path.as_str()) {
             ("DELETE", "/installation/token") => Some(self.end(seen)),
             ("GET", "/installation/repositories") => Some(match self.live_token(seen) {
                 Some(_) => Answer::json(&json!({ "total_count": 0, "repositories": [] })),
                 None => message(401, "Bad credentials"),
             }),
-            ("GET", path) if path == own || path == by_owner[0] => {
-                Some(self.signed(seen).unwrap_or_else(|| self.shown()))
-            }
+            ("GET", path) if path == own || path == by_owner => Some(self.signed(seen).unwrap_or_else(|| self.shown())),
             ("POST", path) if path == format!("{own}/access_tokens") => {
                 Some(self.signed(seen).unwrap_or_else(|| self.give(seen)))
             }

@@ -239,6 +239,7 @@ fn git_pushes_with_an_installation_token() {
 #[test]
 fn a_key_in_a_variable_is_hidden_from_the_agent() {
     let scene = Scene::new(937);
+    scene.github.belongs_to_user();
     let script = "for name in GITHUB_TOKEN APP_KEY; do eval \"value=\\$$name\"; echo \"$name $value\"; done
         curl -sS -o /dev/null -w '%{http_code}' -H \"Authorization: Bearer $GITHUB_TOKEN\" https://api.github.com/repos/acme/a/issues";
     for isolate in ["on", "off"] {
