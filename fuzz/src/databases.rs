@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use catalog::BodyView;
+use model::call::BodyView;
 use model::canonical::{CanonicalRequest, Host};
 
 /// What a client of a database begins with, and what a server of one answers: in pieces it reads as it does whole.

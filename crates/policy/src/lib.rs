@@ -13,6 +13,7 @@ pub mod document;
 mod fallback;
 mod grant;
 pub mod guarded;
+mod installation;
 pub mod limit;
 pub mod permit;
 pub mod profile;
@@ -29,6 +30,7 @@ pub use decision::{Admitted, ApprovalNeed, Conditions, Decision, Grant, Question
 pub use document::{Diagnostic, Document, Note};
 pub use fallback::{Fallback, FixedAnswer};
 pub use grant::{Asked, Consent, Cut, Given, Offer, Scope};
+pub use installation::{Installation, NoInstallation, installation};
 pub use permit::{Bearer, Binding, Permit, Redeemed, StalePermit, Upkeep};
 pub use rules::{Explained, Granted, Rules};
 pub use session_policy::{NoSessionPolicy, session_policy};

@@ -1,4 +1,4 @@
-//! The parsers of sealed octets and of what back ends answer, as the fuzz targets and their replay reach them. Compiled for them alone (feature `fuzzing`).
+//! The parsers of sealed octets and of what back ends and issuers answer, as the fuzz targets and their replay reach them. Compiled for them alone (feature `fuzzing`).
 
 use model::{AgentName, Sealed, Tenant, UserName};
 

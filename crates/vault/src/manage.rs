@@ -248,7 +248,10 @@ impl Vault {
         }
         inner.materials.forget(&(tenant.clone(), name.clone()));
         self.reload_stops(tenant).await?;
-        self.end_leases_of(tenant, name).await;
+        match version {
+            Some(version) => self.end_issued_of(tenant, name, version).await,
+            None => self.end_leases_of(tenant, name).await,
+        }
         Ok(())
     }
 

@@ -59,21 +59,31 @@ impl Vault {
 
     /// Ends the leases that this process holds, and what it logged in as. Call it last; it waits some seconds at most.
     pub async fn close(&self) {
-        let ending = async {
+        let leases = async {
             for instance in self.inner.instances.load_full().iter() {
                 let leases = self.inner.leases.take_at(&instance.site.word);
                 instance.backend.end(leases, true).await;
             }
         };
+        let ending = async { tokio::join!(leases, self.inner.end_issued(self.inner.held.take())) };
         if tokio::time::timeout(PATIENCE, ending).await.is_err() {
             tracing::warn!("leases could not be ended in time; they end by themselves");
+        }
+    }
+
+    /// Ends what was issued to this process for one version of a credential: it was revoked, here or elsewhere.
+    pub async fn end_issued_of(&self, tenant: &Tenant, name: &CredentialName, version: u64) {
+        let issued = self.inner.end_issued(self.inner.held.take_of(tenant, name, Some(version)));
+        if tokio::time::timeout(PATIENCE, issued).await.is_err() {
+            tracing::warn!(credential = %name, "what was issued for it could not be ended in time; it ends by itself");
         }
     }
 
     /// Ends the leases of one credential that this process holds: it was revoked, here or elsewhere.
     pub async fn end_leases_of(&self, tenant: &Tenant, name: &CredentialName) {
         let all = self.inner.leases.take_of(tenant, name);
-        let ending = async {
+        let issued = self.inner.end_issued(self.inner.held.take_of(tenant, name, None));
+        let leases = async {
             for (word, lease) in all {
                 let instances = self.inner.instances.load_full();
                 if let Some(instance) = instances.iter().find(|instance| instance.site.word == word) {
@@ -81,6 +91,7 @@ impl Vault {
                 }
             }
         };
+        let ending = async { tokio::join!(leases, issued) };
         if tokio::time::timeout(PATIENCE, ending).await.is_err() {
             tracing::warn!(credential = %name, "its leases could not be ended in time; they end by themselves");
         }

@@ -11,7 +11,7 @@ use store::{StopRow, Store};
 use crate::backend::{Backend, Ground, Local, backends};
 use crate::cache::{Materials, Place};
 use crate::instance::Instance;
-use crate::issue::{Narrowings, Way};
+use crate::issue::{AllHeld, Narrowings, Way};
 use crate::keys::Keys;
 use crate::leases::Leases;
 use crate::manage::Declaration;
@@ -36,6 +36,8 @@ pub(crate) struct Inner {
     /// Those over the network, as the configuration describes them.
     pub instances: ArcSwap<Vec<Arc<Instance>>>,
     pub leases: Leases,
+    /// What was issued and can be ended.
+    pub held: AllHeld,
     /// How issuers are reached; none until the wiring says.
     pub way: ArcSwapOption<Arc<dyn Way>>,
     pub narrowings: ArcSwap<Narrowings>,
@@ -63,6 +65,7 @@ impl Vault {
             local: Local::new(&ground),
             instances: ArcSwap::default(),
             leases: Leases::default(),
+            held: AllHeld::default(),
             store,
             keys: ground.keys,
             clock,

@@ -100,7 +100,7 @@ fn credential(entry: &CredentialEntry, document: &Document, checker: &mut Checke
                     kind.value
                 ),
             );
-        } else if !KINDS.contains(&kind.value.as_str()) && !issue::KINDS.contains(&kind.value.as_str()) {
+        } else if !KINDS.contains(&kind.value.as_str()) && !issue::is_kind(&kind.value) {
             checker.unknown(kind, "kind of credential", KINDS);
         }
     }

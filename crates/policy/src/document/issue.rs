@@ -2,6 +2,8 @@
 //!
 //! To add an issuer: its settings here, a line in [`Issue::chosen`], and its file in `vault/issue`.
 
+mod vendors;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -11,8 +13,18 @@ use super::check::{Checker, pasted};
 use super::schema::CredentialEntry;
 use super::webhook::Receiver;
 
+pub use vendors::{AZURE_AUTHORITY, Azure, GITHUB_API, GOOGLE_TOKENS, GithubApp, Google};
+
 /// Kinds of credentials that exist only as something that is issued.
-pub(super) const KINDS: [&str; 3] = ["github-app", "gcp", "azure"];
+const KINDS: [&str; 3] = ["github-app", "gcp", "azure"];
+
+/// The kind of what issuers alone are asked with.
+const PRIVATE_KEY: &str = "private-key";
+
+/// Whether a kind is known here, where something else is said of it.
+pub(super) fn is_kind(word: &str) -> bool {
+    KINDS.contains(&word) || word == PRIVATE_KEY
+}
 
 /// Who issues what is used for what is stored: exactly one of these.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -20,6 +32,12 @@ pub(super) const KINDS: [&str; 3] = ["github-app", "gcp", "azure"];
 pub struct Issue {
     /// A token endpoint of OAuth 2.0.
     pub oauth2: Option<At<OAuth2>>,
+    /// A GitHub App.
+    pub github_app: Option<At<GithubApp>>,
+    /// A service account of Google.
+    pub google: Option<At<Google>>,
+    /// An application in Microsoft Entra.
+    pub azure: Option<At<Azure>>,
 }
 
 /// A token endpoint of OAuth 2.0. For `client_credentials` the client's secret (or its private key) is what is stored, for `refresh_token` the
@@ -93,8 +111,13 @@ pub enum Authentication {
 impl Issue {
     /// The one that is written: its word, the kind of what it issues, and the kinds that may be written beside it.
     pub fn chosen(&self) -> Option<Chosen> {
-        let all =
-            [self.oauth2.as_ref().map(|_| Chosen { word: "oauth2", issues: "token", kinds: &["oauth2", "token"] })];
+        let token = |word, kinds| Chosen { word, issues: "token", kinds };
+        let all = [
+            self.oauth2.as_ref().map(|_| token("oauth2", &["oauth2", "token"])),
+            self.github_app.as_ref().map(|_| token("github_app", &["github-app", "token"])),
+            self.google.as_ref().map(|_| token("google", &["gcp", "token"])),
+            self.azure.as_ref().map(|_| token("azure", &["azure", "token"])),
+        ];
         let mut all = all.into_iter().flatten();
         all.next().filter(|_| all.next().is_none())
     }
@@ -115,17 +138,19 @@ pub struct Chosen {
 pub(super) fn check(entry: &CredentialEntry, checker: &mut Checker<'_>) {
     let Some(at) = &entry.issue else {
         if let Some(kind) = entry.kind.as_ref().filter(|kind| KINDS.contains(&kind.value.as_str())) {
-            let what = format!(
-                "a credential of kind `{0}` says who issues it: `issue: {{ {1}: {{ .. }} }}`",
-                kind.value,
-                kind.value.replace('-', "_")
-            );
+            // Google's word for it is the vendor's.
+            let word = if kind.value == "gcp" { "google".to_owned() } else { kind.value.replace('-', "_") };
+            let what =
+                format!("a credential of kind `{}` says who issues it: `issue: {{ {word}: {{ .. }} }}`", kind.value);
             checker.say(kind, what);
+        } else if let Some(kind) = entry.kind.as_ref().filter(|kind| kind.value == PRIVATE_KEY) {
+            checker.say(kind, "a private key goes on no request; write `issue:` to say who issues what does");
         }
         return;
     };
     let Some(chosen) = at.value.chosen() else {
-        checker.say(&at.with("issue".to_owned()), "`issue` names one issuer: `oauth2`");
+        checker
+            .say(&at.with("issue".to_owned()), "`issue` names one issuer: `oauth2`, `github_app`, `google` or `azure`");
         return;
     };
     if let Some(kind) = entry.kind.as_ref().filter(|kind| !chosen.kinds.contains(&kind.value.as_str())) {
@@ -133,6 +158,15 @@ pub(super) fn check(entry: &CredentialEntry, checker: &mut Checker<'_>) {
     }
     if let Some(oauth2) = &at.value.oauth2 {
         self::oauth2(&oauth2.value, &oauth2.with("oauth2".to_owned()), checker);
+    }
+    if let Some(app) = &at.value.github_app {
+        vendors::github_app(&app.value, &app.with("github_app".to_owned()), checker);
+    }
+    if let Some(google) = &at.value.google {
+        vendors::google(&google.value, &google.with("google".to_owned()), checker);
+    }
+    if let Some(azure) = &at.value.azure {
+        vendors::azure(&azure.value, checker);
     }
 }
 
@@ -198,7 +232,7 @@ mod tests {
             (issue(", grant: refresh_token, authentication: none"), ""),
             (issue(", grant: refresh_token, client_secret: \"env:X\", authorize_url: \"https://id.corp/auth\""), ""),
             (issue(", grant: token_exchange, client_secret: \"file:x\", subject_token_type: \"urn:x\""), ""),
-            (issue(", grant: password"), "unknown variant `password`"),
+            (issue(", grant: password"), "`password` is not one of"),
             (issue("").replace("https://id", "http://id"), "begins with `https://`"),
             (issue(", client_secret: \"env:X\""), "is what is stored"),
             (issue(", grant: refresh_token, authentication: basic"), "where the client's secret lives"),

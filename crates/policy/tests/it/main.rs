@@ -15,6 +15,7 @@ mod documents;
 mod grants;
 mod guarded;
 mod implied;
+mod installation;
 mod possible;
 mod properties;
 mod prove;

@@ -1,5 +1,7 @@
 //! `credential add|list|show|test|login|rotate|rollback|revoke`. A value comes on standard input or from a prompt that does not echo.
 
+use std::io::IsTerminal;
+
 use clap::{Subcommand, ValueEnum};
 use model::event::{CredentialUse, Kind};
 use model::{CredentialName, ServiceName, UserName, bounds};
@@ -77,7 +79,7 @@ pub struct AddArgs {
     /// The service it is for (`valetkey service list`)
     #[arg(long, value_name = "SERVICE", conflicts_with = "replace")]
     service: Option<ServiceName>,
-    /// What it is: `token`, or `basic` for user:password
+    /// What it is: `token`, or `basic` for user:password; `private-key` (PEM) or `gcp` (a key file) for what an issuer is asked with
     #[arg(long, value_name = "KIND", conflicts_with = "replace")]
     kind: Option<String>,
     /// How it is put on
@@ -232,6 +234,12 @@ impl AddArgs {
         }
         if !exists && self.replace {
             return Err(usage(format!("there is no credential `{}` to replace; leave --replace out", self.name)));
+        }
+        if vault::has_lines(&kind) && std::io::stdin().is_terminal() {
+            return Err(usage(format!(
+                "a value of kind `{kind}` has lines; pipe its file in: `credential add {} .. < FILE`",
+                self.name
+            )));
         }
         let value = read_value(&self.name)?;
         let vault = local.vault().await?;

@@ -60,19 +60,23 @@ pub async fn credential_test(
     let sources = Sources::find(ambient, config)?;
     let configured = Plan::make(&sources, &[])?;
     opened.declare(&configured).await?;
-    if configured.credentials.iter().any(|held| held.name == *name && held.issuing.is_some()) {
-        // Whether there is anything to ask the service with.
-        let upkeep = Upkeep::of(opened.tenant.clone(), "credential test");
-        opened.vault.check(&upkeep, name).await?;
-    }
     let summary = opened.vault.show(&opened.tenant, name).await?;
     let service = summary.service.context(
         "it is bound to no service; name its service in the configuration, or add it under another name with --service",
     )?;
+    let declared = configured.credentials.iter().find(|held| held.name == *name);
+    let issuing = declared.and_then(|held| held.issuing.as_deref());
+    if let Some(failure) = unissued(&opened, name, (user.as_ref(), issuing)).await {
+        opened.vault.close().await;
+        return Ok(Tested { status: 0, failure: Some(failure), scopes: None });
+    }
+    // What is stored may be of another kind than what goes on requests.
+    let kind = declared.filter(|_| issuing.is_some()).map_or(&summary.kind, |held| &held.kind);
     if configured.catalog.service(service.as_str()).is_some_and(|known| known.check().is_none()) {
         return Err(usage(format!("service `{service}` offers no harmless request to test with")));
     }
-    let asked = Subject { name, service: &service, kind: &summary.kind, user };
+    let check = issuing.and_then(super::issuing::check_of);
+    let asked = Subject { name, service: &service, kind, user, check };
     let asked = ask_service(ambient, (&opened, &sources, &configured.catalog), asked).await;
     opened.vault.close().await;
     asked?.with_context(|| format!("service `{service}` offers no harmless request to test with"))
@@ -88,6 +92,19 @@ pub(super) struct Subject<'a> {
     pub kind: &'a str,
     /// Whose, where each person has their own.
     pub user: Option<UserName>,
+    /// The harmless request, where it is another than the service's own.
+    pub check: Option<(&'static str, &'static str)>,
+}
+
+/// Why its issuer issues nothing, in the issuer's words, which no agent is told; none where it does, or where somebody's own is meant.
+async fn unissued(
+    opened: &Opened,
+    name: &CredentialName,
+    (user, issuing): (Option<&UserName>, Option<&vault::issue::Issuing>),
+) -> Option<String> {
+    issuing.filter(|_| user.is_none())?;
+    let upkeep = Upkeep::of(opened.tenant.clone(), "credential test");
+    opened.vault.check(&upkeep, name).await.err().map(|error| error.to_string())
 }
 
 /// Asks a service whether it takes a credential; none where it offers no harmless request.
@@ -97,13 +114,13 @@ pub(super) struct Subject<'a> {
 pub(super) async fn ask_service(
     ambient: &Ambient,
     (opened, sources, catalog): (&Arc<Opened>, &Sources, &Catalog),
-    Subject { name, service, kind, user }: Subject<'_>,
+    Subject { name, service, kind, user, check }: Subject<'_>,
 ) -> anyhow::Result<Option<Tested>> {
     let known = catalog.service(service.as_str());
     let known = known.with_context(|| {
         format!("its service `{service}` is not known; `valetkey service list` names those that are")
     })?;
-    let Some((method, path)) = known.check() else { return Ok(None) };
+    let Some((method, path)) = check.or_else(|| known.check()) else { return Ok(None) };
     let (method, path) = (method.to_owned(), path.to_owned());
     let scopes_header = known.scopes_header().map(str::to_owned);
     let host = known.default_host().context("its service has no host to ask")?.name.to_string();

@@ -72,7 +72,8 @@ impl Schedule {
         let Some(service) = &held.service else { return Ok(None) };
         let snapshot = self.gateway.snapshot.load_full();
         let place = (&self.opened, &self.sources, &snapshot.catalog);
-        ask_service(&self.ambient, place, Subject { name, service, kind: &held.kind, user: None }).await
+        let check = held.issuing.as_deref().and_then(super::issuing::check_of);
+        ask_service(&self.ambient, place, Subject { name, service, kind: &held.kind, user: None, check }).await
     }
 
     async fn mend(&self, held: &Held) -> anyhow::Result<Found> {

@@ -1,5 +1,7 @@
 //! The issuers of a configuration, as the vault asks them: what they are asked for, the road on which, and what each agent may be issued.
 
+mod vendors;
+
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -19,6 +21,8 @@ use vault::{Pending, Reference};
 use super::plan::Plan;
 use crate::config::Sources;
 
+pub use vendors::{check_of, notes};
+
 /// Whose connections these are: no agent's and no credential's of agents, whose versions begin at 1.
 const PARTY: &str = "issuers";
 
@@ -36,12 +40,17 @@ pub struct Issued {
 /// A URL or a reference that cannot be used.
 pub fn of(issue: &Issue, sources: &Sources) -> anyhow::Result<Option<Issued>> {
     let Some(chosen) = issue.chosen() else { return Ok(None) };
-    let by = match &issue.oauth2 {
-        Some(written) => {
-            let settings = oauth2(&written.value, sources)?;
-            Issuing::new(settings.clone(), Box::new(settings))
-        }
-        None => return Ok(None),
+    let by = if let Some(written) = &issue.oauth2 {
+        let settings = oauth2(&written.value, sources)?;
+        Issuing::new(settings.clone(), Box::new(settings))
+    } else if let Some(settings) = &issue.github_app {
+        vendors::github_app(&settings.value)?
+    } else if let Some(settings) = &issue.google {
+        vendors::google(&settings.value)?
+    } else if let Some(settings) = &issue.azure {
+        vendors::azure(&settings.value)?
+    } else {
+        return Ok(None);
     };
     Ok(Some(Issued { by, kind: chosen.issues }))
 }
@@ -155,6 +164,7 @@ pub fn narrowings(document: &Document, words: &Vocabulary) -> Narrowings {
 type Narrow = fn(&Document, &Vocabulary, &str, &CredentialName) -> Result<String, String>;
 
 /// How an issuer is told what an agent may do; none where it issues the whole alone.
-fn narrowing_of(_issue: &Issue) -> Option<Narrow> {
-    None
+fn narrowing_of(issue: &Issue) -> Option<Narrow> {
+    let app = issue.github_app.as_ref()?;
+    vendors::is_narrow(&app.value).then_some(vendors::installation as Narrow)
 }

@@ -192,7 +192,7 @@ impl Plan {
             narrowings: issuing::narrowings(&document, &words),
             catalog,
             way_out: None,
-            notes: notes.iter().map(ToString::to_string).collect(),
+            notes: notes.iter().map(ToString::to_string).chain(issuing::notes(&document, &words)).collect(),
         })
     }
 
@@ -271,6 +271,8 @@ fn declared(document: &Document, catalog: &Catalog, sources: &Sources) -> anyhow
             _ if kind == CERTIFICATE => Vec::new(),
             _ if kind == SIGNING => own.take(3).map(str::to_owned).collect(),
             _ if kind == KEYS => own.map(str::to_owned).collect(),
+            // What is stored is hidden where it was, and its service's own programs find what is issued.
+            Some(variable) if issued.is_some() => own.take(1).map(str::to_owned).chain([variable.to_owned()]).collect(),
             Some(variable) => vec![variable.to_owned()],
             // Programs read their log-in from their own file; in a variable it would pass for an API key.
             None if kind == LOGIN => Vec::new(),

@@ -50,7 +50,7 @@ impl Check for ByService<'_> {
         Box::pin(async move {
             let Some(service) = &self.service else { return Ok(Looked::Unable) };
             let Place { ambient, opened, sources, catalog } = self.place;
-            let subject = Subject { name: staged, service, kind: &self.kind, user: None };
+            let subject = Subject { name: staged, service, kind: &self.kind, user: None, check: None };
             match ask_service(ambient, (opened, sources, catalog), subject).await {
                 Ok(None) => Ok(Looked::Unable),
                 Ok(Some(tested)) => match (tested.failure, tested.status) {

@@ -112,6 +112,8 @@ pub async fn refresh(opened: &Opened, gateway: &Gateway) -> Result<(), StoreErro
     }
     for (name, version) in stopped.versions.iter().filter(|version| !before.versions.contains(version)) {
         gateway.in_use.cut_version(name, *version);
+        let (vault, tenant, name, version) = (gateway.vault.clone(), opened.tenant.clone(), name.clone(), *version);
+        tokio::spawn(async move { vault.end_issued_of(&tenant, &name, version).await });
     }
     end_sessions(gateway, |live| {
         stopped.all || stopped.agents.contains(&live.session.agent) || sessions.contains(&live.session.id)

@@ -8,8 +8,13 @@
 //! To add one: a file here that implements [`Issuer`], its settings in `policy/document/issue.rs`, and a line in the wiring.
 #![expect(clippy::disallowed_methods, reason = "what is stored goes to its issuer and nowhere else")]
 
+mod answer;
+mod azure;
+mod github_app;
+mod google;
+mod held;
 pub(crate) mod http;
-mod jwt;
+pub(crate) mod jwt;
 mod login;
 mod oauth2;
 mod run;
@@ -27,6 +32,11 @@ use crate::backend::{BackendError, Local};
 use crate::instance::Breaker;
 use crate::{Pending, Reference};
 
+pub use azure::Azure;
+pub use github_app::{GithubApp, Installed};
+pub use google::Google;
+pub(crate) use held::AllHeld;
+pub use held::Ender;
 pub use login::{CodeLogin, DeviceLogin, read_redirect};
 pub use oauth2::{Authentication, OAuth2, OAuth2Grant};
 pub(crate) use run::{Order, until};
@@ -68,7 +78,6 @@ pub struct Asked<'a> {
     /// What is stored.
     pub(crate) root: Secret,
     /// What the agent may do; the whole where nothing is said.
-    #[expect(dead_code, reason = "for issuers that can issue less than the whole; the first of them takes this away")]
     pub(crate) narrowed: Option<&'a str>,
     /// What was issued before and did not work.
     pub(crate) refused: &'a Refused,
@@ -147,6 +156,8 @@ pub struct Issuing {
     settings: String,
     pub(crate) refused: Refused,
     pub(crate) by: Box<dyn Issuer>,
+    /// Who can end what it issued, if that can be done.
+    pub(crate) ender: Option<Box<dyn Ender>>,
     pub(crate) breaker: Breaker,
 }
 
@@ -154,9 +165,16 @@ impl Issuing {
     /// One with these settings.
     #[must_use]
     pub fn new(settings: impl std::fmt::Debug, by: Box<dyn Issuer>) -> Arc<Self> {
+        Self::with_ender(settings, by, None)
+    }
+
+    /// One with these settings, and who can end what it issues.
+    #[must_use]
+    pub fn with_ender(settings: impl std::fmt::Debug, by: Box<dyn Issuer>, ender: Option<Box<dyn Ender>>) -> Arc<Self> {
         Arc::new(Self {
             settings: format!("{settings:?}"),
             by,
+            ender,
             breaker: Breaker::default(),
             refused: Refused::default(),
         })
@@ -164,6 +182,12 @@ impl Issuing {
 }
 
 impl Issuing {
+    /// A word for it: `oauth2`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.by.name()
+    }
+
     /// The kind of what is stored.
     #[must_use]
     pub fn stores(&self) -> &'static str {
@@ -185,6 +209,29 @@ impl std::fmt::Debug for Issuing {
     }
 }
 
+/// Every answer that is read here, of these octets.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn read_all(line: &[u8], octets: &[u8]) {
+    if let Ok(target) = std::str::from_utf8(line) {
+        login::read_all(target);
+    }
+    oauth2::read_all(octets);
+    let scheme = model::canonical::Scheme::Https;
+    let Ok((host, _)) = model::canonical::parse_authority("issuer.test") else { return };
+    let at = Endpoint { origin: Origin { scheme, host, port: 443 }, target: "/".to_owned() };
+    for status in [200, 400, 503] {
+        let reply = crate::far::Reply { status, retry_after: None, body: zeroize::Zeroizing::new(octets.to_vec()) };
+        github_app::read_all(&at, &reply);
+        if let Ok(answer) = http::read::<answer::Answer>(&at, &reply) {
+            drop(answer.issued(&at, false, Timestamp::from_secs(0)));
+        }
+    }
+    let value = Secret::new(octets.to_vec());
+    drop(crate::kind::gcp::KeyFile::of(&value));
+    drop(jwt::der(&value));
+    drop(jwt::thumbprint(&value));
+}
+
 /// Texts of the alphabets in which issuers write, drawn anew.
 fn drawn(random: &dyn Random, prefix: &str, chars: usize) -> Secret {
     const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
@@ -202,13 +249,4 @@ fn drawn(random: &dyn Random, prefix: &str, chars: usize) -> Secret {
 async fn beside(local: &Local, reference: &Reference, now: Timestamp) -> Result<Secret, BackendError> {
     let secret = local.secret(reference, now).await?;
     Ok(Secret::new(crate::backend::without_newline(secret.expose()).to_vec()))
-}
-
-/// Reads octets as each issuer would read an answer, and a line as what a browser brings back.
-#[cfg(feature = "fuzzing")]
-pub(crate) fn read_all(line: &[u8], body: &[u8]) {
-    if let Ok(target) = std::str::from_utf8(line) {
-        login::read_all(target);
-    }
-    oauth2::read_all(body);
 }

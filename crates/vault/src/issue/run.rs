@@ -73,7 +73,9 @@ impl Inner {
         };
         let (version, issued) = outcome.map_err(|error| unavailable(wanted.name, error))?;
         let lease = Lease { id: None, expires: issued.expires };
-        Ok(Live::new(version, issued.material, (lease, false), (wanted.now, spans)).being_issued())
+        let live = Live::new(version, issued.material, (lease, false), (wanted.now, spans)).being_issued();
+        self.held.hold((wanted.tenant, wanted.name), &order.issuing, &live, wanted.now);
+        Ok(live)
     }
 
     /// One process at a time, with what is stored by then: a refresh token that is used twice looks stolen (RFC 9700 4.14.2).

@@ -10,27 +10,42 @@ mod aws;
 mod basic;
 mod database;
 mod document;
+pub(crate) mod gcp;
 mod hmac;
 mod mtls;
 pub(crate) mod oauth2;
+pub(crate) mod private_key;
 mod token;
 
 use model::{Timestamp, bounds};
 use secret::{Field, Material, Secret};
 
 /// Every kind.
-const KINDS: &[&dyn Kind] =
-    &[&token::Token, &basic::Basic, &database::Database, &oauth2::OAuth2, &aws::Aws, &mtls::Mtls, &hmac::Hmac];
+const KINDS: &[&dyn Kind] = &[
+    &token::Token,
+    &basic::Basic,
+    &database::Database,
+    &oauth2::OAuth2,
+    &aws::Aws,
+    &mtls::Mtls,
+    &hmac::Hmac,
+    &private_key::PrivateKey,
+    &gcp::Gcp,
+];
 
 /// Kinds of the glossary that come later.
-const LATER: [&str; 4] = ["github-app", "gcp", "azure", "ssh"];
+const LATER: [&str; 1] = ["ssh"];
+
+/// Kinds that are issued, and what is stored for them.
+const ISSUED: [(&str, &str); 2] =
+    [("github-app", "`private-key`"), ("azure", "`token`, or `private-key` with a certificate")];
 
 /// Why a value cannot be a credential.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KindError {
     /// No such kind.
     #[error(
-        "`{kind}` is not a kind of credential; use `token`, `basic`, `database`, `oauth2`, `aws`, `mtls` or `hmac`"
+        "`{kind}` is not a kind of credential; use `token`, `basic`, `database`, `oauth2`, `aws`, `mtls`, `hmac`, `private-key` or `gcp`"
     )]
     Unknown {
         /// As written.
@@ -38,11 +53,25 @@ pub enum KindError {
     },
     /// A kind of a later version.
     #[error(
-        "the kind `{kind}` is not in this version; use `token`, `basic`, `database`, `oauth2`, `aws`, `mtls` or `hmac`"
+        "the kind `{kind}` is not in this version; use `token`, `basic`, `database`, `oauth2`, `aws`, `mtls`, `hmac`, `private-key` or `gcp`"
     )]
     NotYet {
         /// As written.
         kind: String,
+    },
+    /// A kind of what is issued, where what is stored is meant.
+    #[error("`{kind}` is issued; what is stored for it is of kind {stores}")]
+    Issued {
+        /// As written.
+        kind: String,
+        /// What is stored.
+        stores: &'static str,
+    },
+    /// What an issuer is asked with would go on a request.
+    #[error("a value of kind `{kind}` goes on no request; write `issue:` to say who issues what does")]
+    AskedWith {
+        /// The kind.
+        kind: &'static str,
     },
     /// Nothing was given.
     #[error("the value is empty; check where it comes from")]
@@ -90,19 +119,37 @@ pub(crate) trait Kind: Send + Sync {
     fn expires(&self, _value: &Secret) -> Option<Timestamp> {
         None
     }
+
+    /// Whether an issuer is asked with it: then it goes on no request, and may have lines.
+    fn is_asked_with(&self) -> bool {
+        false
+    }
+}
+
+/// Whether values of this kind have lines, so that no prompt takes one.
+#[must_use]
+pub fn has_lines(kind: &str) -> bool {
+    named(kind).is_ok_and(Kind::is_asked_with)
 }
 
 /// The kind of this name.
 pub(crate) fn named(kind: &str) -> Result<&'static dyn Kind, KindError> {
     KINDS.iter().find(|known| known.name() == kind).copied().ok_or_else(|| {
         let kind: String = kind.chars().take(64).collect();
-        if LATER.contains(&kind.as_str()) { KindError::NotYet { kind } } else { KindError::Unknown { kind } }
+        match ISSUED.iter().find(|(known, _)| *known == kind) {
+            Some((_, stores)) => KindError::Issued { kind, stores },
+            None if LATER.contains(&kind.as_str()) => KindError::NotYet { kind },
+            None => KindError::Unknown { kind },
+        }
     })
 }
 
 /// The parts of a value, whatever its kind; checked at save and again at use, because a back end may have changed it.
 pub(crate) fn material(kind: &str, value: Secret) -> Result<Material, KindError> {
     let kind = named(kind)?;
+    if kind.is_asked_with() {
+        return Err(KindError::AskedWith { kind: kind.name() });
+    }
     // A document may have lines; its parts may not.
     let document =
         if kind.takes_documents() && value.len() <= bounds::SECRET_BYTES_MAX { document::read(&value) } else { None };
@@ -160,7 +207,13 @@ fn check_lines(value: &Secret) -> Result<(), KindError> {
 
 /// A value of the form that its kind wants, without keeping it: its parts are dropped.
 pub(crate) fn verify(kind: &str, value: &Secret) -> Result<(), KindError> {
-    material(kind, Secret::new(value.expose().to_vec())).map(drop)
+    let copy = || Secret::new(value.expose().to_vec());
+    let known = named(kind)?;
+    if known.is_asked_with() {
+        check_size(value)?;
+        return known.material(copy()).map(drop);
+    }
+    material(kind, copy()).map(drop)
 }
 
 /// What the user should hear about a value that is accepted.
@@ -203,6 +256,37 @@ mod tests {
         ] {
             assert_eq!(material(kind, Secret::new(value.to_vec())).is_ok(), good, "{kind} {}", value.len());
         }
+    }
+
+    #[test]
+    fn what_issuers_are_asked_with_has_lines_and_goes_on_no_request() {
+        let key = testkit::RsaKey::fresh();
+        let (pkcs8, pkcs1, (certified, _)) = (key.pkcs8(), key.pkcs1(), key.certified());
+        let file = |email: &str, key: &str| {
+            serde_json::json!({ "client_email": email, "private_key": key, "token_uri": "https://x/t" }).to_string()
+        };
+        for (kind, value, good) in [
+            ("private-key", pkcs8.as_str(), true),
+            ("private-key", pkcs8.trim_end(), true),
+            ("private-key", &pkcs8.replace('\n', "\\n"), true),
+            ("private-key", &pkcs8.replace('\n', "\r\n"), true),
+            ("private-key", &pkcs1, true),
+            ("private-key", &certified, true),
+            ("private-key", "", false),
+            ("private-key", "key", false),
+            ("private-key", &certified[pkcs8.len()..], false),
+            ("gcp", &file("a@b", &pkcs8), true),
+            ("gcp", &file("", &pkcs8), false),
+            ("gcp", &file("a@b", "key"), false),
+            ("gcp", "{}", false),
+            ("gcp", &pkcs8, false),
+        ] {
+            let secret = Secret::new(value.as_bytes().to_vec());
+            assert_eq!(verify(kind, &secret).is_ok(), good, "{kind} {}", value.len());
+            assert!(matches!(material(kind, secret), Err(KindError::AskedWith { .. })), "{kind}");
+            assert!(has_lines(kind));
+        }
+        assert!(!has_lines("token"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of a test fail with it")]
 
 mod approvals;
+mod apps;
 mod asked;
 mod attacks;
 mod aws;
@@ -11,6 +12,7 @@ mod batches;
 mod certificates;
 mod clients;
 mod clock;
+mod clouds;
 mod coding;
 mod conformance;
 mod coverage;
