@@ -43,6 +43,7 @@ pub const ENTRIES: &[(&str, Entry)] = &[
     ("sealed", sealed),
     ("service", service),
     ("sql", sql),
+    ("sts", sts),
 ];
 
 /// The secret that [`scrub`] and [`answer`] look for.
@@ -124,6 +125,11 @@ pub fn hook(octets: &[u8]) {
 /// References to secret managers, and what those answer.
 pub fn backend(octets: &[u8]) {
     vault::fuzzing::backend(octets);
+}
+
+/// What STS, a container's endpoint and an instance's metadata answer, and the shared files of AWS: keys are whole, or there are none.
+pub fn sts(octets: &[u8]) {
+    vault::fuzzing::sts(octets);
 }
 
 /// Questions for names (RFC 1035): an answer repeats its question, and its address stands for the name that was asked.

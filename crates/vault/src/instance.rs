@@ -38,6 +38,11 @@ pub enum LogIn {
         /// What goes with one that ends.
         session_token: Option<Reference>,
     },
+    /// The keys of AWS that surround the gateway: variables, shared files, a container's endpoint, an instance's metadata.
+    AwsAmbient {
+        /// Where what is asked for lies.
+        region: String,
+    },
     /// Vault's methods by a JSON web token: `kubernetes`, `jwt`.
     Jwt {
         /// Where it is mounted.

@@ -62,7 +62,8 @@ impl Rules {
             // Not compared above: nobody wrote them, and a request that presents its placeholder chooses.
             rules.append(&mut implied);
         }
-        let problems = compiler.problems;
+        let mut problems = compiler.problems;
+        problems.extend(crate::session_policy::faults(document, words));
         let mut assembled = assemble(document, rules, (services, credentials), problems)?;
         assembled.agents = agents;
         Ok(assembled)

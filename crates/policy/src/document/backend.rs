@@ -8,7 +8,7 @@ use super::schema::{Backend, CredentialEntry, Document};
 use super::{At, Diagnostic, nearest};
 
 /// Back ends on this machine.
-const NEAR: [&str; 6] = ["builtin", "env", "file", "exec", "login", "keyring"];
+const NEAR: [&str; 7] = ["builtin", "env", "file", "exec", "login", "keyring", "aws"];
 /// Those over the network; what stands before the colon may carry a name: `hashicorp@eu`.
 const FAR: [&str; 5] = ["hashicorp", "op", "k8s", "aws-sm", "aws-ps"];
 /// Those of a later version.
@@ -176,8 +176,8 @@ fn aws(is_aws: bool, word: &At<String>, backend: &Backend, checker: &mut Checker
         }
         return;
     }
-    if region.is_none() || aws_key.is_none() {
-        checker.say(word, "it needs `region` and `aws_key: { key_id: env:.., secret: env:.. }`");
+    if region.is_none() {
+        checker.say(word, "it needs `region`; and `aws_key`, if the keys that surround the gateway are not meant");
     }
     if let Some(token) = token {
         checker.say(&token.with("token".to_owned()), "`token` is not for AWS; write `aws_key`");
@@ -234,7 +234,14 @@ mod tests {
         let good = "backends:\n  hashicorp: { address: \"https://vault.corp:8200\", approle: { role_id: r, secret_id: \"file:./s\" } }\n  \
                     hashicorp@eu: { address: [\"https://a.corp\", \"https://b.corp\"], namespace: team/a, kv: 2, token: \"env:T\" }\n  \
                     op: { address: \"http://127.0.0.1:8080\", token: \"keyring:connect/me\" }\n  k8s: {}\n";
-        for from in ["hashicorp:secret/x#y", "hashicorp@eu:secret/{user}/x", "op://v/i/f", "k8s:a/b#c", "keyring:a/b"] {
+        for from in [
+            "aws:ambient",
+            "hashicorp:secret/x#y",
+            "hashicorp@eu:secret/{user}/x",
+            "op://v/i/f",
+            "k8s:a/b#c",
+            "keyring:a/b",
+        ] {
             assert_eq!(faults(&format!("{}{good}", credential(from))), "");
         }
         assert_eq!(faults(&credential("op://v/i/f")), "");
@@ -243,7 +250,7 @@ mod tests {
             (credential("hashicorp:secret/x"), "back end `hashicorp` is not described"),
             (format!("{}{good}", credential("hashicorp@us:secret/x")), "back end `hashicorp@us` is not described"),
             (credential("gcp-sm:x"), "`gcp-sm` is not in this version"),
-            (good.replace("k8s: {}", "aws-sm: { region: eu-central-1 }"), "it needs `region` and `aws_key"),
+            (good.replace("k8s: {}", "aws-sm: {}"), "it needs `region`"),
             (good.replace("k8s: {}", "k8s: { region: a }"), "for `aws-sm` and `aws-ps` alone"),
             (
                 good.replace("k8s: {}", "aws-ps: { region: EU, aws_key: { key_id: \"env:A\", secret: \"env:B\" } }"),

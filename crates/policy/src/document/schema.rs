@@ -92,7 +92,7 @@ pub struct CredentialEntry {
     /// The service it is for.
     pub service: Option<At<String>>,
     /// Where it lives: `env:NAME`, `file:PATH`, `exec:COMMAND`, `keyring:SERVICE/ACCOUNT`, `hashicorp:MOUNT/PATH#FIELD`,
-    /// `op://VAULT/ITEM/FIELD`, `k8s:NAMESPACE/NAME#KEY`, `aws-sm:NAME#FIELD`, `aws-ps:NAME`; the built-in vault where nothing is written. `{user}`, `{agent}` and `{env}` in the
+    /// `aws:ambient`, `op://VAULT/ITEM/FIELD`, `k8s:NAMESPACE/NAME#KEY`, `aws-sm:NAME#FIELD`, `aws-ps:NAME`; the built-in vault where nothing is written. `{user}`, `{agent}` and `{env}` in the
     /// last seven are each session's own. A relative path of a file or program starts from this file's folder.
     pub from: Option<At<String>>,
     /// How long its value is used before it is asked for again: `1s` to `1h`; a minute where nothing is written, a second for a file.
@@ -133,7 +133,8 @@ pub struct Backend {
     pub token: Option<At<String>>,
     /// The region, for `aws-sm` and `aws-ps`.
     pub region: Option<At<String>>,
-    /// A key of AWS, for `aws-sm` and `aws-ps`.
+    /// A key of AWS, for `aws-sm` and `aws-ps`; the keys that surround the gateway where nothing is written: variables, an identity token, the
+    /// shared files' profile, a container's endpoint, an instance's metadata.
     pub aws_key: Option<At<AwsKey>>,
     /// Log-in by AppRole, for `hashicorp`.
     pub approle: Option<At<AppRole>>,

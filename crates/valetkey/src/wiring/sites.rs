@@ -96,6 +96,9 @@ fn login(backend: &Backend, sources: &Sources) -> anyhow::Result<LogIn> {
             session_token: key.session_token.as_ref().map(|token| read(&token.value)).transpose()?,
         });
     }
+    if let Some(region) = &backend.region {
+        return Ok(LogIn::AwsAmbient { region: region.value.clone() });
+    }
     if let Some(token) = &backend.token {
         return Ok(LogIn::Token(read(&token.value)?));
     }

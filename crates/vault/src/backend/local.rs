@@ -10,6 +10,8 @@ use secret::Secret;
 use super::pick::field;
 use super::{Backend, BackendError, Ground, Wanted, env, exec, file, keyring, without_newline};
 use crate::Reference;
+use crate::aws::Keys;
+use crate::aws::chain::Chain;
 use crate::far::secret_field;
 use crate::instance::LogIn;
 
@@ -17,6 +19,7 @@ use crate::instance::LogIn;
 #[derive(Clone)]
 pub(crate) struct Local {
     backends: Arc<[Box<dyn Backend>]>,
+    chain: Arc<Chain>,
 }
 
 impl Local {
@@ -27,7 +30,7 @@ impl Local {
             Box::new(exec::Exec::new(ground)),
             Box::new(keyring::Keyring::new(ground)),
         ];
-        Self { backends: backends.into() }
+        Self { backends: backends.into(), chain: Arc::clone(&ground.chain) }
     }
 
     /// The secret, freshly read.
@@ -43,6 +46,11 @@ impl Local {
             return Err(BackendError::Missing { what: format!("`{reference}` is empty; fill it") });
         }
         Ok(fetched.value)
+    }
+
+    /// The keys of AWS that surround us.
+    pub async fn aws(&self, now: Timestamp) -> Result<Arc<Keys>, BackendError> {
+        self.chain.keys(now).await
     }
 
     /// The field `Authorization` of a question to `who`, which takes a bearer token and nothing else (RFC 6750 2.1).

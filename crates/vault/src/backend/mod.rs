@@ -3,6 +3,7 @@
 //! To add one on this machine: a file here and a line in [`backends`]. One over the network: a file here and a line in [`far`]; it is made for
 //! each entry of `backends:`, asks by [`crate::far`], and stands behind a breaker ([`crate::instance`]).
 
+mod ambient;
 mod aws;
 mod built_in;
 mod env;
@@ -19,18 +20,23 @@ mod pick;
 
 pub(crate) use exec::read as printed;
 
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use model::{CredentialName, Tenant, Timestamp};
+use rustix::fs::OFlags;
 use secret::{Lease, Secret};
 use store::Store;
 
+use crate::aws::chain::Chain;
 use crate::far::{Client, Tls};
 use crate::instance::Site;
 use crate::keys::Keys;
 use crate::{Ambient, Pending, Reference, Scheme};
 
 pub(crate) use local::Local;
+pub(crate) use pick::{body, said};
 
 /// Why a back end gives no value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -142,6 +148,8 @@ pub(crate) struct Ground {
     pub store: Store,
     pub keys: Arc<Keys>,
     pub ambient: Ambient,
+    /// The keys of AWS that surround us.
+    pub chain: Arc<Chain>,
 }
 
 /// Every back end.
@@ -153,6 +161,7 @@ pub(crate) fn backends(ground: &Ground) -> Vec<Box<dyn Backend>> {
         Box::new(exec::Exec::new(ground)),
         Box::new(login::Login::new(ground)),
         Box::new(keyring::Keyring::new(ground)),
+        Box::new(ambient::OfAws::new(ground)),
         // Where nobody says where its server is.
         Box::new(onepassword::Program::new(ground)),
     ]
@@ -171,6 +180,12 @@ pub(crate) fn far(site: &Site, tls: Tls, local: &Local) -> Option<Box<dyn Backen
     })
 }
 
+/// Opens a file without waiting for the other end of a pipe.
+pub(crate) fn open_plain(path: &Path) -> std::io::Result<std::fs::File> {
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path)
+}
+
 /// Editors and programs end a file with a newline that is not part of the value; one is taken off.
 pub(crate) fn without_newline(bytes: &[u8]) -> &[u8] {
     let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
@@ -183,6 +198,7 @@ pub(crate) fn read_all(body: &[u8]) {
     hashicorp::read_all(body);
     let _ = aws::read(body, None);
     let _ = aws::read(body, Some("key"));
+    let _ = crate::aws::chain::read_given(body);
     let _ = k8s::read(body, "key", "a secret");
     let _ = onepassword::read(body, None, "password", "an item");
     let _ = onepassword::read(body, Some("section"), "password", "an item");

@@ -100,7 +100,7 @@ fn document(id: &str, key: &str, token: Option<&str>) -> Secret {
 }
 
 /// A body with these members, none of which leaves a copy behind.
-pub(super) fn body(members: &[(&str, &[u8])]) -> Result<Zeroizing<Vec<u8>>, &'static str> {
+pub(crate) fn body(members: &[(&str, &[u8])]) -> Result<Zeroizing<Vec<u8>>, &'static str> {
     let mut out = Zeroizing::new(Vec::with_capacity(
         2 + members.iter().map(|(name, value)| name.len() + 6 * value.len() + 6).sum::<usize>(),
     ));
@@ -138,7 +138,7 @@ const WORD_BYTES_MAX: usize = 20;
 
 /// What a server says, for people: printable and short, without words that may be what it was sent. A server that quotes a question would
 /// otherwise put a token into our log.
-pub(super) fn said(text: &str) -> String {
+pub(crate) fn said(text: &str) -> String {
     let plain: String = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(400).collect();
     let ends = |letter: char| letter.is_whitespace() || "\"'`,;:=/()[]{}<>".contains(letter);
     let words = plain.split_inclusive(ends).map(|word| {

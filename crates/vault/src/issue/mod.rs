@@ -8,6 +8,7 @@
 //! To add one: a file here that implements [`Issuer`], its settings in `policy/document/issue.rs`, and a line in the wiring.
 #![expect(clippy::disallowed_methods, reason = "what is stored goes to its issuer and nowhere else")]
 
+mod aws;
 pub(crate) mod http;
 mod jwt;
 mod oauth2;
@@ -26,6 +27,7 @@ use crate::backend::{BackendError, Local};
 use crate::instance::Breaker;
 use crate::{Pending, Reference};
 
+pub use aws::{AwsRole, AwsSource};
 pub use oauth2::{Authentication, OAuth2, OAuth2Grant};
 pub(crate) use run::{Order, until};
 
@@ -66,8 +68,9 @@ pub struct Asked<'a> {
     /// What is stored.
     pub(crate) root: Secret,
     /// What the agent may do; the whole where nothing is said.
-    #[expect(dead_code, reason = "for issuers that can issue less than the whole; the first of them takes this away")]
     pub(crate) narrowed: Option<&'a str>,
+    /// Whose it will be, where an issuer gives each agent its own; nobody's where somebody only looks.
+    pub(crate) agent: Option<&'a AgentName>,
     /// What was issued before and did not work.
     pub(crate) refused: &'a Refused,
     pub(crate) way: &'a dyn Way,
@@ -174,13 +177,19 @@ impl std::fmt::Debug for Issuing {
 
 /// Texts of the alphabets in which issuers write, drawn anew.
 fn drawn(random: &dyn Random, prefix: &str, chars: usize) -> Secret {
-    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    drawn_from(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789", random, prefix, chars)
+}
+
+/// The same of these letters.
+fn drawn_from(letters: &[u8], random: &dyn Random, prefix: &str, chars: usize) -> Secret {
     let mut text = prefix.as_bytes().to_vec();
     let mut octets = [0u8; 64];
     while text.len() < prefix.len() + chars {
         random.fill(&mut octets);
         let left = prefix.len() + chars - text.len();
-        text.extend(octets.iter().take(left).filter_map(|octet| LETTERS.get(usize::from(*octet) % LETTERS.len())));
+        text.extend(
+            octets.iter().take(left).filter_map(|octet| letters.get(usize::from(*octet) % letters.len().max(1))),
+        );
     }
     Secret::new(text)
 }

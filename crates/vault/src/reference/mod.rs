@@ -1,7 +1,7 @@
 //! References to values that live elsewhere, and their one grammar.
 //!
 //! ```text
-//! reference  built-in | env:NAME | file:PATH | exec:ARGV | login:PATH#.. | keyring:SERVICE/ACCOUNT | WORD:SPOT | op://VAULT/ITEM/FIELD
+//! reference  built-in | env:NAME | file:PATH | exec:ARGV | login:PATH#.. | keyring:SERVICE/ACCOUNT | aws:ambient | WORD:SPOT | op://VAULT/ITEM/FIELD
 //! WORD       hashicorp | aws-sm | aws-ps | k8s | op, and `@NAME` behind it where several are described under `backends:`
 //! SPOT       SEGMENT/SEGMENT.. and behind it ?version=N and #FIELD, each where the back end has such a thing
 //! SEGMENT    text with at most one of {user} {agent} {env}
@@ -48,13 +48,15 @@ pub enum Scheme {
     OnePassword,
     /// The system's keychain.
     Keyring,
+    /// The keys of AWS that surround the gateway.
+    Aws,
     /// Kubernetes.
     K8s,
 }
 
 impl Scheme {
     /// Every one, with its word.
-    pub const ALL: [(&'static str, Self); 13] = [
+    pub const ALL: [(&'static str, Self); 14] = [
         ("built-in", Self::BuiltIn),
         ("env", Self::Env),
         ("file", Self::File),
@@ -67,6 +69,7 @@ impl Scheme {
         ("azure-kv", Self::AzureKv),
         ("op", Self::OnePassword),
         ("keyring", Self::Keyring),
+        ("aws", Self::Aws),
         ("k8s", Self::K8s),
     ];
 
@@ -200,6 +203,7 @@ impl Reference {
             Scheme::Exec => argv(rest).err(),
             Scheme::Login => crate::backend::login::check(rest).err(),
             Scheme::Keyring => crate::backend::keyring::check(rest).err(),
+            Scheme::Aws => crate::aws::chain::check(rest).err(),
             scheme if scheme.is_far() => Spot::read(scheme, rest).err(),
             _ => None,
         };
@@ -360,6 +364,7 @@ mod tests {
             ("op://vault/item/field", Scheme::OnePassword, true),
             ("op://my vault/item/section/field", Scheme::OnePassword, true),
             ("keyring:name/ada", Scheme::Keyring, true),
+            ("aws:ambient", Scheme::Aws, true),
             ("k8s:ns/name#key", Scheme::K8s, true),
         ] {
             let reference = Reference::parse(text).expect(text);
@@ -373,6 +378,7 @@ mod tests {
             "evn:X",
             "env:",
             "env:A=B",
+            "aws:profile",
             "file:a\nb",
             "exec:",
             "exec:'a",
