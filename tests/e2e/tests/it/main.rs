@@ -35,6 +35,7 @@ mod prove;
 mod real;
 mod reliability;
 mod review;
+mod roles;
 mod rotation;
 mod rows;
 mod scan;
