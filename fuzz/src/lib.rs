@@ -16,6 +16,7 @@ use model::canonical::{
 };
 use proxy::net::frame::{Framing, Place, check_head};
 use secret::{Material, Secret};
+pub use vault::fuzzing::sts;
 
 /// An entry.
 pub type Entry = fn(&[u8]);
@@ -125,11 +126,6 @@ pub fn hook(octets: &[u8]) {
 /// References to secret managers, and what those answer.
 pub fn backend(octets: &[u8]) {
     vault::fuzzing::backend(octets);
-}
-
-/// What STS, a container's endpoint and an instance's metadata answer, and the shared files of AWS: keys are whole, or there are none.
-pub fn sts(octets: &[u8]) {
-    vault::fuzzing::sts(octets);
 }
 
 /// Questions for names (RFC 1035): an answer repeats its question, and its address stands for the name that was asked.

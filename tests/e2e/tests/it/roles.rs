@@ -221,3 +221,19 @@ fn what_sts_says_is_told_and_a_credential_is_tested() {
     }
     assert_eq!(given(&aws).len(), 1);
 }
+
+#[test]
+fn what_surrounds_the_gateway_takes_the_role_on_and_stays_out_of_the_agents_sight() {
+    let aws = Aws::start();
+    let written = house(&aws, &aws.key, "");
+    let config = std::fs::read_to_string(written.config()).unwrap().replace("env:KEYS", "aws:ambient");
+    let house = House::new(&config, &[("AWS_ACCESS_KEY_ID", &aws.id), ("AWS_SECRET_ACCESS_KEY", &aws.key)]);
+    let (finished, _) =
+        house.run_with("worker", &["--isolate=off"], &[&python(), &client("aws_boto3.py"), "whoami", "queue"]);
+    let day = outcome(&finished);
+    assert_eq!(day["whoami"], "arn:aws:sts::123456789012:assumed-role/agents/valetkey-worker", "{day}");
+    assert_eq!(day["queue"], "hello", "{day}");
+    assert!(day["environment"]["AWS_ACCESS_KEY_ID"].as_str().unwrap().starts_with("ASIA"), "{day}");
+    assert_clean(&aws, "what the worker saw", &format!("{}{}", finished.stdout, finished.stderr));
+    assert_eq!(given(&aws).len(), 1);
+}
