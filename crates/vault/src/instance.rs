@@ -43,6 +43,17 @@ pub enum LogIn {
         /// Where what is asked for lies.
         region: String,
     },
+    /// The key of a service account of Google: the JSON that Google gave.
+    GoogleKey(Reference),
+    /// An application of Microsoft's directory.
+    AzureClient {
+        /// Whose directory it is in.
+        tenant: String,
+        /// Its id.
+        client_id: String,
+        /// Its secret.
+        secret: Reference,
+    },
     /// Vault's methods by a JSON web token: `kubernetes`, `jwt`.
     Jwt {
         /// Where it is mounted.

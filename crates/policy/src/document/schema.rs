@@ -136,6 +136,10 @@ pub struct Backend {
     /// A key of AWS, for `aws-sm` and `aws-ps`; the keys that surround the gateway where nothing is written: variables, an identity token, the
     /// shared files' profile, a container's endpoint, an instance's metadata.
     pub aws_key: Option<At<AwsKey>>,
+    /// Where the key of a service account lives (the JSON that Google gave), for `gcp-sm`.
+    pub google_key: Option<At<String>>,
+    /// Log-in as an application of Microsoft's directory, for `azure-kv`.
+    pub azure_client: Option<At<AzureClient>>,
     /// Log-in by AppRole, for `hashicorp`.
     pub approle: Option<At<AppRole>>,
     /// Log-in by the token of a service account, for `hashicorp`.
@@ -155,6 +159,18 @@ pub struct AwsKey {
     /// Where the session token of one that ends lives.
     #[serde(default)]
     pub session_token: Option<At<String>>,
+}
+
+/// Log-in as an application of Microsoft's directory.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AzureClient {
+    /// The directory it is in: its id or a domain.
+    pub tenant: At<String>,
+    /// The application's id, which is no secret.
+    pub client_id: At<String>,
+    /// Where its secret lives.
+    pub client_secret: At<String>,
 }
 
 /// Log-in by AppRole.

@@ -289,8 +289,12 @@ fn references(document: &Document) -> impl Iterator<Item = Reference> {
 /// Whether some back end is logged in to by the token of the pod that we are in.
 fn takes_pod_token(document: &Document) -> bool {
     document.backends.iter().any(|(_, backend)| {
-        let says_nothing =
-            backend.token.is_none() && backend.approle.is_none() && backend.jwt.is_none() && backend.region.is_none();
+        let says_nothing = backend.token.is_none()
+            && backend.approle.is_none()
+            && backend.jwt.is_none()
+            && backend.region.is_none()
+            && backend.google_key.is_none()
+            && backend.azure_client.is_none();
         says_nothing && backend.kubernetes.as_ref().is_none_or(|login| login.value.token.is_none())
     })
 }
@@ -326,7 +330,8 @@ fn own_secrets(document: &Document) -> impl Iterator<Item = &At<String>> {
         let jwts = backend.kubernetes.iter().chain(&backend.jwt).filter_map(|login| login.value.token.as_ref());
         let keys = backend.aws_key.iter().map(|key| &key.value);
         let keys = keys.flat_map(|key| [Some(&key.key_id), Some(&key.secret), key.session_token.as_ref()]).flatten();
-        backend.token.iter().chain(approle).chain(jwts).chain(keys)
+        let azure = backend.azure_client.iter().map(|client| &client.value.client_secret);
+        backend.token.iter().chain(approle).chain(jwts).chain(keys).chain(&backend.google_key).chain(azure)
     });
     webhooks.flat_map(|webhook| &webhook.value.secret).chain(logins)
 }

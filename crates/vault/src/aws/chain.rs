@@ -139,7 +139,8 @@ impl Chain {
         sts::read(&proof, &host, &reply, now).map(Some)
     }
 
-    async fn by_way(&self, at: &Endpoint, ask: &Ask) -> Result<Reply, BackendError> {
+    /// Asks on the gateway's own road.
+    pub async fn by_way(&self, at: &Endpoint, ask: &Ask) -> Result<Reply, BackendError> {
         let way = self.way.load_full();
         let nowhere = || BackendError::Away { what: format!("nothing leads to {} yet", at.origin) };
         asking::ask(&***way.as_ref().ok_or_else(nowhere)?, at, ask).await
@@ -256,10 +257,10 @@ pub(crate) fn read_given(body: &[u8]) -> Option<Keys> {
 }
 
 /// A URL of the surroundings.
-fn endpoint(url: &str) -> Result<Endpoint, BackendError> {
+pub(crate) fn endpoint(url: &str) -> Result<Endpoint, BackendError> {
     let wrong = || {
         malformed(
-            "an endpoint that the environment names for keys of AWS is no URL; check `AWS_CONTAINER_CREDENTIALS_FULL_URI` and its like",
+            "where keys or tokens are asked for is no URL; check `AWS_CONTAINER_CREDENTIALS_FULL_URI`, or the `token_uri` of the key",
         )
     };
     let (scheme, rest) = match url.split_once("://") {

@@ -5,10 +5,13 @@
 
 mod ambient;
 mod aws;
+mod azure;
+mod bearer;
 mod built_in;
 mod env;
 mod exec;
 mod file;
+mod gcp;
 mod hashicorp;
 mod k8s;
 mod keychain;
@@ -174,6 +177,8 @@ pub(crate) fn far(site: &Site, tls: Tls, local: &Local) -> Option<Box<dyn Backen
     Some(match scheme {
         Scheme::Hashicorp => Box::new(hashicorp::Hashicorp::new(site, client, local.clone())),
         Scheme::AwsSm | Scheme::AwsPs => Box::new(aws::Aws::new(scheme, site, client, local.clone())),
+        Scheme::GcpSm => Box::new(gcp::Gcp::new(site, client, local.clone())),
+        Scheme::AzureKv => Box::new(azure::Azure::new(site, client, local.clone())),
         Scheme::K8s => Box::new(k8s::K8s::new(site, client, local.clone())),
         Scheme::OnePassword => Box::new(onepassword::Connect::new(site, client, local.clone())),
         _ => return None,
@@ -199,6 +204,10 @@ pub(crate) fn read_all(body: &[u8]) {
     let _ = aws::read(body, None);
     let _ = aws::read(body, Some("key"));
     let _ = crate::aws::chain::read_given(body);
+    for field in [None, Some("key")] {
+        let _ = gcp::read(body, field);
+        let _ = azure::read(body, field);
+    }
     let _ = k8s::read(body, "key", "a secret");
     let _ = onepassword::read(body, None, "password", "an item");
     let _ = onepassword::read(body, Some("section"), "password", "an item");

@@ -10,7 +10,7 @@
 
 mod aws;
 pub(crate) mod http;
-mod jwt;
+pub(crate) mod jwt;
 mod oauth2;
 mod run;
 

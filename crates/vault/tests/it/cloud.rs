@@ -20,17 +20,17 @@ use crate::world::{World, declaration, name, permit, permit_by, refusal, session
 
 /// One question, as it came.
 #[derive(Clone, Debug)]
-struct Seen {
-    line: String,
-    fields: BTreeMap<String, String>,
-    body: String,
+pub struct Seen {
+    pub line: String,
+    pub fields: BTreeMap<String, String>,
+    pub body: String,
 }
 
 type Says = dyn Fn(&Seen) -> (u16, String) + Send + Sync;
 
 /// Somebody who speaks in clear text on the loopback.
-struct Plain {
-    addr: SocketAddr,
+pub struct Plain {
+    pub addr: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -42,7 +42,7 @@ impl Drop for Plain {
 }
 
 impl Plain {
-    async fn start(says: impl Fn(&Seen) -> (u16, String) + Send + Sync + 'static) -> Self {
+    pub async fn start(says: impl Fn(&Seen) -> (u16, String) + Send + Sync + 'static) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let (addr, says) = (listener.local_addr().expect("an address"), Arc::new(says));
         let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
@@ -89,7 +89,7 @@ async fn answer(mut stream: tokio::net::TcpStream, says: Arc<Says>, noted: Arc<M
 }
 
 /// The gateway's own road, which leads to one place.
-struct To {
+pub struct To {
     addr: SocketAddr,
     asked: Mutex<Vec<String>>,
 }
@@ -104,7 +104,7 @@ impl Way for To {
     }
 }
 
-fn way(addr: SocketAddr) -> Arc<To> {
+pub fn way(addr: SocketAddr) -> Arc<To> {
     Arc::new(To { addr, asked: Mutex::default() })
 }
 
