@@ -21,6 +21,7 @@ use model::canonical::{
 };
 use proxy::net::frame::{Framing, Place, check_head};
 use secret::{Material, Secret};
+pub use vault::fuzzing::sts;
 
 pub use self::signed::signed;
 pub use after::after;
@@ -56,6 +57,7 @@ pub const ENTRIES: &[(&str, Entry)] = &[
     ("service", service),
     ("signed", signed),
     ("sql", sql),
+    ("sts", sts),
 ];
 
 /// The secret that [`scrub`] and [`answer`] look for.

@@ -94,9 +94,11 @@ impl Service {
         &self.tables.shapes
     }
 
-    /// A harmless request that tells whether a credential works, as method and path (base path included).
-    pub fn check(&self) -> Option<(&str, &str)> {
-        self.tables.check.as_deref()?.split_once(' ')
+    /// A harmless request that tells whether a credential works: method, path (base path included), and the form that it sends, if any.
+    pub fn check(&self) -> Option<(&str, &str, Option<&str>)> {
+        let (method, rest) = self.tables.check.as_deref()?.split_once(' ')?;
+        let (path, form) = rest.split_once(' ').map_or((rest, None), |(path, form)| (path, Some(form)));
+        Some((method, path, form))
     }
 
     /// The header field of the answer to [`Self::check`] that lists what a token may do, in small letters.

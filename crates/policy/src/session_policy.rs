@@ -9,7 +9,7 @@ use model::vocabulary::Vocabulary;
 use serde_json::{Value, json};
 
 use crate::compile::actions::{Selector, read};
-use crate::document::{At, Document, Permission};
+use crate::document::{At, Diagnostic, Document, Permission};
 
 /// The service whose actions and resources are spelled as IAM does.
 const SERVICE: &str = "aws";
@@ -82,6 +82,31 @@ pub fn session_policy(
         chars if chars > CHARS_MAX => Err(NoSessionPolicy::TooLong { chars }),
         _ => Ok(text),
     }
+}
+
+/// What an operator hears before the first session is asked for: an agent whose session policy STS would not take.
+pub(crate) fn faults(document: &Document, words: &Vocabulary) -> Vec<Diagnostic> {
+    let mut all = Vec::new();
+    for (name, entry) in &document.credentials {
+        let issue = entry.issue.as_ref().and_then(|issue| issue.value.aws_role.as_ref());
+        let narrowed = issue.filter(|role| role.value.session_policy.is_none_or(|is| is.value));
+        let (Some(at), Ok(name)) = (narrowed, CredentialName::new(&name.value)) else { continue };
+        for (agent, _) in &document.agents {
+            let Err(why @ NoSessionPolicy::TooLong { .. }) = session_policy(document, words, &agent.value, &name)
+            else {
+                continue;
+            };
+            all.push(Diagnostic {
+                file: entry.file.to_string(),
+                line: at.line,
+                column: at.column,
+                text: agent.value.clone(),
+                message: format!("agent `{}`: {why}, or write `session_policy: false`", agent.value),
+                nearest: None,
+            });
+        }
+    }
+    all
 }
 
 fn statement(effect: &str, actions: &BTreeSet<String>, resources: &BTreeSet<String>) -> Value {

@@ -11,7 +11,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (1, include_str!("migrations/0001_first.sql")),
     (2, include_str!("migrations/0002_reasons.sql")),
     (3, include_str!("migrations/0003_rotations.sql")),
-    (5, include_str!("migrations/0005_grants.sql")),
+    (4, include_str!("migrations/0004_grants.sql")),
 ];
 
 /// The `tenant` of rows that belong to no organisation.

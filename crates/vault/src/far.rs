@@ -29,6 +29,8 @@ use zeroize::Zeroizing;
 
 use crate::backend::BackendError;
 
+/// What stands beside this machine answers at once, or is not there, seconds.
+const NEAR_SECONDS_MAX: u64 = 2;
 /// Octets of the head of an answer.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Certificates and names are checked by this; made by the wiring.
@@ -277,6 +279,36 @@ where
         }),
         Err(failure) => Err(broken(origin, failure)),
     }
+}
+
+/// Asks in clear text what stands beside this machine: one of these addresses or the loopback, and nothing else.
+pub(crate) async fn ask_near(origin: &Origin, allowed: &[IpAddr], ask: &Ask) -> Result<Reply, BackendError> {
+    let fits = |address: IpAddr| address.is_loopback() || allowed.contains(&address);
+    let is_near = origin.scheme == Scheme::Http
+        && (origin.host.as_str() == "localhost" || origin.host.address().is_some_and(fits));
+    if !is_near {
+        let what = format!(
+            "{origin} is neither on the loopback nor a known address of containers or instances; it is not asked"
+        );
+        return Err(BackendError::Malformed { what });
+    }
+    let asking = async {
+        let tcp = match origin.host.address() {
+            Some(address) => TcpStream::connect((address, origin.port)).await,
+            None => TcpStream::connect((origin.host.as_str(), origin.port)).await,
+        };
+        let tcp = tcp.map_err(|error| BackendError::Away { what: format!("{origin} cannot be reached: {error}") })?;
+        let peer = tcp.peer_addr().map_err(|error| BackendError::Away { what: error.to_string() })?.ip();
+        if !fits(peer) {
+            return Err(BackendError::Malformed {
+                what: format!("{origin} is not where it should be; it is not asked"),
+            });
+        }
+        ask_over(origin, tcp, ask).await
+    };
+    let limit = Duration::from_secs(NEAR_SECONDS_MAX);
+    let late = || BackendError::Away { what: format!("{origin} did not answer within {NEAR_SECONDS_MAX} s") };
+    tokio::time::timeout(limit, asking).await.unwrap_or_else(|_| Err(late()))
 }
 
 async fn whole(mut body: Incoming) -> Result<Zeroizing<Vec<u8>>, Failure> {

@@ -13,6 +13,32 @@ pub fn opens(octets: &[u8]) -> bool {
         .is_some_and(|key| key.open(&Sealed(octets.to_vec()), &Label::Data { tenant: &tenant }).is_ok())
 }
 
+/// Octets as an answer of STS, of a container's endpoint or of an instance's metadata, and as a shared file of AWS.
+///
+/// # Panics
+/// A parser breaks its word: keys without a half.
+pub fn sts(octets: &[u8]) {
+    use crate::aws::{chain, profile, sts};
+    let now = model::Timestamp::from_secs(0);
+    let whole = |keys: &crate::aws::Keys| !keys.id.is_empty() && !keys.secret.is_empty();
+    let token = secret::Secret::new(vec![b't']);
+    for status in [200, 400] {
+        let given = sts::read(&sts::Proof::Token(&token), "sts", &sts::reply(status, octets), now);
+        assert!(status == 200 || given.is_err());
+    }
+    for keys in
+        [sts::keys(octets, "AssumeRole"), sts::keys(octets, "AssumeRoleWithWebIdentity"), chain::read_given(octets)]
+    {
+        assert!(keys.is_none_or(|keys| whole(&keys) && keys.token.is_some() && keys.expires.is_some()));
+    }
+    for section in ["default", "profile dev"] {
+        assert!(
+            profile::keys(octets, section).is_ok_and(|keys| keys.is_none_or(|keys| whole(&keys)))
+                || profile::keys(octets, section).is_err()
+        );
+    }
+}
+
 /// A reference on the first line, and behind it what a back end might answer: what is read is written as it was read, and what somebody's own
 /// reference is filled to has the same shape.
 ///

@@ -38,6 +38,22 @@ pub enum LogIn {
         /// What goes with one that ends.
         session_token: Option<Reference>,
     },
+    /// The keys of AWS that surround the gateway: variables, shared files, a container's endpoint, an instance's metadata.
+    AwsAmbient {
+        /// Where what is asked for lies.
+        region: String,
+    },
+    /// The key of a service account of Google: the JSON that Google gave.
+    GoogleKey(Reference),
+    /// An application of Microsoft's directory.
+    AzureClient {
+        /// Whose directory it is in.
+        tenant: String,
+        /// Its id.
+        client_id: String,
+        /// Its secret.
+        secret: Reference,
+    },
     /// Vault's methods by a JSON web token: `kubernetes`, `jwt`.
     Jwt {
         /// Where it is mounted.

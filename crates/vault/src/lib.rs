@@ -18,6 +18,7 @@
 //! ```
 
 mod ambient;
+mod aws;
 mod backend;
 mod cache;
 mod capture;

@@ -100,7 +100,6 @@ impl Vault {
     /// Takes a credential from the configuration. One that lies elsewhere is listed from now on; its value is read when
     /// it is needed and not stored.
     pub async fn declare(&self, declaration: Declaration) -> Result<(), VaultError> {
-        declaration.reference.usable()?;
         if declaration.issuing.is_none() {
             kind::named(&declaration.kind)?;
         }

@@ -9,7 +9,7 @@ use secret::{Credential, Lease, Material};
 use crate::backend::{BackendError, Fetched, Wanted};
 use crate::cache::{Key, Live, Spans};
 use crate::capture::is_under;
-use crate::issue::Order;
+use crate::issue::{Issuing, Order};
 use crate::vault::Inner;
 use crate::{Reference, ReferenceError, Scheme, Vault, VaultError, kind};
 
@@ -223,18 +223,16 @@ impl Inner {
         let known = self.declared.read().get(&(tenant.clone(), name.clone())).cloned();
         let Some(known) = known else { return Ok(None) };
         let filled = known.reference.is_template().then(|| known.reference.of(whose.agent, whose.user)).transpose()?;
-        let narrowed = match &known.issuing {
-            Some(issuing) => self.narrowed((tenant, name), issuing, whose.agent)?,
-            None => None,
-        };
-        Ok(match (filled, narrowed) {
-            (None, None) => None,
-            (Some(reference), None) => Some(Arc::from(reference.as_str())),
-            // No reference holds a line break.
-            (filled, Some(narrowed)) => {
-                Some(Arc::from(format!("{}\n{narrowed}", filled.as_ref().map_or("", Reference::as_str))))
-            }
-        })
+        let order = self.order((tenant, name), known.issuing.as_ref(), whose)?;
+        let agent = order.as_ref().and_then(|order| order.agent.as_ref());
+        let narrowed = order.as_ref().and_then(|order| order.narrowed.as_deref());
+        let filled = filled.as_ref().map(Reference::as_str);
+        if filled.is_none() && agent.is_none() && narrowed.is_none() {
+            return Ok(None);
+        }
+        // Neither a reference nor a name holds a line break.
+        let agent = agent.map_or("", AgentName::as_str);
+        Ok(Some(Arc::from(format!("{}\n{agent}\n{}", filled.unwrap_or_default(), narrowed.unwrap_or_default()))))
     }
 
     /// The same value with a longer lease; none where it has none, or where a new one must be fetched.
@@ -303,7 +301,6 @@ impl Inner {
     /// Asks the back end of a reference that is filled.
     pub async fn ask(&self, wanted: Wanted<'_>) -> Result<Fetched, VaultError> {
         let (name, reference) = (wanted.name, wanted.reference);
-        reference.usable()?;
         let fetched = if let Some(instance) = self.instance(reference) {
             instance.fetch(wanted).await
         } else {
@@ -324,16 +321,26 @@ impl Inner {
         if let Some(declared) = declared {
             let reference = declared.reference.of(whose.agent, whose.user)?;
             let spans = spans(&reference, declared.fresh_seconds, declared.held_seconds);
-            let order = declared.issuing.as_ref().map(|issuing| {
-                let narrowed = self.narrowed((tenant, name), issuing, whose.agent)?;
-                Ok::<_, VaultError>(Order { issuing: Arc::clone(issuing), narrowed })
-            });
-            return Ok(Found::Lies { reference, kind: declared.kind.clone(), spans, order: order.transpose()? });
+            let order = self.order((tenant, name), declared.issuing.as_ref(), whose)?;
+            return Ok(Found::Lies { reference, kind: declared.kind.clone(), spans, order });
         }
         let (reference, kind) = self.whereabouts(tenant, name).await?;
         // What is somebody's own is kept apart by its declaration alone.
         let reference = reference.of(None, None)?;
         Ok(Found::Lies { spans: spans(&reference, None, None), reference, kind, order: None })
+    }
+
+    /// What is to be issued for somebody; none where what is stored is used itself.
+    fn order(
+        &self,
+        place: (&Tenant, &CredentialName),
+        issuing: Option<&Arc<Issuing>>,
+        whose: Whose<'_>,
+    ) -> Result<Option<Order>, VaultError> {
+        let Some(issuing) = issuing else { return Ok(None) };
+        let narrowed = self.narrowed(place, issuing, whose.agent)?;
+        let agent = whose.agent.filter(|_| issuing.by.narrows()).cloned();
+        Ok(Some(Order { issuing: Arc::clone(issuing), narrowed, agent }))
     }
 
     /// Where a credential lies, whosever it is, and of what kind it is.

@@ -3,15 +3,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use model::{Clock, CredentialName, Random, Tenant};
 use parking_lot::RwLock;
 use store::{StopRow, Store};
 
+use crate::aws::chain::{Chain, SharedWay};
 use crate::backend::{Backend, Ground, Local, backends};
 use crate::cache::{Materials, Place};
 use crate::instance::Instance;
-use crate::issue::{AllHeld, Narrowings, Way};
+use crate::issue::{AllHeld, Narrowings};
 use crate::keys::Keys;
 use crate::leases::Leases;
 use crate::manage::Declaration;
@@ -39,7 +40,7 @@ pub(crate) struct Inner {
     /// What was issued and can be ended.
     pub held: AllHeld,
     /// How issuers are reached; none until the wiring says.
-    pub way: ArcSwapOption<Arc<dyn Way>>,
+    pub way: SharedWay,
     pub narrowings: ArcSwap<Narrowings>,
     /// What this process's configuration declares; wins over what the store knows.
     pub declared: RwLock<HashMap<Place, Arc<Declaration>>>,
@@ -59,7 +60,9 @@ impl Vault {
         random: Arc<dyn Random>,
     ) -> Result<Self, VaultError> {
         let keys = Keys::open(store.clone(), keyring, &ambient, Arc::clone(&random), clock.now()).await?;
-        let ground = Ground { store: store.clone(), keys: Arc::new(keys), ambient: ambient.clone() };
+        let way = SharedWay::default();
+        let chain = Arc::new(Chain::new(ambient.clone(), Arc::clone(&way)));
+        let ground = Ground { store: store.clone(), keys: Arc::new(keys), ambient: ambient.clone(), chain };
         let inner = Inner {
             backends: backends(&ground),
             local: Local::new(&ground),
@@ -71,7 +74,7 @@ impl Vault {
             clock,
             random,
             ambient,
-            way: ArcSwapOption::empty(),
+            way,
             narrowings: ArcSwap::default(),
             declared: RwLock::default(),
             staged: RwLock::default(),

@@ -64,7 +64,8 @@ impl Rules {
             rules.append(&mut implied);
         }
         let capabilities = compiler.capabilities(document);
-        let problems = compiler.problems;
+        let mut problems = compiler.problems;
+        problems.extend(crate::session_policy::faults(document, words));
         let mut assembled = assemble(document, rules, (services, credentials), problems)?;
         assembled.agents = agents;
         assembled.capabilities = capabilities;

@@ -8,11 +8,11 @@ use super::schema::{Backend, CredentialEntry, Document};
 use super::{At, Diagnostic, nearest};
 
 /// Back ends on this machine.
-const NEAR: [&str; 6] = ["builtin", "env", "file", "exec", "login", "keyring"];
+const NEAR: [&str; 7] = ["builtin", "env", "file", "exec", "login", "keyring", "aws"];
 /// Those over the network; what stands before the colon may carry a name: `hashicorp@eu`.
-const FAR: [&str; 5] = ["hashicorp", "op", "k8s", "aws-sm", "aws-ps"];
-/// Those of a later version.
-const LATER: [&str; 2] = ["gcp-sm", "azure-kv"];
+const FAR: [&str; 7] = ["hashicorp", "op", "k8s", "aws-sm", "aws-ps", "gcp-sm", "azure-kv"];
+/// Has one address, which everybody knows.
+const OF_GOOGLE: &str = "gcp-sm";
 /// Where what logs in may live: nothing that has to be logged in to.
 const LOCAL: [&str; 4] = ["env", "file", "exec", "keyring"];
 /// Works without being described: by its program, `op`.
@@ -36,10 +36,6 @@ pub(super) fn credential(entry: &CredentialEntry, checker: &mut Checker<'_>) {
         match from.value.split_once(':') {
             Some((word, rest)) if NEAR.contains(&word) && !rest.is_empty() => {}
             Some((word, rest)) if FAR.contains(&kind(word)) && !rest.is_empty() => {}
-            Some((word, _)) if LATER.contains(&kind(word)) => {
-                let kind = kind(word);
-                checker.say(from, format!("back end `{kind}` is not in this version; `exec:` asks a program of yours"));
-            }
             Some((word, rest)) if !rest.is_empty() => {
                 checker.unknown(&from.with(word.to_owned()), "back end", NEAR.into_iter().chain(FAR));
             }
@@ -100,9 +96,7 @@ pub(super) fn check(document: &Document, checker: &mut Checker<'_>) {
             checker.say(word, format!("a configuration has at most {} back ends", bounds::BACKENDS_MAX));
         }
         let kind = kind(&word.value);
-        if LATER.contains(&kind) {
-            checker.say(word, format!("back end `{kind}` is not in this version"));
-        } else if NEAR.contains(&kind) {
+        if NEAR.contains(&kind) {
             checker.say(word, format!("back end `{kind}` is on this machine and is not described"));
         } else if !FAR.contains(&kind) {
             checker.unknown(word, "back end", FAR);
@@ -122,9 +116,9 @@ fn named(word: &At<String>, checker: &mut Checker<'_>) {
 }
 
 fn one(kind: &str, word: &At<String>, backend: &Backend, checker: &mut Checker<'_>) {
-    let Backend { address, ca: _, namespace, kv, token, approle, kubernetes, jwt, region: _, aws_key } = backend;
+    let Backend { address, ca: _, namespace, kv, token, approle, kubernetes, jwt, region: _, aws_key, .. } = backend;
     let is_aws = kind.starts_with("aws-");
-    if address.is_empty() && kind != IN_POD && !is_aws {
+    if address.is_empty() && kind != IN_POD && kind != OF_GOOGLE && !is_aws {
         checker.say(word, "it has no `address`; write `address: https://HOST:PORT`");
     }
     if address.iter().count() > bounds::BACKEND_ADDRESSES_MAX {
@@ -147,6 +141,7 @@ fn one(kind: &str, word: &At<String>, backend: &Backend, checker: &mut Checker<'
         checker.say(&key, format!("`{}` is for `hashicorp` alone; take it out", key.value));
     }
     aws(is_aws, word, backend, checker);
+    let is_cloud = clouds(kind, word, backend, checker);
     if let Some(kv) = kv.filter(|kv| !(1..=2).contains(&kv.value)) {
         checker.say(&kv.with(kv.value.to_string()), "`kv` is 1 or 2");
     }
@@ -157,7 +152,7 @@ fn one(kind: &str, word: &At<String>, backend: &Backend, checker: &mut Checker<'
     }
     let ways = [token.is_some(), approle.is_some(), kubernetes.is_some(), jwt.is_some(), aws_key.is_some()];
     match ways.iter().filter(|is| **is).count() {
-        0 if kind != IN_POD && !is_aws => {
+        0 if kind != IN_POD && !is_aws && !is_cloud => {
             checker.say(word, "it does not say how to log in; write one of `token`, `approle`, `kubernetes`, `jwt`");
         }
         0 | 1 => {}
@@ -176,8 +171,8 @@ fn aws(is_aws: bool, word: &At<String>, backend: &Backend, checker: &mut Checker
         }
         return;
     }
-    if region.is_none() || aws_key.is_none() {
-        checker.say(word, "it needs `region` and `aws_key: { key_id: env:.., secret: env:.. }`");
+    if region.is_none() {
+        checker.say(word, "it needs `region`; and `aws_key`, if the keys that surround the gateway are not meant");
     }
     if let Some(token) = token {
         checker.say(&token.with("token".to_owned()), "`token` is not for AWS; write `aws_key`");
@@ -191,12 +186,42 @@ fn aws(is_aws: bool, word: &At<String>, backend: &Backend, checker: &mut Checker
     }
 }
 
+/// What Google and Microsoft need, and nobody else; whether this is one of theirs.
+fn clouds(kind: &str, word: &At<String>, backend: &Backend, checker: &mut Checker<'_>) -> bool {
+    let Backend { google_key, azure_client, token, address, .. } = backend;
+    let google = google_key.as_ref().map(|at| at.with("google_key".to_owned()));
+    let azure = azure_client.as_ref().map(|at| at.with("azure_client".to_owned()));
+    let token = token.as_ref().map(|at| at.with("token".to_owned()));
+    for (mine, key, missing) in [
+        ("gcp-sm", &google, "it needs `google_key: file:..`, the key of a service account"),
+        ("azure-kv", &azure, "it needs `azure_client: { tenant, client_id, client_secret: env:.. }`"),
+    ] {
+        match key {
+            None if kind == mine => checker.say(word, missing),
+            Some(key) if kind != mine => {
+                checker.say(key, format!("`{}` is for `{mine}` alone; take it out", key.value));
+            }
+            _ => {}
+        }
+    }
+    let is_cloud = ["gcp-sm", "azure-kv"].contains(&kind);
+    if let Some(token) = token.filter(|_| is_cloud) {
+        checker.say(&token, "a token of these ends within the hour, and is got anew by `google_key` or `azure_client`");
+    }
+    if is_cloud && address.iter().count() > 1 {
+        checker.say(word, "it has one address");
+    }
+    is_cloud
+}
+
 fn logins(backend: &Backend, checker: &mut Checker<'_>) {
     let approle = backend.approle.as_ref().map(|approle| &approle.value);
     let jwts = [&backend.kubernetes, &backend.jwt].map(|login| login.as_ref().map(|login| &login.value));
     let tokens = jwts.iter().flatten().filter_map(|login| login.token.as_ref());
     let aws = backend.aws_key.iter().map(|key| &key.value);
     let keys = aws.flat_map(|key| [Some(&key.key_id), Some(&key.secret), key.session_token.as_ref()]).flatten();
+    let keys =
+        keys.chain(&backend.google_key).chain(backend.azure_client.iter().map(|client| &client.value.client_secret));
     let secrets = backend.token.iter().chain(keys).chain(approle.map(|approle| &approle.secret_id)).chain(tokens);
     for secret in secrets.filter(|secret| !is_local(&secret.value)) {
         // Not repeated whole: it may be the secret itself.
@@ -234,7 +259,14 @@ mod tests {
         let good = "backends:\n  hashicorp: { address: \"https://vault.corp:8200\", approle: { role_id: r, secret_id: \"file:./s\" } }\n  \
                     hashicorp@eu: { address: [\"https://a.corp\", \"https://b.corp\"], namespace: team/a, kv: 2, token: \"env:T\" }\n  \
                     op: { address: \"http://127.0.0.1:8080\", token: \"keyring:connect/me\" }\n  k8s: {}\n";
-        for from in ["hashicorp:secret/x#y", "hashicorp@eu:secret/{user}/x", "op://v/i/f", "k8s:a/b#c", "keyring:a/b"] {
+        for from in [
+            "aws:ambient",
+            "hashicorp:secret/x#y",
+            "hashicorp@eu:secret/{user}/x",
+            "op://v/i/f",
+            "k8s:a/b#c",
+            "keyring:a/b",
+        ] {
             assert_eq!(faults(&format!("{}{good}", credential(from))), "");
         }
         assert_eq!(faults(&credential("op://v/i/f")), "");
@@ -242,8 +274,13 @@ mod tests {
         for (text, says) in [
             (credential("hashicorp:secret/x"), "back end `hashicorp` is not described"),
             (format!("{}{good}", credential("hashicorp@us:secret/x")), "back end `hashicorp@us` is not described"),
-            (credential("gcp-sm:x"), "`gcp-sm` is not in this version"),
-            (good.replace("k8s: {}", "aws-sm: { region: eu-central-1 }"), "it needs `region` and `aws_key"),
+            (credential("gcp-sm:p/x"), "back end `gcp-sm` is not described"),
+            (good.replace("k8s: {}", "gcp-sm: {}"), "it needs `google_key"),
+            (good.replace("k8s: {}", "gcp-sm: { google_key: hunter2 }"), "never written here"),
+            (good.replace("k8s: {}", "azure-kv: { address: \"https://a.vault.azure.net\" }"), "it needs `azure_client"),
+            (good.replace("k8s: {}", "k8s: { google_key: \"file:k\" }"), "is for `gcp-sm` alone"),
+            (good.replace("k8s: {}", "gcp-sm: { google_key: \"file:k\", token: \"env:T\" }"), "ends within the hour"),
+            (good.replace("k8s: {}", "aws-sm: {}"), "it needs `region`"),
             (good.replace("k8s: {}", "k8s: { region: a }"), "for `aws-sm` and `aws-ps` alone"),
             (
                 good.replace("k8s: {}", "aws-ps: { region: EU, aws_key: { key_id: \"env:A\", secret: \"env:B\" } }"),

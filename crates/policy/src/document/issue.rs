@@ -11,6 +11,7 @@ use super::at::{At, Words};
 use super::backend::is_local;
 use super::check::{Checker, pasted};
 use super::schema::CredentialEntry;
+use super::value::Span;
 use super::webhook::Receiver;
 
 pub use vendors::{AZURE_AUTHORITY, Azure, GITHUB_API, GOOGLE_TOKENS, GithubApp, Google};
@@ -38,6 +39,8 @@ pub struct Issue {
     pub google: Option<At<Google>>,
     /// An application in Microsoft Entra.
     pub azure: Option<At<Azure>>,
+    /// A role of AWS.
+    pub aws_role: Option<At<AwsRole>>,
 }
 
 /// A token endpoint of OAuth 2.0. For `client_credentials` the client's secret (or its private key) is what is stored, for `refresh_token` the
@@ -81,6 +84,43 @@ pub struct OAuth2 {
     pub device_url: Option<At<String>>,
 }
 
+/// A role of AWS that is taken on (AssumeRole), by a pair of keys that is stored. Each agent has a session of its own, called `valetkey-AGENT`, with a
+/// session policy made of its permissions.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AwsRole {
+    /// `arn:aws:iam::ACCOUNT:role/NAME`.
+    pub role: At<String>,
+    /// The region whose STS is asked: `eu-central-1`.
+    pub region: At<String>,
+    /// How long a session is good: `15m` to `12h`, and no longer than the role allows; an hour where nothing is written.
+    #[serde(default)]
+    pub duration: Option<At<Span>>,
+    /// What the role's trust policy asks for.
+    #[serde(default)]
+    pub external_id: Option<At<String>>,
+    /// What stands in CloudTrail for all that is done with it.
+    #[serde(default)]
+    pub source_identity: Option<At<String>>,
+    /// Who takes it on; whose keys are stored, where nothing is written.
+    #[serde(default)]
+    pub source: Option<At<AwsSource>>,
+    /// Whether each session is bound to what its agent may do; it is where nothing is written. Grants at run time and conditions are not in it.
+    #[serde(default)]
+    pub session_policy: Option<At<bool>>,
+}
+
+/// Who takes a role on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AwsSource {
+    /// Whose pair of keys is stored.
+    #[default]
+    Stored,
+    /// Whose identity a token says that is stored, such as a service account's of Kubernetes (`from: \"file:..\"`).
+    WebIdentity,
+}
+
 /// What is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -117,6 +157,7 @@ impl Issue {
             self.github_app.as_ref().map(|_| token("github_app", &["github-app", "token"])),
             self.google.as_ref().map(|_| token("google", &["gcp", "token"])),
             self.azure.as_ref().map(|_| token("azure", &["azure", "token"])),
+            self.aws_role.as_ref().map(|_| Chosen { word: "aws_role", issues: "aws", kinds: &["aws"] }),
         ];
         let mut all = all.into_iter().flatten();
         all.next().filter(|_| all.next().is_none())
@@ -149,8 +190,10 @@ pub(super) fn check(entry: &CredentialEntry, checker: &mut Checker<'_>) {
         return;
     };
     let Some(chosen) = at.value.chosen() else {
-        checker
-            .say(&at.with("issue".to_owned()), "`issue` names one issuer: `oauth2`, `github_app`, `google` or `azure`");
+        checker.say(
+            &at.with("issue".to_owned()),
+            "`issue` names one issuer: `oauth2`, `github_app`, `google`, `azure` or `aws_role`",
+        );
         return;
     };
     if let Some(kind) = entry.kind.as_ref().filter(|kind| !chosen.kinds.contains(&kind.value.as_str())) {
@@ -167,6 +210,45 @@ pub(super) fn check(entry: &CredentialEntry, checker: &mut Checker<'_>) {
     }
     if let Some(azure) = &at.value.azure {
         vendors::azure(&azure.value, checker);
+    }
+    if let Some(role) = &at.value.aws_role {
+        aws_role(&role.value, checker);
+    }
+}
+
+/// Seconds of a session (STS API Reference, AssumeRole, `DurationSeconds`).
+const SESSION_SECONDS: std::ops::RangeInclusive<u64> = 900..=43_200;
+
+fn aws_role(role: &AwsRole, checker: &mut Checker<'_>) {
+    let parts: Vec<&str> = role.role.value.splitn(6, ':').collect();
+    let is_role = matches!(parts[..], ["arn", _, "iam", "", account, name]
+        if account.len() == 12 && account.bytes().all(|it| it.is_ascii_digit()) && name.starts_with("role/"));
+    let graphic = role.role.value.bytes().all(|octet| octet.is_ascii_graphic());
+    if !is_role || !graphic || role.role.value.len() > 2_048 {
+        checker.say(&role.role, "a role is written `arn:aws:iam::ACCOUNT:role/NAME`");
+    }
+    let plain = |octet: u8| octet.is_ascii_lowercase() || octet.is_ascii_digit() || octet == b'-';
+    if role.region.value.is_empty() || !role.region.value.bytes().all(plain) {
+        checker.say(&role.region, "a region is written like `eu-central-1`");
+    }
+    if let Some(span) = role.duration.as_ref().filter(|span| !SESSION_SECONDS.contains(&span.value.0)) {
+        checker.say(&span.with(span.value.0.to_string()), "`duration` is from 15m to 12h");
+    }
+    for (key, at, most, more) in [
+        ("external_id", &role.external_id, 1_224, "_+=,.@:/-"),
+        ("source_identity", &role.source_identity, 64, "_+=,.@-"),
+    ] {
+        let fits = |text: &str| {
+            (2..=most).contains(&text.len()) && text.chars().all(|it| it.is_ascii_alphanumeric() || more.contains(it))
+        };
+        if let Some(at) = at.as_ref().filter(|at| !fits(&at.value)) {
+            checker.say(at, format!("`{key}` has 2 to {most} of letters, digits and `{more}`"));
+        }
+    }
+    let by_token = role.source.is_some_and(|source| source.value == AwsSource::WebIdentity);
+    let unused = [("external_id", &role.external_id), ("source_identity", &role.source_identity)];
+    for (key, at) in unused.into_iter().filter_map(|(key, at)| Some((key, at.as_ref()?))).filter(|_| by_token) {
+        checker.say(at, format!("`{key}` is not for `source: web_identity`; its token says who it is"));
     }
 }
 
@@ -226,6 +308,11 @@ mod tests {
                 "credentials:\n  c: {{ service: github, from: \"env:S\", issue: {{ oauth2: {{ token_url: \"https://id.corp/token\", client_id: a{rest} }} }} }}\n"
             )
         };
+        let role = |rest: &str| {
+            format!(
+                "credentials:\n  c: {{ service: aws, issue: {{ aws_role: {{ role: \"arn:aws:iam::123456789012:role/agents\", region: eu-central-1{rest} }} }} }}\n"
+            )
+        };
         for (text, says) in [
             (issue(""), ""),
             (issue(", scopes: [a, b], audience: x, authentication: post"), ""),
@@ -244,6 +331,23 @@ mod tests {
             (issue("").replace("issue:", "kind: aws, issue:"), "take `kind` out"),
             (issue("").replace("issue:", "kind: oauth2, issue:"), ""),
             ("credentials:\n  c: { service: github, issue: {} }\n".to_owned(), "names one issuer"),
+            (role(""), ""),
+            (role(", duration: 15m, external_id: \"a:b/c\", source_identity: ada@corp, session_policy: false"), ""),
+            (role(", source: web_identity"), ""),
+            (role(", source: ambience"), "`ambience` is not one of"),
+            (role(", duration: 5m"), "from 15m to 12h"),
+            (role(", duration: 13h"), "from 15m to 12h"),
+            (role(", external_id: \"a b\""), "`external_id` has 2 to 1224"),
+            (role(", source_identity: a"), "`source_identity` has 2 to 64"),
+            (role(", source: web_identity, external_id: abc"), "not for `source: web_identity`"),
+            (role("").replace(":role/", ":user/"), "a role is written"),
+            (role("").replace("123456789012", "1"), "a role is written"),
+            (role("").replace("eu-central-1", "EU"), "a region is written"),
+            (role("").replace("service: aws", "service: aws, kind: token"), "take `kind` out"),
+            (
+                role("").replace("issue: {", "issue: { oauth2: { token_url: \"https://a.b/c\", client_id: a },"),
+                "names one issuer",
+            ),
             ("credentials:\n  c: { service: github, kind: github-app }\n".to_owned(), "issue: { github_app: { .. } }"),
         ] {
             let faults = Document::parse(&text, "valetkey.yaml").err().unwrap_or_default();

@@ -118,7 +118,7 @@ pub struct CredentialEntry {
     /// The service it is for.
     pub service: Option<At<String>>,
     /// Where it lives: `env:NAME`, `file:PATH`, `exec:COMMAND`, `keyring:SERVICE/ACCOUNT`, `hashicorp:MOUNT/PATH#FIELD`,
-    /// `op://VAULT/ITEM/FIELD`, `k8s:NAMESPACE/NAME#KEY`, `aws-sm:NAME#FIELD`, `aws-ps:NAME`; the built-in vault where nothing is written. `{user}`, `{agent}` and `{env}` in the
+    /// `aws:ambient`, `op://VAULT/ITEM/FIELD`, `k8s:NAMESPACE/NAME#KEY`, `aws-sm:NAME#FIELD`, `aws-ps:NAME`; the built-in vault where nothing is written. `{user}`, `{agent}` and `{env}` in the
     /// last seven are each session's own. A relative path of a file or program starts from this file's folder.
     pub from: Option<At<String>>,
     /// How long its value is used before it is asked for again: `1s` to `1h`; a minute where nothing is written, a second for a file.
@@ -161,8 +161,13 @@ pub struct Backend {
     pub token: Option<At<String>>,
     /// The region, for `aws-sm` and `aws-ps`.
     pub region: Option<At<String>>,
-    /// A key of AWS, for `aws-sm` and `aws-ps`.
+    /// A key of AWS, for `aws-sm` and `aws-ps`; the keys that surround the gateway where nothing is written: variables, an identity token, the
+    /// shared files' profile, a container's endpoint, an instance's metadata.
     pub aws_key: Option<At<AwsKey>>,
+    /// Where the key of a service account lives (the JSON that Google gave), for `gcp-sm`.
+    pub google_key: Option<At<String>>,
+    /// Log-in as an application of Microsoft's directory, for `azure-kv`.
+    pub azure_client: Option<At<AzureClient>>,
     /// Log-in by AppRole, for `hashicorp`.
     pub approle: Option<At<AppRole>>,
     /// Log-in by the token of a service account, for `hashicorp`.
@@ -182,6 +187,18 @@ pub struct AwsKey {
     /// Where the session token of one that ends lives.
     #[serde(default)]
     pub session_token: Option<At<String>>,
+}
+
+/// Log-in as an application of Microsoft's directory.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AzureClient {
+    /// The directory it is in: its id or a domain.
+    pub tenant: At<String>,
+    /// The application's id, which is no secret.
+    pub client_id: At<String>,
+    /// Where its secret lives.
+    pub client_secret: At<String>,
 }
 
 /// Log-in by AppRole.

@@ -36,6 +36,27 @@ fn of(permissions: &str, more: &str) -> Result<serde_json::Value, NoSessionPolic
     session_policy(&document, &words(), "bot", &name).map(|text| serde_json::from_str(&text).expect("json"))
 }
 
+#[test]
+fn what_sts_would_not_take_is_said_before_it_is_asked() {
+    let long: Vec<String> = (0..120).map(|at| format!("\"arn:aws:s3:::bucket-{at:04}/*\"")).collect();
+    let text = |more: &str| {
+        format!(
+            "version: 1\ncredentials:\n  keys: {{ service: aws, issue: {{ aws_role: {{ role: \"arn:aws:iam::123456789012:role/agents\", region: eu-central-1{more} }} }} }}\n\
+             agents:\n  bot:\n    permissions: [{}]\n",
+            permission("[\"s3:GetObject\"]", &format!("[{}]", long.join(", ")))
+        )
+    };
+    let compiled = |more: &str| {
+        let (document, _) = Document::parse(&text(more), "test.yaml").expect("a document");
+        policy::Rules::compile(&document, &words()).map(drop)
+    };
+    let faults = compiled("").expect_err("too long");
+    let said = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    assert!(said.starts_with("test.yaml:3:"), "{said}");
+    assert!(said.contains("agent `bot`: the session policy has") && said.contains("`session_policy: false`"), "{said}");
+    compiled(", session_policy: false").unwrap_or_else(|faults| panic!("{faults:?}"));
+}
+
 fn permission(actions: &str, resources: &str) -> String {
     format!("{{service: aws, credential: keys, actions: {actions}, resources: {resources}}}")
 }

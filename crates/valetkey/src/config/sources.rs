@@ -232,7 +232,8 @@ impl Sources {
     pub fn own_variables(&self) -> Vec<String> {
         let Ok((document, _)) = self.document() else { return Vec::new() };
         let all = own_secrets(&document).filter_map(|from| from.value.strip_prefix("env:"));
-        all.map(str::to_owned).collect()
+        let aws = takes_ambient_keys(&document).then_some(AWS_VARIABLES).into_iter().flatten();
+        all.chain(aws).map(str::to_owned).collect()
     }
 
     fn named_by(&self, file: impl Fn(&Reference) -> Option<PathBuf>) -> BTreeSet<PathBuf> {
@@ -280,17 +281,45 @@ fn misread<'a>(document: &'a Document, file: &'a str) -> impl Iterator<Item = Di
 fn references(document: &Document) -> impl Iterator<Item = Reference> {
     let from = document.credentials.iter().filter_map(|(_, credential)| credential.from.as_ref());
     let pod = takes_pod_token(document).then_some(POD_TOKEN);
+    let aws = takes_ambient_keys(document).then_some(AWS_TOKENS).into_iter().flatten();
     let written = from.chain(own_secrets(document)).map(|from| from.value.as_str());
-    written.chain(pod).filter_map(|from| Reference::parse(from).ok())
+    written.chain(pod).chain(aws).filter_map(|from| Reference::parse(from).ok())
 }
 
 /// Whether some back end is logged in to by the token of the pod that we are in.
 fn takes_pod_token(document: &Document) -> bool {
     document.backends.iter().any(|(_, backend)| {
-        let says_nothing =
-            backend.token.is_none() && backend.approle.is_none() && backend.jwt.is_none() && backend.aws_key.is_none();
+        let says_nothing = backend.token.is_none()
+            && backend.approle.is_none()
+            && backend.jwt.is_none()
+            && backend.region.is_none()
+            && backend.google_key.is_none()
+            && backend.azure_client.is_none();
         says_nothing && backend.kubernetes.as_ref().is_none_or(|login| login.value.token.is_none())
     })
+}
+
+/// Variables by which keys of AWS are found, and files of tokens that pods of EKS are given: the gateway's own where it uses them.
+const AWS_VARIABLES: [&str; 8] = [
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+];
+const AWS_TOKENS: [&str; 2] = [
+    "file:/var/run/secrets/eks.amazonaws.com/serviceaccount/token",
+    "file:/var/run/secrets/pods.eks.amazonaws.com/serviceaccount/eks-pod-identity-token",
+];
+
+/// Whether the keys of AWS that surround the gateway are used, by a credential or to log in to a back end.
+fn takes_ambient_keys(document: &Document) -> bool {
+    let logs_in = document.backends.iter().any(|(_, backend)| backend.region.is_some() && backend.aws_key.is_none());
+    let mut from = document.credentials.iter().filter_map(|(_, credential)| credential.from.as_ref());
+    logs_in || from.any(|from| from.value.starts_with("aws:"))
 }
 
 /// Secrets of the gateway's own, which are none of an agent's business: by which messages are signed, and by which it logs in to back ends.
@@ -301,7 +330,8 @@ fn own_secrets(document: &Document) -> impl Iterator<Item = &At<String>> {
         let jwts = backend.kubernetes.iter().chain(&backend.jwt).filter_map(|login| login.value.token.as_ref());
         let keys = backend.aws_key.iter().map(|key| &key.value);
         let keys = keys.flat_map(|key| [Some(&key.key_id), Some(&key.secret), key.session_token.as_ref()]).flatten();
-        backend.token.iter().chain(approle).chain(jwts).chain(keys)
+        let azure = backend.azure_client.iter().map(|client| &client.value.client_secret);
+        backend.token.iter().chain(approle).chain(jwts).chain(keys).chain(&backend.google_key).chain(azure)
     });
     webhooks.flat_map(|webhook| &webhook.value.secret).chain(logins)
 }

@@ -34,7 +34,7 @@ const SCOPE_CHARS_MAX: usize = 100;
 type Answered = (u16, http::HeaderMap, String);
 
 /// The agent that asks; it may do nothing but that.
-const AGENT: &str = "credential-test";
+pub(super) const AGENT: &str = "credential-test";
 
 /// What a credential's service says of it.
 #[derive(Debug)]
@@ -120,8 +120,11 @@ pub(super) async fn ask_service(
     let known = known.with_context(|| {
         format!("its service `{service}` is not known; `valetkey service list` names those that are")
     })?;
-    let Some((method, path)) = check.or_else(|| known.check()) else { return Ok(None) };
-    let (method, path) = (method.to_owned(), path.to_owned());
+    let own = || known.check().map(|(method, path, form)| (method, path, form));
+    let Some((method, path, form)) = check.map(|(method, path)| (method, path, None)).or_else(own) else {
+        return Ok(None);
+    };
+    let (method, path, form) = (method.to_owned(), path.to_owned(), form.map(str::to_owned));
     let scopes_header = known.scopes_header().map(str::to_owned);
     let host = known.default_host().context("its service has no host to ask")?.name.to_string();
     let text = config_for(sources, name.as_str(), service.as_str())?;
@@ -158,7 +161,8 @@ pub(super) async fn ask_service(
     let asked = async {
         let begun = serving.maker.begin(wanted).await?;
         let proxy = environment::proxy_url(serving.address, &begun.token);
-        let status = ask(&proxy, &trust.certificate().display().to_string(), &host, (&method, &path)).await;
+        let status =
+            ask(&proxy, &trust.certificate().display().to_string(), &host, (&method, &path, form.as_deref())).await;
         begun.live.end();
         opened.store.sessions().end(&opened.tenant, begun.live.session.id, opened.clock.now()).await?;
         status
@@ -176,12 +180,21 @@ pub(super) async fn ask_service(
     Ok(Some(Tested { status, failure, scopes }))
 }
 
-async fn ask(proxy: &str, bundle: &str, host: &str, (method, path): (&str, &str)) -> anyhow::Result<Answered> {
+async fn ask(
+    proxy: &str,
+    bundle: &str,
+    host: &str,
+    (method, path, form): (&str, &str, Option<&str>),
+) -> anyhow::Result<Answered> {
     let mut sender = client::connect(proxy, bundle, host).await?;
     let request = Request::builder().method(method).uri(path).header(header::HOST, host);
+    let request = match form {
+        Some(_) => request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded"),
+        None => request,
+    };
+    let body = Bytes::from(form.unwrap_or_default().to_owned());
     // Whoever asks how it is does not wait for an upstream that puts us off.
-    let request = request.header(header::USER_AGENT, "valetkey").header("prefer", "wait=1");
-    let request = request.body(Full::new(Bytes::new()))?;
+    let request = request.header(header::USER_AGENT, "valetkey").header("prefer", "wait=1").body(Full::new(body))?;
     let response = sender.send_request(request).await.with_context(|| format!("{host} broke off"))?;
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let body = response.into_body().collect().await?.to_bytes();

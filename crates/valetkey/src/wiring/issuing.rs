@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use model::Tenant;
-use model::canonical::{Origin, Scheme};
+use model::canonical::{Origin, Scheme, parse_base};
 use model::vocabulary::Vocabulary;
 use model::{AgentName, CredentialName};
-use policy::document::issue::{Authentication, Grant, Issue, OAuth2};
+use policy::document::issue::{Authentication, AwsRole, AwsSource, Grant, Issue, OAuth2};
 use policy::document::{At, Document, Receiver, Words};
 use proxy::net::address::Own;
 use proxy::net::dial::{Dialer, For, Speaks};
@@ -18,6 +18,7 @@ use proxy::net::tls::Trust;
 use vault::issue::{self as vault_issue, Duplex, Endpoint, Issuing, Narrowings, Way};
 use vault::{Pending, Reference};
 
+use super::credential_test::AGENT as TESTER;
 use super::plan::Plan;
 use crate::config::Sources;
 
@@ -49,6 +50,8 @@ pub fn of(issue: &Issue, sources: &Sources) -> anyhow::Result<Option<Issued>> {
         vendors::google(&settings.value)?
     } else if let Some(settings) = &issue.azure {
         vendors::azure(&settings.value)?
+    } else if let Some(settings) = &issue.aws_role {
+        aws_role(&settings.value)?
     } else {
         return Ok(None);
     };
@@ -90,6 +93,30 @@ pub fn oauth2(written: &OAuth2, sources: &Sources) -> anyhow::Result<vault_issue
         device: written.device_url.as_ref().map(endpoint).transpose()?,
     };
     Ok(settings)
+}
+
+fn aws_role(written: &AwsRole) -> anyhow::Result<Arc<Issuing>> {
+    let text = |at: &Option<At<String>>| at.as_ref().map(|at| at.value.clone());
+    let region = written.region.value.clone();
+    let origin = parse_base(&format!("https://{}", vault_issue::AwsRole::host(&region))).map_err(anyhow::Error::msg)?;
+    let settings = vault_issue::AwsRole {
+        sts: Endpoint { origin, target: "/".to_owned() },
+        region,
+        role: written.role.value.clone(),
+        seconds: written.duration.as_ref().map(|span| span.value.0),
+        external_id: text(&written.external_id),
+        source_identity: text(&written.source_identity),
+        source: match written.source.map(|source| source.value).unwrap_or_default() {
+            AwsSource::Stored => vault_issue::AwsSource::Stored,
+            AwsSource::WebIdentity => vault_issue::AwsSource::WebIdentity,
+        },
+        narrowed: is_narrowed(written),
+    };
+    Ok(Issuing::new(settings.clone(), Box::new(settings)))
+}
+
+fn is_narrowed(role: &AwsRole) -> bool {
+    role.session_policy.is_none_or(|is| is.value)
 }
 
 fn words(all: &Words) -> Option<String> {
@@ -150,6 +177,12 @@ pub fn narrowings(document: &Document, words: &Vocabulary) -> Narrowings {
     for (name, entry) in &document.credentials {
         let Some(narrow) = entry.issue.as_ref().and_then(|issue| narrowing_of(&issue.value)) else { continue };
         let Ok(credential) = CredentialName::new(&name.value) else { continue };
+        // Whoever tests a credential asks who it is, and needs no leave for that.
+        if let (true, Ok(tester)) =
+            (entry.issue.as_ref().is_some_and(|it| it.value.aws_role.is_some()), AgentName::new(TESTER))
+        {
+            all.insert((Tenant::local(), tester, credential.clone()), Ok(vault_issue::AwsRole::NOTHING.into()));
+        }
         for (agent, _) in &document.agents {
             let Ok(agent) = AgentName::new(&agent.value) else { continue };
             let narrowed = narrow(document, words, agent.as_str(), &credential);
@@ -165,6 +198,18 @@ type Narrow = fn(&Document, &Vocabulary, &str, &CredentialName) -> Result<String
 
 /// How an issuer is told what an agent may do; none where it issues the whole alone.
 fn narrowing_of(issue: &Issue) -> Option<Narrow> {
-    let app = issue.github_app.as_ref()?;
-    vendors::is_narrow(&app.value).then_some(vendors::installation as Narrow)
+    if let Some(app) = &issue.github_app {
+        return vendors::is_narrow(&app.value).then_some(vendors::installation as Narrow);
+    }
+    let role = issue.aws_role.as_ref().filter(|role| is_narrowed(&role.value));
+    role.map(|_| session_policy as Narrow)
+}
+
+fn session_policy(
+    document: &Document,
+    words: &Vocabulary,
+    agent: &str,
+    credential: &CredentialName,
+) -> Result<String, String> {
+    policy::session_policy(document, words, agent, credential).map_err(|why| why.to_string())
 }

@@ -17,6 +17,8 @@ use crate::config::{POD_TOKEN, Sources};
 const PARTY: &str = "backends";
 /// Where a pod of Kubernetes finds what it needs (kubernetes.io/docs: "Accessing the Kubernetes API from a Pod").
 const POD_ADDRESS: &str = "https://kubernetes.default.svc";
+/// Secret Manager of Google, wherever a project is.
+const GOOGLE_ADDRESS: &str = "https://secretmanager.googleapis.com";
 const POD_CA: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
 
 /// What checks their certificates: as for upstreams, the platform's roots or the authorities of a file alone, HTTP/1.1.
@@ -51,6 +53,7 @@ fn one(word: &str, backend: &Backend, sources: &Sources) -> anyhow::Result<Site>
         let service = if word.starts_with("aws-ps") { "ssm" } else { "secretsmanager" };
         format!("https://{service}.{}.amazonaws.com", region.value)
     });
+    let of_region = of_region.or_else(|| (nowhere && word.starts_with("gcp-sm")).then(|| GOOGLE_ADDRESS.to_owned()));
     let in_pod = nowhere && of_region.is_none();
     let addresses = backend.address.iter().map(|address| address.value.as_str());
     let addresses: Vec<&str> = match &of_region {
@@ -94,6 +97,20 @@ fn login(backend: &Backend, sources: &Sources) -> anyhow::Result<LogIn> {
             key_id: read(&key.key_id.value)?,
             secret: read(&key.secret.value)?,
             session_token: key.session_token.as_ref().map(|token| read(&token.value)).transpose()?,
+        });
+    }
+    if let Some(region) = &backend.region {
+        return Ok(LogIn::AwsAmbient { region: region.value.clone() });
+    }
+    if let Some(key) = &backend.google_key {
+        return Ok(LogIn::GoogleKey(read(&key.value)?));
+    }
+    if let Some(client) = &backend.azure_client {
+        let client = &client.value;
+        return Ok(LogIn::AzureClient {
+            tenant: client.tenant.value.clone(),
+            client_id: client.client_id.value.clone(),
+            secret: read(&client.client_secret.value)?,
         });
     }
     if let Some(token) = &backend.token {

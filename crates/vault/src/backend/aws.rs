@@ -1,27 +1,24 @@
 //! `aws-sm:NAME[?version=STAGE][#FIELD]`, AWS Secrets Manager, and `aws-ps:NAME[?version=N][#FIELD]`, the Parameter Store of Systems Manager: their JSON
 //! protocol (`X-Amz-Target`), signed by AWS Signature Version 4 (docs.aws.amazon.com, "Create a signed AWS API request") with keys that lie elsewhere.
-#![expect(clippy::disallowed_methods, reason = "the key signs the question")]
 
-use aws_lc_rs::{digest, hmac};
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::{HeaderName, HeaderValue, header};
-use model::{Timestamp, hex};
+use model::Timestamp;
 use secret::Secret;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::pick::{Tree, said};
-use super::{Backend, BackendError, Fetched, Local, Wanted, without_newline};
-use crate::far::{Ask, Client, Reply, secret_field};
+use super::{Backend, BackendError, Fetched, Local, Wanted};
+use crate::aws::{Keys, Question};
+use crate::far::{Client, Reply};
 use crate::instance::{LogIn, Site};
 use crate::reference::Spot;
 use crate::{Pending, Scheme};
 
 const JSON: &str = "application/x-amz-json-1.1";
-const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
-const DATE: HeaderName = HeaderName::from_static("x-amz-date");
-const TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 /// A name that nobody has; who is told so is known.
 const NOBODY: &str = "valetkey-asks-whether-it-is-known";
 
@@ -30,17 +27,6 @@ pub(super) struct Aws {
     client: Client,
     login: LogIn,
     local: Local,
-}
-
-/// What is signed (octets of fields in the order of their names), for what.
-pub(crate) struct Signed<'a> {
-    pub method: &'a str,
-    pub query: &'a str,
-    pub fields: &'a [(&'a str, &'a [u8])],
-    pub body: &'a [u8],
-    pub date: &'a str,
-    pub region: &'a str,
-    pub service: &'a str,
 }
 
 impl Aws {
@@ -53,50 +39,34 @@ impl Aws {
     }
 
     async fn ask(&self, body: &Value, now: Timestamp) -> Result<Reply, BackendError> {
-        let malformed = |what: &str| BackendError::Malformed { what: what.to_owned() };
-        let LogIn::AwsKey { region, key_id, secret, session_token } = &self.login else {
-            return Err(malformed("nothing says how to log in to AWS; write `region` and `aws_key`"));
+        let (region, keys) = match &self.login {
+            LogIn::AwsKey { region, key_id, secret, session_token } => {
+                let token = match session_token {
+                    Some(token) => Some(self.local.secret(token, now).await?),
+                    None => None,
+                };
+                let (id, secret) = (self.local.secret(key_id, now).await?, self.local.secret(secret, now).await?);
+                (region, Arc::new(Keys { id, secret, token, expires: None }))
+            }
+            LogIn::AwsAmbient { region } => (region, self.local.aws(now).await?),
+            _ => {
+                let what = "nothing says how to log in to AWS; write `region` and `aws_key`".to_owned();
+                return Err(BackendError::Malformed { what });
+            }
         };
-        let target = match self.scheme {
-            Scheme::AwsPs => "AmazonSSM.GetParameter",
-            _ => "secretsmanager.GetSecretValue",
-        };
-        let id = self.local.secret(key_id, now).await?;
-        let key = self.local.secret(secret, now).await?;
-        let token = match session_token {
-            Some(token) => Some(self.local.secret(token, now).await?),
-            None => None,
-        };
-        let token = token.as_ref().map(|token| without_newline(token.expose()));
-        let (body, date) = (body.to_string(), amz_date(now));
         let host = self.client.host();
-        let mut fields: Vec<(&str, &[u8])> =
-            vec![("content-type", JSON.as_bytes()), ("host", host.as_bytes()), ("x-amz-date", date.as_bytes())];
-        fields.extend(token.map(|token| ("x-amz-security-token", token)));
-        fields.push(("x-amz-target", target.as_bytes()));
-        let signed = Signed {
-            method: "POST",
-            query: "",
-            fields: &fields,
-            body: body.as_bytes(),
-            date: &date,
+        let question = Question {
+            host: &host,
             region,
             service: self.service(),
+            target: Some(match self.scheme {
+                Scheme::AwsPs => "AmazonSSM.GetParameter",
+                _ => "secretsmanager.GetSecretValue",
+            }),
+            content_type: JSON,
+            body: Zeroizing::new(body.to_string().into_bytes()),
         };
-        let id = std::str::from_utf8(without_newline(id.expose())).map_err(|_| malformed("the key's id is no text"))?;
-        let authorization = signed.authorization(id, without_newline(key.expose()));
-        let text = |text: &str| HeaderValue::from_str(text).map_err(|_| malformed("the key's id is no plain text"));
-        let mut ask = Ask::post("/", Zeroizing::new(body.into_bytes()));
-        ask.fields.clear();
-        let mut ask = ask
-            .with(header::CONTENT_TYPE, HeaderValue::from_static(JSON))
-            .with(DATE, text(&date)?)
-            .with(TARGET, HeaderValue::from_static(target))
-            .with(header::AUTHORIZATION, text(&authorization)?);
-        if let Some(token) = token {
-            ask = ask.with(TOKEN, secret_field(Zeroizing::new(token.to_vec()))?);
-        }
-        self.client.ask(&ask).await
+        self.client.ask(&question.signed(&keys, now)?).await
     }
 
     async fn read(&self, wanted: Wanted<'_>) -> Result<Fetched, BackendError> {
@@ -226,74 +196,9 @@ impl Backend for Aws {
     }
 }
 
-/// `20261120T180000Z`.
-pub(crate) fn amz_date(now: Timestamp) -> String {
-    let text = now.to_string();
-    let seconds: String = text.chars().take(19).filter(char::is_ascii_alphanumeric).collect();
-    format!("{seconds}Z")
-}
-
-impl Signed<'_> {
-    /// The field `Authorization`.
-    pub fn authorization(&self, id: &str, key: &[u8]) -> String {
-        let day = self.date.get(..8).unwrap_or_default();
-        let scope = format!("{day}/{}/{}/aws4_request", self.region, self.service);
-        let names = self.fields.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
-        let mut canonical = Zeroizing::new(Vec::with_capacity(4 * 1024));
-        canonical.extend_from_slice(format!("{}\n/\n{}\n", self.method, self.query).as_bytes());
-        for (name, value) in self.fields {
-            canonical.extend_from_slice(name.as_bytes());
-            canonical.push(b':');
-            canonical.extend_from_slice(value);
-            canonical.push(b'\n');
-        }
-        let body = hex(digest::digest(&digest::SHA256, self.body).as_ref());
-        canonical.extend_from_slice(format!("\n{names}\n{body}").as_bytes());
-        let hashed = hex(digest::digest(&digest::SHA256, &canonical).as_ref());
-        let text = format!("AWS4-HMAC-SHA256\n{}\n{scope}\n{hashed}", self.date);
-        let sign = |key: &[u8], text: &[u8]| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text);
-        let mut first = Zeroizing::new(Vec::with_capacity(4 + key.len()));
-        first.extend_from_slice(b"AWS4");
-        first.extend_from_slice(key);
-        let of_day = sign(&first, day.as_bytes());
-        let of_region = sign(of_day.as_ref(), self.region.as_bytes());
-        let of_service = sign(of_region.as_ref(), self.service.as_bytes());
-        let signing = sign(of_service.as_ref(), b"aws4_request");
-        let signature = hex(sign(signing.as_ref(), text.as_bytes()).as_ref());
-        format!("AWS4-HMAC-SHA256 Credential={id}/{scope}, SignedHeaders={names}, Signature={signature}")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn signatures_are_those_of_the_documentation() {
-        // "Examples of the complete Signature Version 4 signing process", GET ListUsers.
-        let signed = Signed {
-            method: "GET",
-            query: "Action=ListUsers&Version=2010-05-08",
-            fields: &[
-                ("content-type", b"application/x-www-form-urlencoded; charset=utf-8"),
-                ("host", b"iam.amazonaws.com"),
-                ("x-amz-date", b"20150830T123600Z"),
-            ],
-            body: b"",
-            date: "20150830T123600Z",
-            region: "us-east-1",
-            service: "iam",
-        };
-        let made =
-            signed.authorization("AKIDEXAMPLE", concat!("wJalrXUtnFEMI/K7MDENG", "+bPxRfiCYEXAMPLEKEY").as_bytes());
-        let want = concat!("5d672d79c15b13162d9279b0855cfba6", "789a8edb4c82c400e06b5924a6f2b5d7");
-        assert!(made.ends_with(&format!("Signature={want}")), "{made}");
-        assert!(
-            made.starts_with("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/iam/aws4_request, "),
-            "{made}"
-        );
-        assert_eq!(amz_date(Timestamp::from_secs(1_795_197_600)), "20261120T180000Z");
-    }
 
     #[test]
     fn what_is_the_value() {

@@ -3,11 +3,15 @@
 //! To add one on this machine: a file here and a line in [`backends`]. One over the network: a file here and a line in [`far`]; it is made for
 //! each entry of `backends:`, asks by [`crate::far`], and stands behind a breaker ([`crate::instance`]).
 
+mod ambient;
 mod aws;
+mod azure;
+mod bearer;
 mod built_in;
 mod env;
 mod exec;
 mod file;
+mod gcp;
 mod hashicorp;
 mod k8s;
 mod keychain;
@@ -17,23 +21,27 @@ pub(crate) mod login;
 mod onepassword;
 mod pick;
 
-pub(crate) use aws::{Signed, amz_date};
 pub(crate) use exec::read as printed;
 pub(crate) use hashicorp::Hashicorp;
 pub(crate) use pick::{Tree, body};
 
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use model::{CredentialName, Tenant, Timestamp};
+use rustix::fs::OFlags;
 use secret::{Lease, Secret};
 use store::Store;
 
+use crate::aws::chain::Chain;
 use crate::far::{Client, Tls};
 use crate::instance::Site;
 use crate::keys::Keys;
 use crate::{Ambient, Pending, Reference, Scheme};
 
 pub(crate) use local::Local;
+pub(crate) use pick::said;
 
 /// Why a back end gives no value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -156,6 +164,8 @@ pub(crate) struct Ground {
     pub store: Store,
     pub keys: Arc<Keys>,
     pub ambient: Ambient,
+    /// The keys of AWS that surround us.
+    pub chain: Arc<Chain>,
 }
 
 /// Every back end.
@@ -167,6 +177,7 @@ pub(crate) fn backends(ground: &Ground) -> Vec<Box<dyn Backend>> {
         Box::new(exec::Exec::new(ground)),
         Box::new(login::Login::new(ground)),
         Box::new(keyring::Keyring::new(ground)),
+        Box::new(ambient::OfAws::new(ground)),
         // Where nobody says where its server is.
         Box::new(onepassword::Program::new(ground)),
     ]
@@ -179,10 +190,18 @@ pub(crate) fn far(site: &Site, tls: Tls, local: &Local) -> Option<Box<dyn Backen
     Some(match scheme {
         Scheme::Hashicorp => Box::new(hashicorp::Hashicorp::new(site, client, local.clone())),
         Scheme::AwsSm | Scheme::AwsPs => Box::new(aws::Aws::new(scheme, site, client, local.clone())),
+        Scheme::GcpSm => Box::new(gcp::Gcp::new(site, client, local.clone())),
+        Scheme::AzureKv => Box::new(azure::Azure::new(site, client, local.clone())),
         Scheme::K8s => Box::new(k8s::K8s::new(site, client, local.clone())),
         Scheme::OnePassword => Box::new(onepassword::Connect::new(site, client, local.clone())),
         _ => return None,
     })
+}
+
+/// Opens a file without waiting for the other end of a pipe.
+pub(crate) fn open_plain(path: &Path) -> std::io::Result<std::fs::File> {
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
 /// Editors and programs end a file with a newline that is not part of the value; one is taken off.
@@ -197,6 +216,11 @@ pub(crate) fn read_all(body: &[u8]) {
     hashicorp::read_all(body);
     let _ = aws::read(body, None);
     let _ = aws::read(body, Some("key"));
+    let _ = crate::aws::chain::read_given(body);
+    for field in [None, Some("key")] {
+        let _ = gcp::read(body, field);
+        let _ = azure::read(body, field);
+    }
     let _ = k8s::read(body, "key", "a secret");
     let _ = onepassword::read(body, None, "password", "an item");
     let _ = onepassword::read(body, Some("section"), "password", "an item");

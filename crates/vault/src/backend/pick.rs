@@ -125,6 +125,25 @@ pub(super) fn message(body: &[u8]) -> String {
     text.map_or_else(String::new, |text| format!(" (it says: {})", said(text)))
 }
 
+/// The same of a server that puts it under `error`.
+pub(super) fn message_of(body: &[u8]) -> String {
+    let tree = serde_json::from_slice::<Tree>(body).unwrap_or_default();
+    let text = tree.0.pointer("/error/message").and_then(Value::as_str);
+    text.map_or_else(String::new, |text| format!(" (it says: {})", said(text)))
+}
+
+/// What is meant of a value that may be an object of fields; a text is a value as it stands.
+pub(super) fn of_value(value: &[u8], field: Option<&str>) -> Result<Secret, String> {
+    let whole = || Secret::new(value.to_vec());
+    match (serde_json::from_slice::<Tree>(value).ok().filter(|inner| inner.0.is_object()), field) {
+        (Some(inner), Some(field)) => inner.pick(Some(field)),
+        (None, Some(_)) => Err("it is a text without fields; leave `#FIELD` out".to_owned()),
+        (Some(inner), None) => Ok(inner.pick(None).unwrap_or_else(|_| whole())),
+        (None, None) if value.is_empty() => Err("there is nothing".to_owned()),
+        (None, None) => Ok(whole()),
+    }
+}
+
 /// The octets of a secret that goes out in a header field, after these words.
 pub(super) fn field(words: &str, secret: &Secret) -> Zeroizing<Vec<u8>> {
     let mut out = Zeroizing::new(Vec::with_capacity(words.len() + secret.len()));
@@ -138,7 +157,7 @@ const WORD_BYTES_MAX: usize = 20;
 
 /// What a server says, for people: printable and short, without words that may be what it was sent. A server that quotes a question would
 /// otherwise put a token into our log.
-pub(super) fn said(text: &str) -> String {
+pub(crate) fn said(text: &str) -> String {
     let plain: String = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(400).collect();
     let ends = |letter: char| letter.is_whitespace() || "\"'`,;:=/()[]{}<>".contains(letter);
     let words = plain.split_inclusive(ends).map(|word| {

@@ -33,6 +33,11 @@ impl Form {
         put(&mut self.0, value);
     }
 
+    /// Its octets.
+    pub fn into_body(self) -> Zeroizing<Vec<u8>> {
+        self.0
+    }
+
     pub fn post(self, target: &str) -> Ask {
         let fields = vec![(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"))];
         Ask { method: Method::POST, target: target.to_owned(), fields, body: Some(Bytes::from_owner(self.0)) }

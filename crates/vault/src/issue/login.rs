@@ -193,6 +193,7 @@ impl Vault {
         let way = way.as_deref().ok_or_else(|| BackendError::Away { what: "nothing leads there yet".to_owned() })?;
         let asked = Asked {
             root: secret::Secret::new(Vec::new()),
+            agent: None,
             narrowed: None,
             refused: &Refused::default(),
             way: &**way,

@@ -9,6 +9,7 @@
 #![expect(clippy::disallowed_methods, reason = "what is stored goes to its issuer and nowhere else")]
 
 mod answer;
+mod aws;
 mod azure;
 mod github_app;
 mod google;
@@ -32,6 +33,7 @@ use crate::backend::{BackendError, Local};
 use crate::instance::Breaker;
 use crate::{Pending, Reference};
 
+pub use aws::{AwsRole, AwsSource};
 pub use azure::Azure;
 pub use github_app::{GithubApp, Installed};
 pub use google::Google;
@@ -79,6 +81,8 @@ pub struct Asked<'a> {
     pub(crate) root: Secret,
     /// What the agent may do; the whole where nothing is said.
     pub(crate) narrowed: Option<&'a str>,
+    /// Whose it will be, where an issuer gives each agent its own; nobody's where somebody only looks.
+    pub(crate) agent: Option<&'a AgentName>,
     /// What was issued before and did not work.
     pub(crate) refused: &'a Refused,
     pub(crate) way: &'a dyn Way,
@@ -234,13 +238,19 @@ pub(crate) fn read_all(line: &[u8], octets: &[u8]) {
 
 /// Texts of the alphabets in which issuers write, drawn anew.
 fn drawn(random: &dyn Random, prefix: &str, chars: usize) -> Secret {
-    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    drawn_from(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789", random, prefix, chars)
+}
+
+/// The same of these letters.
+fn drawn_from(letters: &[u8], random: &dyn Random, prefix: &str, chars: usize) -> Secret {
     let mut text = prefix.as_bytes().to_vec();
     let mut octets = [0u8; 64];
     while text.len() < prefix.len() + chars {
         random.fill(&mut octets);
         let left = prefix.len() + chars - text.len();
-        text.extend(octets.iter().take(left).filter_map(|octet| LETTERS.get(usize::from(*octet) % LETTERS.len())));
+        text.extend(
+            octets.iter().take(left).filter_map(|octet| letters.get(usize::from(*octet) % letters.len().max(1))),
+        );
     }
     Secret::new(text)
 }

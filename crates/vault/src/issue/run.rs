@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{CredentialName, Tenant, Timestamp, hex};
+use model::{AgentName, CredentialName, Tenant, Timestamp, hex};
 use secret::{Lease, Material};
 use store::Hold;
 
@@ -26,6 +26,8 @@ pub(crate) struct Order {
     pub issuing: Arc<Issuing>,
     /// Less than the whole.
     pub narrowed: Option<Arc<str>>,
+    /// Whose it is, where each agent has its own.
+    pub agent: Option<AgentName>,
 }
 
 impl Vault {
@@ -125,6 +127,7 @@ impl Inner {
         let asked = Asked {
             root: value,
             narrowed: order.narrowed.as_deref(),
+            agent: order.agent.as_ref(),
             refused: &issuing.refused,
             way: &**way,
             local: &self.local,

@@ -1,7 +1,7 @@
 //! References to values that live elsewhere, and their one grammar.
 //!
 //! ```text
-//! reference  built-in | env:NAME | file:PATH | exec:ARGV | login:PATH#.. | keyring:SERVICE/ACCOUNT | WORD:SPOT | op://VAULT/ITEM/FIELD
+//! reference  built-in | env:NAME | file:PATH | exec:ARGV | login:PATH#.. | keyring:SERVICE/ACCOUNT | aws:ambient | WORD:SPOT | op://VAULT/ITEM/FIELD
 //! WORD       hashicorp | aws-sm | aws-ps | k8s | op, and `@NAME` behind it where several are described under `backends:`
 //! SPOT       SEGMENT/SEGMENT.. and behind it ?version=N and #FIELD, each where the back end has such a thing
 //! SEGMENT    text with at most one of {user} {agent} {env}
@@ -48,13 +48,15 @@ pub enum Scheme {
     OnePassword,
     /// The system's keychain.
     Keyring,
+    /// The keys of AWS that surround the gateway.
+    Aws,
     /// Kubernetes.
     K8s,
 }
 
 impl Scheme {
     /// Every one, with its word.
-    pub const ALL: [(&'static str, Self); 13] = [
+    pub const ALL: [(&'static str, Self); 14] = [
         ("built-in", Self::BuiltIn),
         ("env", Self::Env),
         ("file", Self::File),
@@ -67,6 +69,7 @@ impl Scheme {
         ("azure-kv", Self::AzureKv),
         ("op", Self::OnePassword),
         ("keyring", Self::Keyring),
+        ("aws", Self::Aws),
         ("k8s", Self::K8s),
     ];
 
@@ -74,12 +77,6 @@ impl Scheme {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         Self::ALL.iter().find(|(_, scheme)| *scheme == self).map_or("built-in", |(word, _)| word)
-    }
-
-    /// Whether this version can read from it.
-    #[must_use]
-    pub const fn is_supported(self) -> bool {
-        !matches!(self, Self::GcpSm | Self::AzureKv)
     }
 
     /// Whether it is reached over the network, and hence described under `backends:`; several of a kind have names of their own.
@@ -138,12 +135,6 @@ pub enum ReferenceError {
         /// Why.
         why: &'static str,
     },
-    /// A back end of a later version.
-    #[error("the back end `{scheme}:` is not in this version; `exec:` asks a program of yours")]
-    NotYet {
-        /// Its word.
-        scheme: &'static str,
-    },
     /// It is somebody's own, and nobody is known.
     #[error(
         "`{text}` is each {whose}'s own, and no {whose} is known here; begin the session with `--{whose} NAME`, or set it in the configuration"
@@ -186,7 +177,7 @@ impl Reference {
         Self { scheme: Scheme::BuiltIn, text: "built-in".to_owned() }
     }
 
-    /// Reads a reference; also one to a back end of a later version, which [`Self::usable`] then refuses.
+    /// Reads a reference.
     pub fn parse(text: &str) -> Result<Self, ReferenceError> {
         let cut = || text.chars().take(200).collect::<String>();
         if text == "built-in" {
@@ -207,6 +198,7 @@ impl Reference {
             Scheme::Exec => argv(rest).err(),
             Scheme::Login => crate::backend::login::check(rest).err(),
             Scheme::Keyring => crate::backend::keyring::check(rest).err(),
+            Scheme::Aws => crate::aws::chain::check(rest).err(),
             scheme if scheme.is_far() => Spot::read(scheme, rest).err(),
             _ => None,
         };
@@ -214,11 +206,6 @@ impl Reference {
             Some(why) => Err(ReferenceError::Malformed { text: cut(), why }),
             None => Ok(Self { scheme, text: text.to_owned() }),
         }
-    }
-
-    /// Whether this version can read it.
-    pub fn usable(&self) -> Result<(), ReferenceError> {
-        if self.scheme.is_supported() { Ok(()) } else { Err(ReferenceError::NotYet { scheme: self.scheme.as_str() }) }
     }
 
     /// Where it points.
@@ -351,28 +338,28 @@ mod tests {
 
     #[test]
     fn references_are_read_or_refused_with_a_reason() {
-        for (text, scheme, usable) in [
-            ("env:GITHUB_TOKEN", Scheme::Env, true),
-            ("file:./token", Scheme::File, true),
-            ("exec:op read op://vault/item", Scheme::Exec, true),
-            ("built-in", Scheme::BuiltIn, true),
-            ("login:/home/me/.x.json#value=/a,refresh=/b", Scheme::Login, true),
-            ("login:keychain:Claude Code-credentials/me#value=/a,refresh=/b", Scheme::Login, true),
-            ("hashicorp:secret/team/x?version=3#key", Scheme::Hashicorp, true),
-            ("hashicorp@eu:secret/{user}/x", Scheme::Hashicorp, true),
-            ("aws-sm:team/name#field", Scheme::AwsSm, true),
-            ("aws-ps:/a/name?version=3", Scheme::AwsPs, true),
-            ("gcp-sm:name", Scheme::GcpSm, false),
-            ("azure-kv:vault/name", Scheme::AzureKv, false),
-            ("op://vault/item/field", Scheme::OnePassword, true),
-            ("op://my vault/item/section/field", Scheme::OnePassword, true),
-            ("keyring:name/ada", Scheme::Keyring, true),
-            ("k8s:ns/name#key", Scheme::K8s, true),
+        for (text, scheme) in [
+            ("env:GITHUB_TOKEN", Scheme::Env),
+            ("file:./token", Scheme::File),
+            ("exec:op read op://vault/item", Scheme::Exec),
+            ("built-in", Scheme::BuiltIn),
+            ("login:/home/me/.x.json#value=/a,refresh=/b", Scheme::Login),
+            ("login:keychain:Claude Code-credentials/me#value=/a,refresh=/b", Scheme::Login),
+            ("hashicorp:secret/team/x?version=3#key", Scheme::Hashicorp),
+            ("hashicorp@eu:secret/{user}/x", Scheme::Hashicorp),
+            ("aws-sm:team/name#field", Scheme::AwsSm),
+            ("aws-ps:/a/name?version=3", Scheme::AwsPs),
+            ("gcp-sm:project/name?version=3", Scheme::GcpSm),
+            ("azure-kv:name?version=a1", Scheme::AzureKv),
+            ("op://vault/item/field", Scheme::OnePassword),
+            ("op://my vault/item/section/field", Scheme::OnePassword),
+            ("keyring:name/ada", Scheme::Keyring),
+            ("aws:ambient", Scheme::Aws),
+            ("k8s:ns/name#key", Scheme::K8s),
         ] {
             let reference = Reference::parse(text).expect(text);
             assert_eq!(reference.scheme(), scheme);
             assert_eq!(reference.as_str(), text);
-            assert_eq!(reference.usable().is_ok(), usable, "{text}");
         }
         for bad in [
             "",
@@ -380,6 +367,9 @@ mod tests {
             "evn:X",
             "env:",
             "env:A=B",
+            "aws:profile",
+            "gcp-sm:name",
+            "azure-kv:vault/name",
             "file:a\nb",
             "exec:",
             "exec:'a",
@@ -416,8 +406,6 @@ mod tests {
         ] {
             assert!(Reference::parse(bad).is_err(), "{bad}");
         }
-        let said = Reference::parse("gcp-sm:x").and_then(|it| it.usable()).expect_err("later").to_string();
-        assert!(said.contains("not in this version"), "{said}");
     }
 
     #[test]

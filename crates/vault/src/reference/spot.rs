@@ -70,7 +70,13 @@ impl<'a> Spot<'a> {
             Scheme::OnePassword if !(3..=4).contains(&count) || !bare => {
                 "it is written `op://VAULT/ITEM/FIELD` or `op://VAULT/ITEM/SECTION/FIELD`"
             }
-            Scheme::AwsSm | Scheme::AwsPs if self.version.is_some_and(|version| !labelled(version)) => {
+            Scheme::GcpSm if count != 2 => "it is written `gcp-sm:PROJECT/NAME`",
+            Scheme::AzureKv if count != 1 => {
+                "it is written `azure-kv:NAME`; the vault is the `address` under `backends:`"
+            }
+            Scheme::AwsSm | Scheme::AwsPs | Scheme::GcpSm | Scheme::AzureKv
+                if self.version.is_some_and(|version| !labelled(version)) =>
+            {
                 "a version is a number or a label of letters, digits, `-` and `_`"
             }
             Scheme::K8s if count != 2 || self.field.is_none() || self.version.is_some() => {

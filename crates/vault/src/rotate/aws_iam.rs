@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::{Around, Looked, RotateError, Rotator, Turn};
 use crate::Pending;
-use crate::backend::{Signed, amz_date};
+use crate::aws::sigv4::{Signed, amz_date};
 use crate::far::{Ask, encoded, secret_field};
 
 const FORM: &str = "application/x-www-form-urlencoded; charset=utf-8";

@@ -85,8 +85,8 @@ async fn what_is_missing_or_malformed_is_told() {
     }
     for (reference, says) in [
         ("aws-sm:a", "`aws-sm:` is not described"),
-        ("gcp-sm:a", "not in this version"),
-        ("azure-kv:a", "not in this version"),
+        ("gcp-sm:a/b", "`gcp-sm:` is not described"),
+        ("azure-kv:a", "`azure-kv:` is not described"),
         ("hashicorp:a/b", "`hashicorp:` is not described"),
         ("hashicorp@eu:a/b", "`hashicorp@eu:` is not described"),
         ("k8s:a/b#c", "`k8s:` is not described"),

@@ -6,8 +6,10 @@ use model::canonical::parse_base;
 use parking_lot::Mutex;
 use serde_json::json;
 use testkit::{Answer, Hashicorp, Seen, Upstream};
+use vault::issue::Narrowings;
 use vault::{BackendError, LogIn, Site, Vault, VaultError};
 
+use crate::cloud::{Plain, way};
 use crate::sites::{declare, reference, tls};
 use crate::world::{World, declaration, gives, refusal};
 
@@ -105,12 +107,80 @@ fn case(word: &'static str, token: &'static str, answer: impl Fn(&Seen) -> Answe
     Case { word, upstream, instead, token, good: Vec::new(), absent: Vec::new() }
 }
 
-fn cases(world: &World) -> [Case; 4] {
+/// Google Secret Manager (`projects.secrets.versions.access`) and Azure Key Vault (`GET /secrets`), by their documented answers.
+fn google(seen: &Seen) -> Answer {
+    let refused = |code: u16, message: &str| {
+        Answer::json(&json!({"error": {"code": code, "message": message, "status": "X"}})).with_status(code)
+    };
+    if seen.values("authorization") != ["Bearer token of google"] {
+        return refused(401, "Request had invalid authentication credentials.");
+    }
+    match seen.path() {
+        "/v1/projects/team/secrets/github/versions/latest:access"
+        | "/v1/projects/team/secrets/github/versions/3:access" => {
+            // {"token":"the value"}, and its checksum.
+            Answer::json(&json!({"name": "projects/7/secrets/github/versions/3",
+                "payload": {"data": "eyJ0b2tlbiI6InRoZSB2YWx1ZSJ9", "dataCrc32c": "4040949586"}}))
+        }
+        _ => refused(404, "Secret [projects/7/secrets/absent] not found or has no versions."),
+    }
+}
+
+fn azure(seen: &Seen) -> Answer {
+    let refused =
+        |code: u16, message: &str| Answer::json(&json!({"error": {"code": "X", "message": message}})).with_status(code);
+    if seen.values("authorization") != ["Bearer token of azure"] {
+        return refused(401, "AKV10000: Request is missing a Bearer or PoP token.");
+    }
+    match (seen.path(), seen.query("api-version")) {
+        ("/secrets/github/" | "/secrets/github/a1", Some("7.4")) => Answer::json(
+            &json!({"value": "the value", "id": "https://x.vault.azure.net/secrets/github/a1", "attributes": {"enabled": true}}),
+        ),
+        _ => refused(404, "A secret with (name/id) absent was not found in this key vault."),
+    }
+}
+
+/// Who gives tokens to both: to those that it knows.
+async fn tokens() -> Plain {
+    use base64::Engine;
+    Plain::start(|asked| {
+        let assertion =
+            asked.body.split("assertion=").nth(1).and_then(|token| token.split('.').nth(1)).unwrap_or_default();
+        let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(assertion).unwrap_or_default();
+        let claims = String::from_utf8_lossy(&claims).into_owned();
+        let known = claims.contains("\"iss\":\"agents@team.iam\"")
+            && claims.contains("\"aud\":\"https://oauth2.googleapis.com/token\"");
+        let whose = match asked.line.as_str() {
+            "POST /token"
+                if known
+                    && asked.body.starts_with("grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&") =>
+            {
+                "google"
+            }
+            "POST /team.test/oauth2/v2.0/token" if asked.body.ends_with("&client_secret=site%20token") => "azure",
+            _ => return (400, json!({"error": "invalid_grant"}).to_string()),
+        };
+        (
+            200,
+            json!({"access_token": format!("token of {whose}"), "expires_in": 3_599, "token_type": "Bearer"})
+                .to_string(),
+        )
+    })
+    .await
+}
+
+fn cases(world: &World) -> [Case; 6] {
     let server = Hashicorp::new(72);
     server.put("secret/github", json!({"token": "the value"}));
     std::fs::write(world.path().join("site-token"), "site token\n").expect("written");
     std::fs::write(world.path().join("vault-token"), server.token()).expect("written");
     std::fs::write(world.path().join("wrong"), "wrong").expect("written");
+    let (_, key) = testkit::Ca::new("google").leaf_pem(&["key"]);
+    for (file, email) in [("google-key", "agents@team.iam"), ("google-wrong", "others@team.iam")] {
+        let text = json!({"type": "service_account", "client_email": email, "private_key": key, "private_key_id": "k",
+            "token_uri": "https://oauth2.googleapis.com/token"});
+        std::fs::write(world.path().join(file), text.to_string()).expect("written");
+    }
     let answer = server.handler();
     let hashicorp = case("hashicorp", "file:vault-token", move |seen| answer(seen).expect("answered"));
     [
@@ -123,6 +193,16 @@ fn cases(world: &World) -> [Case; 4] {
             good: vec!["aws-sm:team/github#token"],
             absent: vec![("aws-sm:team/absent", "AWS has no `team/absent`"), ("aws-sm:team/github#absent", "no field")],
             ..case("aws-sm", "file:site-token", aws)
+        },
+        Case {
+            good: vec!["gcp-sm:team/github#token", "gcp-sm:team/github?version=3"],
+            absent: vec![("gcp-sm:team/absent", "Google has no `absent`"), ("gcp-sm:team/github#absent", "no field")],
+            ..case("gcp-sm", "file:google-key", google)
+        },
+        Case {
+            good: vec!["azure-kv:github", "azure-kv:github?version=a1"],
+            absent: vec![("azure-kv:absent", "Azure has no `absent`"), ("azure-kv:github#absent", "without fields")],
+            ..case("azure-kv", "file:site-token", azure)
         },
         Case {
             good: vec!["k8s:team/github#token"],
@@ -154,17 +234,24 @@ impl Case {
             ca: Some(self.upstream.ca().pem().as_bytes().to_vec()),
             namespace: None,
             kv: None,
-            login: if word == "aws-sm" {
-                let (key_id, secret) = (reference(token), reference("file:site-token"));
-                LogIn::AwsKey { region: "eu-central-1".to_owned(), key_id, secret, session_token: None }
-            } else {
-                LogIn::Token(reference(token))
+            login: match word {
+                "aws-sm" => {
+                    let (key_id, secret) = (reference(token), reference("file:site-token"));
+                    LogIn::AwsKey { region: "eu-central-1".to_owned(), key_id, secret, session_token: None }
+                }
+                "gcp-sm" => LogIn::GoogleKey(reference(&token.replace("file:wrong", "file:google-wrong"))),
+                "azure-kv" => {
+                    let (tenant, client_id) = ("team.test".to_owned(), "app".to_owned());
+                    LogIn::AzureClient { tenant, client_id, secret: reference(token) }
+                }
+                _ => LogIn::Token(reference(token)),
             },
         }
     }
 
-    async fn vault(&self, world: &World) -> Vault {
+    async fn vault(&self, world: &World, tokens: &Plain) -> Vault {
         let vault = world.vault().await;
+        vault.take_way(way(tokens.addr), Narrowings::new());
         vault.take_sites(vec![self.site(self.word, self.token)], &tls).expect("taken");
         vault
     }
@@ -172,9 +259,9 @@ impl Case {
 
 #[tokio::test]
 async fn what_is_there_is_given_and_what_is_not_is_missing() {
-    let world = World::new();
+    let (world, tokens) = (World::new(), tokens().await);
     for case in cases(&world) {
-        let vault = case.vault(&world).await;
+        let vault = case.vault(&world, &tokens).await;
         for from in &case.good {
             declare(&vault, "x", from).await;
             assert!(gives(&vault, "x", "the value").await, "{from}");
@@ -190,13 +277,13 @@ async fn what_is_there_is_given_and_what_is_not_is_missing() {
 
 #[tokio::test]
 async fn failures_are_told_apart_and_quote_nothing() {
-    let world = World::new();
+    let (world, tokens) = (World::new(), tokens().await);
     let (away, forbidden): (Is, Is) =
         (|it| matches!(it, BackendError::Away { .. }), |it| matches!(it, BackendError::Forbidden { .. }));
     let busy: Is = |it| matches!(it, BackendError::Busy { .. });
     let odd: Is = |it| matches!(it, BackendError::Malformed { .. } | BackendError::Missing { .. });
     for case in cases(&world) {
-        let vault = case.vault(&world).await;
+        let vault = case.vault(&world, &tokens).await;
         declare(&vault, "x", case.good[0]).await;
         assert!(gives(&vault, "x", "the value").await);
         let long = Answer::json(&json!({"kind": "Secret", "data": {"token": "QUFB".repeat(200_000)}}));
@@ -229,9 +316,10 @@ async fn failures_are_told_apart_and_quote_nothing() {
 
 #[tokio::test]
 async fn whoever_is_not_known_is_refused() {
-    let world = World::new();
+    let (world, tokens) = (World::new(), tokens().await);
     for case in cases(&world) {
         let vault = world.vault().await;
+        vault.take_way(way(tokens.addr), Narrowings::new());
         vault.take_sites(vec![case.site(case.word, "file:wrong")], &tls).expect("taken");
         vault.declare(declaration("x", case.good[0])).await.expect("declared");
         let error = refusal(&vault, "x").await;

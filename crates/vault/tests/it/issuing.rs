@@ -227,7 +227,7 @@ async fn answers_that_are_none() {
         (200, "{}", "something else than the JSON"),
         (200, r#"{"access_token":""}"#, "no bearer token"),
         (200, r#"{"access_token":"x","token_type":"DPoP"}"#, "no bearer token"),
-        (302, "", "sends on to somewhere else"),
+        (302, "", "sends on elsewhere"),
         (404, "<html>", "answers 404"),
     ] {
         issuer.says(move |_| (status, body.to_owned()));

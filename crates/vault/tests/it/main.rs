@@ -8,6 +8,7 @@
 
 mod at_rest;
 mod backends;
+mod cloud;
 mod conform;
 mod crash;
 mod issuing;

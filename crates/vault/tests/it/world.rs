@@ -146,7 +146,11 @@ pub fn permit_of(tenant: &Tenant, credential: Option<&str>) -> Permit {
 pub fn permit_for(tenant: &Tenant, credential: Option<&str>, user: Option<&str>) -> Permit {
     let agent = AgentName::new("bot").expect("agent");
     let user = user.map(|user| UserName::new(user).expect("user"));
-    let bearer = Bearer { tenant: tenant.clone(), agent, session: session(), user };
+    permit_by(Bearer { tenant: tenant.clone(), agent, session: session(), user }, credential)
+}
+
+/// A permit of somebody.
+pub fn permit_by(bearer: Bearer, credential: Option<&str>) -> Permit {
     let binding = Binding { exchange: ExchangeId::from_bits(1), head: Digest::ZERO, body: None };
     Conditions::for_tests(bearer, None, credential.map(name), Vec::new(), None)
         .satisfy(binding, &Reservation::nothing(), None, Timestamp(0))

@@ -25,18 +25,18 @@ const HOSTS: [&str; 11] = [
 ];
 
 /// moto, over TLS.
-struct Aws {
+pub(crate) struct Aws {
     _process: Running,
-    _folder: tempfile::TempDir,
+    pub(crate) folder: tempfile::TempDir,
     ca: String,
-    port: u64,
-    id: String,
-    key: String,
+    pub(crate) port: u64,
+    pub(crate) id: String,
+    pub(crate) key: String,
     session: Value,
 }
 
 impl Aws {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let (ca, folder) = (Ca::new("aws"), tempfile::tempdir().unwrap());
         let (cert, key) = ca.leaf_pem(&HOSTS);
         let file = |name: &str| folder.path().join(name);
@@ -57,11 +57,11 @@ impl Aws {
             key: text("key"),
             session: ready["session"].clone(),
             _process: process,
-            _folder: folder,
+            folder,
         }
     }
 
-    fn upstreams(&self) -> String {
+    pub(crate) fn upstreams(&self) -> String {
         HOSTS.iter().fold("upstreams:\n".to_owned(), |mut text, host| {
             let _ = writeln!(text, "  {host}: {{ address: \"127.0.0.1:{}\", ca: {} }}", self.port, self.ca);
             text
@@ -102,21 +102,22 @@ agents:
         House::new(&config, &[("KEYS", &keys.to_string())])
     }
 
-    fn assert_clean(&self, what: &str, text: &str) {
+    pub(crate) fn assert_clean(&self, what: &str, text: &str) {
         assert!(!text.contains(&self.key) && !text.contains(&self.id), "a real key stands in {what}:\n{text}");
     }
 }
 
-fn client(name: &str) -> String {
+pub(crate) fn client(name: &str) -> String {
     root().join("tests/e2e/clients").join(name).display().to_string()
 }
 
 /// Programs of the tests lie below the workspace, wherever that is.
-fn tools() -> String {
-    tool("node").parent().unwrap().display().to_string()
+pub(crate) fn tools() -> String {
+    // The folder may be a link, and what may be written to is named by where it is.
+    tool("node").parent().unwrap().canonicalize().unwrap().display().to_string()
 }
 
-fn outcome(finished: &Finished) -> Value {
+pub(crate) fn outcome(finished: &Finished) -> Value {
     serde_json::from_str(&finished.stdout).unwrap_or_else(|_| panic!("{}\n{}", finished.stdout, finished.stderr))
 }
 

@@ -41,6 +41,7 @@ mod prove;
 mod real;
 mod reliability;
 mod review;
+mod roles;
 mod rotation;
 mod rotators;
 mod rows;

@@ -149,8 +149,8 @@ impl Tokens {
                 let members = [("role_id", role.as_bytes()), ("secret_id", without_newline(secret.expose()))];
                 by(asker, mount, &members, (self.number(), now)).await
             }
-            LogIn::AwsKey { .. } => Err(BackendError::Malformed {
-                what: "a key of AWS does not log in to Vault; write `token`, `approle`, `kubernetes` or `jwt`"
+            LogIn::AwsKey { .. } | LogIn::AwsAmbient { .. } | LogIn::GoogleKey(_) | LogIn::AzureClient { .. } => Err(BackendError::Malformed {
+                what: "a key of another cloud does not log in to Vault; write `token`, `approle`, `kubernetes` or `jwt`"
                     .to_owned(),
             }),
             LogIn::Jwt { mount, role, jwt } => {
