@@ -83,9 +83,10 @@ pub(crate) async fn ask(
         let detail = format!("a session asks for grants {ASKED_PER_MINUTE_MAX} times a minute at most");
         return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "limit_reached", detail));
     }
+    let offer = offered(&api, &session, &asking).await?;
     let row = {
         let _turn = api.grants.turn.lock().await;
-        decided(&api, &caller, (&session, &wanted), &asking).await?
+        decided(&api, &caller, (&session, &wanted), (&asking, offer)).await?
     };
     let row = waited(&api, row, patience(&headers)).await?;
     answer(&api, row, true)
@@ -121,15 +122,22 @@ async fn whose(api: &Api, caller: &Caller, wanted: &Wanted) -> Result<Session, P
     Ok(session)
 }
 
+/// What the policy says: beside what serves others, because a thousand actions may be looked at.
+async fn offered(api: &Api, session: &Session, asking: &Asking) -> Result<Result<Offer, Box<Refusal>>, Problem> {
+    let (plane, session, asking) = (Arc::clone(&api.plane), session.clone(), asking.clone());
+    let looked = tokio::task::spawn_blocking(move || plane.offer(&session, &asking)).await;
+    looked.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "unavailable", error.to_string()))
+}
+
 /// What the policy says, as a row: given, waiting, or a problem.
 async fn decided(
     api: &Api,
     caller: &Caller,
     (session, wanted): (&Session, &Wanted),
-    asking: &Asking,
+    (asking, offer): (&Asking, Result<Offer, Box<Refusal>>),
 ) -> Result<GrantRow, Problem> {
     let now = api.clock.now();
-    let offer = match api.plane.offer(session, asking) {
+    let offer = match offer {
         Ok(offer) => offer,
         Err(refusal) => {
             tell_no(api, (session, wanted, caller), asking, &refusal);

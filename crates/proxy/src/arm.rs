@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use hyper::upgrade::OnUpgrade;
 use inject::{Armed, InjectError, Presented, Put};
 use model::call::ServiceBounds;
@@ -108,22 +109,7 @@ pub(crate) fn arm(worker: &Arc<Worker>, resolved: Resolved) -> Result<Road, Box<
         let snapshot = Arc::clone(&snapshot);
         Kept::of(&request, &body, Rest { head, snapshot, subject, classification, presented, minted })
     });
-    let (passing, whole) = match body {
-        JudgedBody::Empty => (None, None),
-        JudgedBody::Streamed => (trip.unread.take().map(Unsent::all).map(Passing::stream), None),
-        JudgedBody::Front(front) => {
-            let held = trip.held.take();
-            (trip.unread.take().map(|rest| Passing::stream(Unsent { front, held, rest })), None)
-        }
-        JudgedBody::Whole(bytes, digest) => {
-            trip.recorder.body(Some(digest), bytes.len() as u64);
-            (None, Some(bytes))
-        }
-        JudgedBody::Spooled(spool) => {
-            trip.recorder.body(Some(spool.digest()), spool.bytes());
-            (Some(Passing::Spool(spool)), None)
-        }
-    };
+    let (passing, whole) = sent(body, &mut trip);
     let named = credential.as_ref().map(|(_, credential)| (credential.name().clone(), credential.material().mark()));
     let armed = match &credential {
         None => Ok(Armed::bare(request, whole)),
@@ -156,6 +142,26 @@ pub(crate) fn arm(worker: &Arc<Worker>, resolved: Resolved) -> Result<Road, Box<
             Ok(Road::of(Ready { permit: permitted.permit, parcel }, wanted))
         }
         Err(error) => Err(trip.refuse(cannot(&error))),
+    }
+}
+
+/// How a body is sent: as it passes, or whole.
+fn sent(body: JudgedBody, trip: &mut Trip) -> (Option<Passing>, Option<Bytes>) {
+    match body {
+        JudgedBody::Empty => (None, None),
+        JudgedBody::Streamed => (trip.unread.take().map(Unsent::all).map(Passing::stream), None),
+        JudgedBody::Front(front) => {
+            let held = trip.held.take();
+            (trip.unread.take().map(|rest| Passing::stream(Unsent { front, held, rest })), None)
+        }
+        JudgedBody::Whole(bytes, digest) => {
+            trip.recorder.body(Some(digest), bytes.len() as u64);
+            (None, Some(bytes))
+        }
+        JudgedBody::Spooled(spool) => {
+            trip.recorder.body(Some(spool.digest()), spool.bytes());
+            (Some(Passing::Spool(spool)), None)
+        }
     }
 }
 

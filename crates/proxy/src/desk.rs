@@ -12,6 +12,7 @@ use model::{Code, Refusal, Session};
 
 use crate::accepted::Leg;
 use crate::body::AnswerBody;
+use crate::classify::leaked;
 use crate::gateway::Worker;
 use crate::identify::{self, Claim};
 use crate::record::Recorder;
@@ -79,6 +80,9 @@ async fn asked(
     let live = identify::find(worker, link, &claim).await?;
     recorder.identified(&live);
     identify::check(worker, &live, &claim)?;
+    let Some(_place) = live.enter() else {
+        return Err(Refusal::new(Code::Unavailable, "This session has too many requests under way").retry_after(1));
+    };
     let Some(desk) = worker.gateway.desk.get() else {
         return Err(Refusal::new(Code::Unavailable, "Grants cannot be asked for here yet").retry_after(1));
     };
@@ -88,6 +92,11 @@ async fn asked(
         Ok(Err(_)) => return Err(Refusal::new(Code::TooLarge, "A request for a grant has at most 256 KiB")),
         Err(_) => return Err(Refusal::new(Code::Malformed, "The request's body did not come in time")),
     };
+    // As of any other request: a secret that an agent found would go on record, and before people.
+    if let Some(name) = live.known().and_then(|known| known.find_in(&body)) {
+        recorder.mask();
+        return Err(leaked(&name));
+    }
     // The desk knows who asks; nothing that the agent says of it passes on.
     parts.headers.remove(http::header::AUTHORIZATION);
     parts.uri = parts.uri.path().parse().map_err(|_| Refusal::new(Code::Malformed, "The path cannot be read"))?;

@@ -42,6 +42,8 @@ pub(crate) struct Tries {
 
 /// How often one exchange waits for a 429.
 const WAITS_MAX: u8 = 3;
+/// What is remembered of a 429 that asks for longer: it would keep others from being sent again for good.
+const WAIT_MAX: Duration = Duration::from_hours(1);
 /// What a 429 that says nothing asks for.
 const WAIT_DEFAULT: Duration = Duration::from_mins(1);
 
@@ -297,7 +299,7 @@ fn deadline(answered: &Answered, kept: &Kept) -> Instant {
 /// How long `Retry-After` asks to wait (RFC 9110 10.2.3): seconds or a date. A minute where it says nothing that can be read.
 fn asked_for(headers: &HeaderMap, now: Timestamp) -> Duration {
     let said = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
-    said.and_then(|text| retry_after(text, now)).unwrap_or(WAIT_DEFAULT)
+    said.and_then(|text| retry_after(text, now)).unwrap_or(WAIT_DEFAULT).min(WAIT_MAX)
 }
 
 /// How long a `Retry-After` of this text asks to wait; none where it is neither seconds nor a date.

@@ -27,6 +27,7 @@ pub(crate) struct Spans {
 }
 
 /// One version, opened.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about where the value is from")]
 pub(crate) struct Live {
     pub version: u64,
     pub material: Arc<Material>,

@@ -78,6 +78,12 @@ pub enum VaultError {
         /// Why.
         error: crate::rotate::RotateError,
     },
+    /// Its versions follow from each other.
+    #[error("`{name}` is a log-in that renews itself; `valetkey credential login {name}` begins another")]
+    IsLogIn {
+        /// The name.
+        name: CredentialName,
+    },
     /// There is nothing to go back to.
     #[error(
         "no version of `{name}` is in grace, so there is none to go back to; `valetkey credential show {name}` lists them"

@@ -30,7 +30,7 @@ impl<'a> Whose<'a> {
 /// Where a credential is read, for somebody.
 enum Found {
     /// It is a version of another, lent while somebody looks whether it works.
-    Lent { of: CredentialName, version: u64 },
+    Lent { of: CredentialName, version: u64, order: Option<Order> },
     /// It lies where its reference says.
     Lies { reference: Reference, kind: String, spans: Spans, order: Option<Order> },
 }
@@ -41,7 +41,7 @@ impl Found {
     }
 
     fn is_issued(&self) -> bool {
-        matches!(self, Self::Lies { order: Some(_), .. })
+        matches!(self, Self::Lies { order: Some(_), .. } | Self::Lent { order: Some(_), .. })
     }
 }
 
@@ -110,7 +110,7 @@ impl Vault {
         look: &mut (dyn FnMut(&CredentialName, u64, &Material) + Send),
     ) -> Result<(), VaultError> {
         let found = self.inner.found((upkeep.tenant(), name), Whose::of(upkeep)).await?;
-        if let Found::Lies { order: Some(order), .. } = &found {
+        if let Found::Lies { order: Some(order), .. } | Found::Lent { order: Some(order), .. } = &found {
             self.inner.revoked.load().check(upkeep.tenant(), name, None)?;
             look(name, 0, &self.inner.sample(order));
             return Ok(());
@@ -279,7 +279,10 @@ impl Inner {
         now: Timestamp,
     ) -> Result<Live, VaultError> {
         let (reference, kind, spans, order) = match found {
-            Found::Lent { of, version } => return self.lent(tenant, (&of, version), now).await,
+            Found::Lent { of, version, order: None } => return self.lent(tenant, (&of, version), now).await,
+            Found::Lent { of, version, order: Some(order) } => {
+                return self.lent_to_issuer(tenant, (&of, version), &order, now).await;
+            }
             Found::Lies { reference, kind, spans, order } => (reference, kind, spans, order),
         };
         let wanted = Wanted { tenant, name, reference: &reference, now };
@@ -315,7 +318,9 @@ impl Inner {
     async fn found(&self, (tenant, name): (&Tenant, &CredentialName), whose: Whose<'_>) -> Result<Found, VaultError> {
         let staged = self.staged.read().get(&(tenant.clone(), name.clone())).cloned();
         if let Some((of, version)) = staged {
-            return Ok(Found::Lent { of, version });
+            let issuing = self.issuing(tenant, &of);
+            let order = self.order((tenant, &of), issuing.as_ref(), whose)?;
+            return Ok(Found::Lent { of, version, order });
         }
         let declared = self.declared.read().get(&(tenant.clone(), name.clone())).cloned();
         if let Some(declared) = declared {

@@ -1,7 +1,7 @@
 //! The vault: what it is made of, and how it is opened.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
 use model::{Clock, CredentialName, Random, Tenant};
@@ -26,6 +26,8 @@ pub struct Vault {
 }
 
 pub(crate) struct Inner {
+    /// Itself, for what must be done to its end whoever waits for it.
+    pub me: Weak<Inner>,
     pub store: Store,
     pub keys: Arc<Keys>,
     pub clock: Arc<dyn Clock>,
@@ -63,9 +65,11 @@ impl Vault {
         let way = SharedWay::default();
         let chain = Arc::new(Chain::new(ambient.clone(), Arc::clone(&way)));
         let ground = Ground { store: store.clone(), keys: Arc::new(keys), ambient: ambient.clone(), chain };
-        let inner = Inner {
-            backends: backends(&ground),
-            local: Local::new(&ground),
+        let (backends, local) = (backends(&ground), Local::new(&ground));
+        let inner = Arc::new_cyclic(|me| Inner {
+            me: Weak::clone(me),
+            backends,
+            local,
             instances: ArcSwap::default(),
             leases: Leases::default(),
             held: AllHeld::default(),
@@ -80,8 +84,8 @@ impl Vault {
             staged: RwLock::default(),
             materials: Materials::new(),
             revoked: ArcSwap::default(),
-        };
-        let vault = Self { inner: Arc::new(inner) };
+        });
+        let vault = Self { inner };
         vault.reload_stops(&Tenant::local()).await?;
         Ok(vault)
     }

@@ -1,11 +1,15 @@
 //! What is asked for, as it comes in.
 
+use std::collections::HashSet;
+
 use model::{SessionId, UserName, bounds};
 use policy::Asked;
 use serde::{Deserialize, Serialize};
 
 use crate::Problem;
 
+/// Actions times resources of one request.
+const PAIRS_MAX: usize = 64;
 /// Octets of a justification, and of a task.
 const TEXT_BYTES_MAX: usize = 2_048;
 
@@ -86,13 +90,23 @@ impl Wanted {
         }
         let mut actions = self.actions.clone().into_vec();
         actions.extend(self.scope.clone().into_vec());
-        let resources = self.resources.clone().into_vec();
+        let mut resources = self.resources.clone().into_vec();
+        for words in [&mut actions, &mut resources] {
+            let mut seen = HashSet::new();
+            words.retain(|word| seen.insert(word.clone()));
+        }
         let words = || actions.iter().chain(&resources).chain(&self.service).chain(&self.capability);
         let many = actions.len() > bounds::GRANT_WORDS_MAX || resources.len() > bounds::GRANT_WORDS_MAX;
         if many || words().any(|word| word.len() > bounds::GRANT_WORD_BYTES_MAX) {
             let (words, bytes) = (bounds::GRANT_WORDS_MAX, bounds::GRANT_WORD_BYTES_MAX);
             return Err(Problem::wrong(format!(
                 "at most {words} actions and {words} resources of {bytes} octets each"
+            )));
+        }
+        // Each word is looked at on each resource, and a word may be a thousand actions.
+        if actions.len() * resources.len() > PAIRS_MAX {
+            return Err(Problem::wrong(format!(
+                "actions times resources are {PAIRS_MAX} at most; ask for what is needed next, and again later"
             )));
         }
         let ttl_seconds = self.ttl_seconds;

@@ -72,9 +72,9 @@ pub const CHANGES: [&str; 9] = [LOCK, INSERT, UPDATE, DELETE, TRUNCATE, DDL, DRO
 
 /// What is done to rows inside of a transaction, and to nothing else: it is undone with the transaction, and nobody sees it before.
 ///
-/// Sequences do not go back, so they are not here; nor is what locks or changes more than rows (schemas, roles, settings), what reaches out of
+/// Sequences do not go back, so they are not here; nor is what keeps others waiting by itself (LOCK, FOR UPDATE); nor is what locks or changes more than rows (schemas, roles, settings), what reaches out of
 /// the server or to other sessions, what nobody knows, and above all what could end a transaction: all of that is of another action.
-const INSIDE: [&str; 6] = [SELECT, LOCK, INSERT, UPDATE, DELETE, TRUNCATE];
+const INSIDE: [&str; 5] = [SELECT, INSERT, UPDATE, DELETE, TRUNCATE];
 
 /// Whether no statement of these can end or leave the transaction block that it runs in.
 #[must_use]

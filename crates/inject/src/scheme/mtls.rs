@@ -29,7 +29,9 @@ impl Scheme for Mtls {
         SlotValue::default()
     }
 
-    fn apply(&self, _draft: &mut Draft, credential: &Credential) -> Result<(), InjectError> {
+    fn apply(&self, draft: &mut Draft, credential: &Credential) -> Result<(), InjectError> {
+        // Whoever is meant is said by the certificate alone.
+        draft.headers.remove(http::header::AUTHORIZATION);
         let held = |field| credential.material().field(field).is_some_and(|part| !part.is_empty());
         if held(Field::PrivateKey) && held(Field::Certificate) { Ok(()) } else { Err(unusable(credential)) }
     }

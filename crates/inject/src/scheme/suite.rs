@@ -52,6 +52,7 @@ fn query_escaped(text: &str) -> String {
     query::escape(text.as_bytes()).to_string()
 }
 
+#[expect(clippy::too_many_lines, reason = "a table of all schemes")]
 fn cases(holder: &str) -> Vec<Case> {
     use base64::Engine;
     let coded = |pair: String| base64::engine::general_purpose::STANDARD.encode(pair);

@@ -244,9 +244,18 @@ async fn secure(trust: &Trust, tcp: TcpStream, host: &Host, party: For<'_>) -> R
     };
     match TlsConnector::from(config).connect(name, tcp).await {
         Ok(tls) => Ok(Stream::Tls(Box::new(tls))),
-        Err(error) if is_certificate(&error) => Err(untrusted(error.to_string())),
+        Err(error) if is_certificate(&error) || (party.presents.is_some() && is_alert(&error)) => {
+            Err(untrusted(error.to_string()))
+        }
         Err(error) => Err(DialError::Unreachable { host: host.clone(), reason: format!("TLS: {error}") }),
     }
+}
+
+/// Whether the other side said no in the handshake: to the certificate that was presented, mostly, which is one agent's affair and no sign that
+/// the host is away.
+fn is_alert(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(inner, Some(rustls::Error::AlertReceived(_)))
 }
 
 fn is_certificate(error: &io::Error) -> bool {

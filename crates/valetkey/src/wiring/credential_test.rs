@@ -23,6 +23,7 @@ use super::gateway::{self, Options};
 use super::open::{self, Opened};
 use super::plan::{Held, Plan};
 use super::sessions::Wanted;
+use super::way_out::way_out;
 use crate::command::usage;
 use crate::config::{Ambient, Sources};
 
@@ -58,7 +59,8 @@ pub async fn credential_test(
 ) -> anyhow::Result<Tested> {
     let opened = open::open(ambient).await?;
     let sources = Sources::find(ambient, config)?;
-    let configured = Plan::make(&sources, &[])?;
+    let mut configured = Plan::make(&sources, &[])?;
+    configured.way_out = way_out(ambient)?;
     opened.declare(&configured).await?;
     let summary = opened.vault.show(&opened.tenant, name).await?;
     let service = summary.service.context(
@@ -120,8 +122,7 @@ pub(super) async fn ask_service(
     let known = known.with_context(|| {
         format!("its service `{service}` is not known; `valetkey service list` names those that are")
     })?;
-    let own = || known.check().map(|(method, path, form)| (method, path, form));
-    let Some((method, path, form)) = check.map(|(method, path)| (method, path, None)).or_else(own) else {
+    let Some((method, path, form)) = check.map(|(method, path)| (method, path, None)).or_else(|| known.check()) else {
         return Ok(None);
     };
     let (method, path, form) = (method.to_owned(), path.to_owned(), form.map(str::to_owned));
@@ -143,6 +144,7 @@ pub(super) async fn ask_service(
         spans: (None, None),
     };
     let mut plan = Plan::make(&narrow, &[])?;
+    plan.way_out = way_out(ambient)?;
     plan.credentials = vec![held];
     let called = AuthorityName { name: "Valetkey credential test".to_owned(), domains: Vec::new() };
     let authority = Authority::fresh(&called, Arc::clone(&opened.clock), Arc::clone(&opened.random))?;

@@ -4,28 +4,24 @@ mod vendors;
 
 use std::sync::Arc;
 
-use anyhow::Context;
 use model::Tenant;
 use model::canonical::{Origin, Scheme, parse_base};
 use model::vocabulary::Vocabulary;
 use model::{AgentName, CredentialName};
 use policy::document::issue::{Authentication, AwsRole, AwsSource, Grant, Issue, OAuth2};
-use policy::document::{At, Document, Receiver, Words};
+use policy::document::{At, CredentialEntry, Document, Receiver, Words};
 use proxy::net::address::Own;
-use proxy::net::dial::{Dialer, For, Speaks};
-use proxy::net::name::SystemResolver;
 use proxy::net::tls::Trust;
-use vault::issue::{self as vault_issue, Duplex, Endpoint, Issuing, Narrowings, Way};
-use vault::{Pending, Reference};
+use vault::Reference;
+use vault::issue::{self as vault_issue, Endpoint, Issuing, Narrowings};
+use vault::road::Road;
 
 use super::credential_test::AGENT as TESTER;
 use super::plan::Plan;
+use super::roads::{By, Dialled};
 use crate::config::Sources;
 
 pub use vendors::{check_of, notes};
-
-/// Whose connections these are: no agent's and no credential's of agents, whose versions begin at 1.
-const PARTY: &str = "issuers";
 
 /// What a credential says of its issuer.
 pub struct Issued {
@@ -133,49 +129,20 @@ fn endpoint(url: &At<String>) -> anyhow::Result<Endpoint> {
     Ok(Endpoint { origin: Origin { scheme: Scheme::Https, host, port }, target })
 }
 
-/// By the names, the trust and the `upstreams:` of a configuration.
-struct ByDialer {
-    dialer: Dialer,
-    party: (AgentName, (CredentialName, u64)),
-}
-
-impl ByDialer {
-    async fn connected(&self, origin: &Origin) -> Result<Box<dyn Duplex>, String> {
-        // HTTP/1.1, for one question on one connection.
-        let party =
-            For { agent: &self.party.0, credential: Some(&self.party.1), speaks: Speaks::Upgrade, presents: None };
-        let stream = self.dialer.connect(origin, party).await.map_err(|error| error.to_string())?;
-        Ok(Box::new(stream))
-    }
-}
-
-impl Way for ByDialer {
-    fn connect<'a>(&'a self, origin: &'a Origin) -> Pending<'a, Result<Box<dyn Duplex>, String>> {
-        Box::pin(self.connected(origin))
-    }
-}
-
 /// How the issuers of a plan are reached.
 ///
 /// # Errors
-/// None in practice: the names are constants.
-pub fn way(plan: &Plan) -> anyhow::Result<Arc<dyn Way>> {
-    let mut dialer = Dialer::new(Box::new(SystemResolver::default()), Trust::platform(), Own::new(Vec::new()));
-    for (host, port, upstream) in &plan.upstreams {
-        dialer = dialer.upstream(host.clone(), *port, upstream.clone());
-    }
-    if let Some(way_out) = plan.way_out.clone() {
-        dialer = dialer.way_out(way_out);
-    }
-    let party = (AgentName::new(PARTY).context("a name")?, (CredentialName::new(PARTY).context("a name")?, 0));
-    Ok(Arc::new(ByDialer { dialer, party }))
+/// None in practice: the name is a constant.
+pub fn way(plan: &Plan) -> anyhow::Result<Arc<dyn Road>> {
+    let dialer = plan.dialer(&Trust::platform(), &Own::new(Vec::new()));
+    Ok(Arc::new(Dialled::new(By::Own(Arc::new(dialer)))?))
 }
 
 /// What each agent may be issued, where an issuer can issue less than the whole.
 pub fn narrowings(document: &Document, words: &Vocabulary) -> Narrowings {
     let mut all = Narrowings::new();
     for (name, entry) in &document.credentials {
-        let Some(narrow) = entry.issue.as_ref().and_then(|issue| narrowing_of(&issue.value)) else { continue };
+        let Some(narrow) = entry.issue.as_ref().and_then(|issue| narrowing_of(&issue.value, entry)) else { continue };
         let Ok(credential) = CredentialName::new(&name.value) else { continue };
         // Whoever tests a credential asks who it is, and needs no leave for that.
         if let (true, Ok(tester)) =
@@ -185,7 +152,11 @@ pub fn narrowings(document: &Document, words: &Vocabulary) -> Narrowings {
         }
         for (agent, _) in &document.agents {
             let Ok(agent) = AgentName::new(&agent.value) else { continue };
-            let narrowed = narrow(document, words, agent.as_str(), &credential);
+            let narrowed = if of_everybody(document, entry) {
+                Err("permissions of agent `*` cannot be told to its issuer; name the agents, or have the whole issued (`narrow: false`, `session_policy: false`)".to_owned())
+            } else {
+                narrow(document, words, agent.as_str(), &credential)
+            };
             let narrowed = narrowed.map(Arc::from).map_err(Arc::from);
             all.insert((Tenant::local(), agent, credential.clone()), narrowed);
         }
@@ -193,13 +164,22 @@ pub fn narrowings(document: &Document, words: &Vocabulary) -> Narrowings {
     all
 }
 
+/// Whether every agent may use a credential's service: what is told of one agent would be too little.
+fn of_everybody(document: &Document, entry: &CredentialEntry) -> bool {
+    let everybody = document.agents.iter().find(|(name, _)| name.value == "*").map(|(_, agent)| agent);
+    let of = |service: &At<String>| {
+        service.value == "*" || entry.service.as_ref().is_some_and(|own| own.value == service.value)
+    };
+    everybody.is_some_and(|agent| agent.permissions.iter().any(|at| at.value.service.as_ref().is_none_or(of)))
+}
+
 /// What an agent may do with a credential, in an issuer's own words, or why it has none.
 type Narrow = fn(&Document, &Vocabulary, &str, &CredentialName) -> Result<String, String>;
 
 /// How an issuer is told what an agent may do; none where it issues the whole alone.
-fn narrowing_of(issue: &Issue) -> Option<Narrow> {
+fn narrowing_of(issue: &Issue, entry: &CredentialEntry) -> Option<Narrow> {
     if let Some(app) = &issue.github_app {
-        return vendors::is_narrow(&app.value).then_some(vendors::installation as Narrow);
+        return vendors::is_narrowed(&app.value, entry).then_some(vendors::installation as Narrow);
     }
     let role = issue.aws_role.as_ref().filter(|role| is_narrowed(&role.value));
     role.map(|_| session_policy as Narrow)

@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 use super::issuing;
 use super::open::{self, Opened};
 use super::plan::{LOGIN, Plan};
+use super::way_out::way_out;
 use crate::command::usage;
 use crate::config::{Ambient, Sources};
 
@@ -45,7 +46,8 @@ impl LogIn {
     pub async fn open(ambient: &Ambient, config: Option<&Path>, name: &CredentialName) -> anyhow::Result<Self> {
         let opened = open::open(ambient).await?;
         let sources = Sources::find(ambient, config)?;
-        let plan = Plan::make(&sources, &[])?;
+        let mut plan = Plan::make(&sources, &[])?;
+        plan.way_out = way_out(ambient)?;
         let (document, _) = sources.document()?;
         let entry = document.credentials.get(name.as_str()).ok_or_else(|| {
             usage(format!("the configuration names no credential `{name}`; log-ins go into one that it names"))

@@ -20,7 +20,8 @@ use super::{Keys, malformed, profile};
 use crate::Ambient;
 use crate::backend::{BackendError, without_newline};
 use crate::far::{self, Ask, Reply};
-use crate::issue::{Endpoint, Way, http as asking, until};
+use crate::issue::{Endpoint, http as asking, until};
+use crate::road::Road;
 
 /// Where ECS and EKS answer, and an instance: these and the loopback are all that is asked in clear text (the guide, "Container credential provider", "IMDS
 /// credential provider").
@@ -39,7 +40,7 @@ const ROLE_CHARS_MAX: usize = 64;
 const METADATA: &str = "/latest/meta-data/iam/security-credentials/";
 
 /// How issuers are reached, once the wiring said so.
-pub(crate) type SharedWay = Arc<ArcSwapOption<Arc<dyn Way>>>;
+pub(crate) type SharedWay = Arc<ArcSwapOption<Arc<dyn Road>>>;
 
 pub(crate) struct Chain {
     ambient: Ambient,

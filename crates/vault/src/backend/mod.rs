@@ -121,7 +121,7 @@ impl Fetched {
     }
 
     /// From a back end that knows no ends.
-    fn of_version(version: u64, value: Secret) -> Self {
+    pub(crate) fn of_version(version: u64, value: Secret) -> Self {
         Self { version, value, lease: Lease::default(), renewable: false }
     }
 }

@@ -93,7 +93,7 @@ impl AwsRole {
         &self,
         assume: Assume<'_>,
         proof: &Proof<'_>,
-        (way, now): (&dyn super::Way, Timestamp),
+        (way, now): (&dyn crate::road::Road, Timestamp),
     ) -> Result<Issued, BackendError> {
         let host = self.sts.origin.to_string();
         let ask = sts::ask(assume, proof, (&host, &self.region), now)?;

@@ -15,11 +15,12 @@ use zeroize::{Zeroize, Zeroizing};
 use super::held::Ender;
 use super::http;
 use super::jwt::{self, Signer};
-use super::{Asked, Endpoint, Issued, Issuer, Way, drawn};
+use super::{Asked, Endpoint, Issued, Issuer, drawn};
 use crate::Pending;
 use crate::backend::BackendError;
 use crate::far::{Ask, Reply, encoded};
 use crate::kind::private_key;
+use crate::road::Road;
 
 /// A token may be this much ahead of GitHub's clock, as GitHub recommends, seconds.
 const EARLY_SECONDS: i64 = 60;
@@ -154,13 +155,13 @@ impl GithubApp {
         format!("{}{path}", self.api.target.trim_end_matches('/'))
     }
 
-    async fn ask(&self, way: &dyn Way, ask: Ask, bearer: &Named) -> Result<Reply, BackendError> {
+    async fn ask(&self, way: &dyn Road, ask: Ask, bearer: &Named) -> Result<Reply, BackendError> {
         let version = HeaderName::from_static("x-github-api-version");
         let ask = ask.with(bearer.0.clone(), bearer.1.clone()).with(version, HeaderValue::from_static(VERSION));
         http::ask(way, &self.api, &ask).await
     }
 
-    async fn over(&self, material: &Material, way: &dyn Way) -> Result<(), BackendError> {
+    async fn over(&self, material: &Material, way: &dyn Road) -> Result<(), BackendError> {
         let Some(token) = material.field(Field::Value) else { return Ok(()) };
         let bearer = http::authorization(Zeroizing::new([b"Bearer ".as_slice(), token.expose()].concat()))?;
         let target = self.path("/installation/token");
@@ -240,7 +241,7 @@ impl Issuer for GithubApp {
 }
 
 impl Ender for GithubApp {
-    fn end<'a>(&'a self, material: &'a Material, way: &'a dyn Way) -> Pending<'a, Result<(), BackendError>> {
+    fn end<'a>(&'a self, material: &'a Material, way: &'a dyn Road) -> Pending<'a, Result<(), BackendError>> {
         Box::pin(self.over(material, way))
     }
 }

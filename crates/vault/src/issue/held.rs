@@ -6,10 +6,11 @@ use model::{CredentialName, Tenant, Timestamp, bounds};
 use parking_lot::Mutex;
 use secret::Material;
 
-use super::{Issuing, Way};
+use super::Issuing;
 use crate::Pending;
 use crate::backend::BackendError;
 use crate::cache::Live;
+use crate::road::Road;
 use crate::vault::Inner;
 
 /// Issuers that are told at the same time.
@@ -18,7 +19,7 @@ const AT_ONCE: usize = 16;
 /// Whoever can end what was issued.
 pub trait Ender: Send + Sync {
     /// Ends it. What is not known any more is over.
-    fn end<'a>(&'a self, material: &'a Material, way: &'a dyn Way) -> Pending<'a, Result<(), BackendError>>;
+    fn end<'a>(&'a self, material: &'a Material, way: &'a dyn Road) -> Pending<'a, Result<(), BackendError>>;
 }
 
 /// One thing that was issued.

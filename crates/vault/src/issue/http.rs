@@ -1,16 +1,14 @@
 //! How issuers are asked: one question on one connection, bounded in time and size; no redirect is followed.
 
-use std::time::Duration;
-
 use ::http::{HeaderName, HeaderValue, Method, header};
 use bytes::Bytes;
-use model::bounds;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
-use super::{Endpoint, Way};
+use super::Endpoint;
 use crate::backend::BackendError;
 use crate::far::{self, Ask, Reply};
+use crate::road::Road;
 
 /// Characters of what an issuer says that are repeated.
 const SAID_CHARS_MAX: usize = 200;
@@ -63,15 +61,8 @@ pub(crate) fn authorization(value: Zeroizing<Vec<u8>>) -> Result<(HeaderName, He
 }
 
 /// Asks, within the time that a back end has.
-pub(crate) async fn ask(way: &dyn Way, at: &Endpoint, ask: &Ask) -> Result<Reply, BackendError> {
-    let limit = Duration::from_secs(bounds::BACKEND_SECONDS_MAX);
-    let asking = async {
-        let connected = way.connect(&at.origin).await;
-        let stream = connected.map_err(|why| BackendError::Away { what: format!("{}: {why}", at.origin) })?;
-        far::ask_over(&at.origin, stream, ask).await
-    };
-    let late = || BackendError::Away { what: format!("{} did not answer within {} s", at.origin, limit.as_secs()) };
-    tokio::time::timeout(limit, asking).await.unwrap_or_else(|_| Err(late()))
+pub(crate) async fn ask(way: &dyn Road, at: &Endpoint, ask: &Ask) -> Result<Reply, BackendError> {
+    crate::road::ask(way, &at.origin, ask).await
 }
 
 /// What a good answer holds. Answers of 429 and of the 500s are passing, others a no.
@@ -90,6 +81,14 @@ pub(crate) fn read<T: DeserializeOwned>(at: &Endpoint, reply: &Reply) -> Result<
     }
 }
 
+/// A word that cannot be a secret repeated: short, and not mixed as drawn texts are.
+fn is_plain(word: &str) -> bool {
+    let has = |kind: fn(&char) -> bool| word.chars().any(|letter| kind(&letter));
+    let mixed = has(char::is_ascii_lowercase) && has(char::is_ascii_uppercase) && has(char::is_ascii_digit);
+    let length = word.chars().count();
+    length <= 20 && !(mixed && length > 8)
+}
+
 /// What the answer says of itself: `error` and `error_description` (RFC 6749 5.2), or `message`. Issuers may repeat what they were asked, so
 /// texts that are long and without blanks are left out.
 fn said(reply: &Reply) -> String {
@@ -105,7 +104,7 @@ fn said(reply: &Reply) -> String {
     let texts = [word, said.error_description.or(said.message).or(nested)].into_iter().flatten();
     let mut out = String::new();
     for text in texts {
-        let words = text.split_whitespace().filter(|word| word.chars().count() <= 40);
+        let words = text.split_whitespace().filter(|word| is_plain(word));
         let plain: String = words.collect::<Vec<_>>().join(" ").chars().filter(|letter| !letter.is_control()).collect();
         out.push_str(if out.is_empty() { ": " } else { ", " });
         out.extend(plain.chars().take(SAID_CHARS_MAX));

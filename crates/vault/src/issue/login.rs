@@ -31,7 +31,6 @@ pub struct CodeLogin {
 }
 
 /// A question that a person answers on another device.
-#[derive(Debug)]
 pub struct DeviceLogin {
     /// Where.
     pub verification_uri: String,

@@ -2,7 +2,7 @@
 //! put on requests.
 //!
 //! An issuer is asked once for everybody who waits, shortly before the end of what was issued, behind a breaker, on the gateway's own road
-//! ([`Way`]). Where it can issue less than the whole (an installation token of one repository, a session of AWS with a policy), it is told what the agent
+//! ([`Road`]). Where it can issue less than the whole (an installation token of one repository, a session of AWS with a policy), it is told what the agent
 //! may do, and each agent has its own.
 //!
 //! To add one: a file here that implements [`Issuer`], its settings in `policy/document/issue.rs`, and a line in the wiring.
@@ -27,10 +27,10 @@ use model::canonical::Origin;
 use model::{AgentName, CredentialName, Random, Tenant, Timestamp};
 use parking_lot::Mutex;
 use secret::{Material, Secret};
-use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::backend::{BackendError, Local};
 use crate::instance::Breaker;
+use crate::road::Road;
 use crate::{Pending, Reference};
 
 pub use aws::{AwsRole, AwsSource};
@@ -58,17 +58,6 @@ impl std::fmt::Display for Endpoint {
     }
 }
 
-/// A connection.
-pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
-
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
-
-/// How issuers are reached: addresses that are never dialled, `upstreams:` and verified TLS are its business. Made by the wiring.
-pub trait Way: Send + Sync {
-    /// Connects, TLS included where the origin has it.
-    fn connect<'a>(&'a self, origin: &'a Origin) -> Pending<'a, Result<Box<dyn Duplex>, String>>;
-}
-
 /// What an agent may do, as its issuer reads it; or why it cannot be said, and then nothing is issued.
 pub type Narrowing = Result<Arc<str>, Arc<str>>;
 
@@ -85,7 +74,7 @@ pub struct Asked<'a> {
     pub(crate) agent: Option<&'a AgentName>,
     /// What was issued before and did not work.
     pub(crate) refused: &'a Refused,
-    pub(crate) way: &'a dyn Way,
+    pub(crate) way: &'a dyn Road,
     pub(crate) local: &'a Local,
     pub(crate) random: &'a dyn Random,
     pub(crate) now: Timestamp,

@@ -129,7 +129,7 @@ pub(crate) trait Kind: Send + Sync {
 /// Whether values of this kind have lines, so that no prompt takes one.
 #[must_use]
 pub fn has_lines(kind: &str) -> bool {
-    named(kind).is_ok_and(Kind::is_asked_with)
+    named(kind).is_ok_and(|kind| kind.is_asked_with() || kind.name() == "mtls")
 }
 
 /// The kind of this name.

@@ -32,6 +32,7 @@ impl Vault {
     /// # Errors
     /// No name can be made of the credential's.
     pub fn lend(&self, tenant: &Tenant, name: &CredentialName, version: u64) -> Result<Lent, VaultError> {
+        self.inner.is_replaced(tenant, name)?;
         let mut ticket = [0; 12];
         self.inner.random.fill(&mut ticket);
         let own: String = name.as_str().chars().take(LENT_CHARS_MAX).collect();

@@ -360,6 +360,7 @@ impl Inner {
         if reference.scheme() != Scheme::BuiltIn {
             return Err(VaultError::Elsewhere { name: name.clone(), reference: reference.as_str().to_owned() });
         }
+        self.is_replaced(tenant, name)?;
         self.revoked.load().check(tenant, name, None)?;
         let versions = self.store.credentials().versions(tenant, name).await?;
         let current = versions.iter().find(|version| version.state == VersionState::Current);

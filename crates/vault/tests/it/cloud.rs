@@ -12,7 +12,8 @@ use policy::{Bearer, Permit};
 use secret::{Credential, Field};
 use testkit::{Answer, Upstream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use vault::issue::{AwsRole, AwsSource, Duplex, Endpoint, Issuing, Narrowings, Way};
+use vault::issue::{AwsRole, AwsSource, Endpoint, Issuing, Narrowings};
+use vault::road::{Road, Spoken, Wire};
 use vault::{Declaration, LogIn, Pending, Reference, Site, Vault};
 
 use crate::sites::tls;
@@ -94,12 +95,12 @@ pub struct To {
     asked: Mutex<Vec<String>>,
 }
 
-impl Way for To {
-    fn connect<'a>(&'a self, origin: &'a Origin) -> Pending<'a, Result<Box<dyn Duplex>, String>> {
+impl Road for To {
+    fn connect<'a>(&'a self, origin: &'a Origin, _spoken: Spoken) -> Pending<'a, Result<Box<dyn Wire>, String>> {
         self.asked.lock().push(origin.to_string());
         Box::pin(async move {
             let stream = tokio::net::TcpStream::connect(self.addr).await.map_err(|error| error.to_string())?;
-            Ok(Box::new(stream) as Box<dyn Duplex>)
+            Ok(Box::new(stream) as Box<dyn Wire>)
         })
     }
 }
@@ -182,7 +183,7 @@ impl Scene {
         let (vault, way) = (world.vault().await, way(sts.addr));
         let all =
             narrowings(&[("bot", Ok("{\"P\":1}")), ("other", Ok("{\"P\":1}")), ("idle", Err("it may do nothing"))]);
-        vault.take_way(Arc::clone(&way) as Arc<dyn Way>, all);
+        vault.take_way(Arc::clone(&way) as Arc<dyn Road>, all);
         let declared = Declaration { kind: kind.into(), issuing: Some(issuing), ..declaration("aws", "env:KEYS") };
         vault.declare(declared).await.expect("declared");
         Self { world, vault, sts, way, away }
@@ -392,7 +393,7 @@ async fn a_containers_endpoint_is_asked_with_its_token() {
     ];
     let vault = within(&mut world, &far).await;
     let road = way(agent.addr);
-    vault.take_way(Arc::clone(&road) as Arc<dyn Way>, Narrowings::new());
+    vault.take_way(Arc::clone(&road) as Arc<dyn Road>, Narrowings::new());
     assert!(gives_key(&vault, "key3").await);
     assert_eq!(*road.asked.lock(), ["keys.corp"]);
 }
@@ -460,7 +461,7 @@ async fn a_pods_identity_takes_a_role_on_and_logs_in_to_a_back_end() {
     ];
     let vault = within(&mut world, &vars).await;
     let road = way(sts.addr);
-    vault.take_way(Arc::clone(&road) as Arc<dyn Way>, Narrowings::new());
+    vault.take_way(Arc::clone(&road) as Arc<dyn Road>, Narrowings::new());
     let manager = Upstream::builder()
         .http1()
         .handler(|_| Some(Answer::json(&serde_json::json!({"SecretString": "the value", "VersionId": "v"}))))

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use model::Tenant;
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use vault::issue::{Authentication, Duplex, Endpoint, Issuing, OAuth2, OAuth2Grant, Way};
+use vault::issue::{Authentication, Endpoint, Issuing, OAuth2, OAuth2Grant};
+use vault::road::{Road, Spoken, Wire};
 use vault::{Declaration, Pending, Reference, Vault, VaultError};
 
 use crate::world::{World, declaration, name, permit, secret};
@@ -32,8 +33,13 @@ impl Issuer {
     }
 }
 
-impl Way for Issuer {
-    fn connect<'a>(&'a self, origin: &'a model::canonical::Origin) -> Pending<'a, Result<Box<dyn Duplex>, String>> {
+impl Road for Issuer {
+    fn connect<'a>(
+        &'a self,
+        origin: &'a model::canonical::Origin,
+        spoken: Spoken,
+    ) -> Pending<'a, Result<Box<dyn Wire>, String>> {
+        assert_eq!(spoken, Spoken::Http);
         assert_eq!(origin.to_string(), "id.corp.test");
         let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
         let (asked, says) = (Arc::clone(&self.asked), Arc::clone(&self.says));
@@ -59,7 +65,7 @@ impl Way for Issuer {
             let answer = format!("HTTP/1.1 {status} x\r\nContent-Length: {}\r\n\r\n{body}", body.len());
             let _ = theirs.write_all(answer.as_bytes()).await;
         });
-        Box::pin(std::future::ready(Ok(Box::new(ours) as Box<dyn Duplex>)))
+        Box::pin(std::future::ready(Ok(Box::new(ours) as Box<dyn Wire>)))
     }
 }
 

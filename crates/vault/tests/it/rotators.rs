@@ -118,7 +118,7 @@ impl Scene {
     }
 
     fn rotator(&self, vault: &Vault) -> Box<dyn Rotator> {
-        let roots = testkit::ca::roots_of(&self.upstream.ca().pem());
+        let roots = testkit::ca::roots_of(self.upstream.ca().pem());
         let tls = testkit::ca::client_trusting(roots, &["http/1.1"]);
         let road = To { address: self.upstream.addr(), tls };
         rotator(&self.with, around(&self.world, vault, self.kind, road)).expect("reads")
@@ -242,7 +242,7 @@ async fn what_a_service_says_no_to_ends_a_rotation() {
     assert!(matches!(&rotated, Rotated::GaveUp { why } if why.contains("status 401")), "{rotated:?}");
     // A certificate that is somebody else's: nothing is sent.
     let other = testkit::ca::Ca::new("somebody else");
-    let tls = testkit::ca::client_trusting(testkit::ca::roots_of(&other.pem()), &["http/1.1"]);
+    let tls = testkit::ca::client_trusting(testkit::ca::roots_of(other.pem()), &["http/1.1"]);
     let road = To { address: scene.upstream.addr(), tls };
     let by = rotator(&scene.with, around(&scene.world, &vault, "token", road)).expect("reads");
     let before = scene.upstream.journal().len();
@@ -316,13 +316,14 @@ impl Iam {
             }
             _ if word("UserName") != "agent" => error(404, "NoSuchEntity"),
             "ListAccessKeys" => {
-                xml(self.keys.keys().map(|id| format!("<member><AccessKeyId>{id}</AccessKeyId></member>")).collect())
+                let member = |id: &String| format!("<member><AccessKeyId>{id}</AccessKeyId></member>");
+                xml(self.keys.keys().map(member).collect::<Vec<_>>().concat())
             }
-            "ListUserTags" => xml(self
-                .tag
-                .iter()
-                .map(|tag| format!("<member><Key>valetkey-rotation</Key><Value>{tag}</Value></member>"))
-                .collect()),
+            "ListUserTags" => {
+                let member =
+                    |tag: &String| format!("<member><Key>valetkey-rotation</Key><Value>{tag}</Value></member>");
+                xml(self.tag.iter().map(member).collect::<Vec<_>>().concat())
+            }
             "TagUser" => {
                 self.tag = Some(word("Tags.member.1.Value"));
                 xml(String::new())

@@ -6,7 +6,7 @@ use anyhow::Context;
 use model::CredentialName;
 use model::vocabulary::Vocabulary;
 use policy::document::issue::{AZURE_AUTHORITY, Azure, GITHUB_API, GOOGLE_TOKENS, GithubApp, Google};
-use policy::document::{At, Document};
+use policy::document::{At, CredentialEntry, Document};
 use policy::{Installation, NoInstallation};
 use vault::issue::{self as vault_issue, Installed, Issuing};
 
@@ -28,6 +28,11 @@ pub(super) fn github_app(written: &GithubApp) -> anyhow::Result<Arc<Issuing>> {
 
 pub(super) fn is_narrow(written: &GithubApp) -> bool {
     written.narrow.is_none_or(|narrow| narrow.value)
+}
+
+/// Whether its tokens are made for each agent: what an action of another service needs is not known.
+pub(super) fn is_narrowed(written: &GithubApp, entry: &CredentialEntry) -> bool {
+    is_narrow(written) && entry.service.as_ref().is_some_and(|service| service.value == "github")
 }
 
 pub(super) fn google(written: &Google) -> anyhow::Result<Arc<Issuing>> {
@@ -89,7 +94,13 @@ pub fn notes(document: &Document, words: &Vocabulary) -> Vec<String> {
     let mut all = Vec::new();
     for (name, entry) in &document.credentials {
         let app = entry.issue.as_ref().and_then(|issue| issue.value.github_app.as_ref());
-        let is_narrow = app.is_some_and(|app| is_narrow(&app.value));
+        if app.is_some_and(|app| is_narrow(&app.value) && !is_narrowed(&app.value, entry)) {
+            all.push(format!(
+                "the tokens of `{}` have all of the App's repositories and permissions: what its service's actions need is known of `github` alone",
+                name.value
+            ));
+        }
+        let is_narrow = app.is_some_and(|app| is_narrowed(&app.value, entry));
         let Some(credential) = CredentialName::new(&name.value).ok().filter(|_| is_narrow) else { continue };
         for (agent, _) in &document.agents {
             let agent = &agent.value;
