@@ -42,6 +42,9 @@ pub struct Row {
     /// Requests that reach the origin.
     #[serde(default)]
     pub sent: usize,
+    /// How many besides, where a kept connection may have been closed by its server: what may be done twice is sent on another.
+    #[serde(default)]
+    pub again: usize,
     /// Times the secret stands in the last one.
     #[serde(default)]
     pub secret: usize,

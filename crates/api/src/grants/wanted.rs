@@ -91,10 +91,6 @@ impl Wanted {
         let mut actions = self.actions.clone().into_vec();
         actions.extend(self.scope.clone().into_vec());
         let mut resources = self.resources.clone().into_vec();
-        for words in [&mut actions, &mut resources] {
-            let mut seen = HashSet::new();
-            words.retain(|word| seen.insert(word.clone()));
-        }
         let words = || actions.iter().chain(&resources).chain(&self.service).chain(&self.capability);
         let many = actions.len() > bounds::GRANT_WORDS_MAX || resources.len() > bounds::GRANT_WORDS_MAX;
         if many || words().any(|word| word.len() > bounds::GRANT_WORD_BYTES_MAX) {
@@ -102,6 +98,10 @@ impl Wanted {
             return Err(Problem::wrong(format!(
                 "at most {words} actions and {words} resources of {bytes} octets each"
             )));
+        }
+        for words in [&mut actions, &mut resources] {
+            let mut seen = HashSet::new();
+            words.retain(|word| seen.insert(word.clone()));
         }
         // Each word is looked at on each resource, and a word may be a thousand actions.
         if actions.len() * resources.len() > PAIRS_MAX {

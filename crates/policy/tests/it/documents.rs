@@ -105,10 +105,6 @@ fn complaints_name_the_place_and_the_nearest_word() {
             "f.yaml:2:30: unknown back end `enw`; did you mean `env`?",
         ),
         (
-            "credentials:\n  t: {service: github, from: gcp-sm:x}".into(),
-            "f.yaml:2:30: back end `gcp-sm` is not in this version; `exec:` asks a program of yours: `gcp-sm:x`",
-        ),
-        (
             "environment: staging\ncredentials:\n  t: {service: github, environment: production}".into(),
             "f.yaml:3:37: credential is bound to environment `production`, and this configuration is for `staging`; sharing across environments is refused",
         ),

@@ -104,7 +104,8 @@ async fn unissued(
     name: &CredentialName,
     (user, issuing): (Option<&UserName>, Option<&vault::issue::Issuing>),
 ) -> Option<String> {
-    issuing.filter(|_| user.is_none())?;
+    // A role of AWS is tested with a session that may do nothing; nobody else has one.
+    issuing.filter(|issuing| user.is_none() && issuing.name() != "aws_role")?;
     let upkeep = Upkeep::of(opened.tenant.clone(), "credential test");
     opened.vault.check(&upkeep, name).await.err().map(|error| error.to_string())
 }

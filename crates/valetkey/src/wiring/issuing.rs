@@ -193,3 +193,27 @@ fn session_policy(
 ) -> Result<String, String> {
     policy::session_policy(document, words, agent, credential).map_err(|why| why.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What everybody may do cannot be told of one: then nothing is issued, rather than the whole.
+    #[test]
+    fn permissions_of_everybody_are_no_narrowing() {
+        let text = |rest: &str| {
+            format!(
+                "version: 1\ncredentials:\n  app: {{ service: github, issue: {{ github_app: {{ app_id: 1, owner: o }} }} }}\nagents:\n  bot:\n    \
+                 permissions: [{{ service: github, credential: app, actions: [issues/get], resources: [\"repo:o/r\"] }}]\n{rest}"
+            )
+        };
+        let everybody = "  \"*\":\n    permissions: [{ service: github, credential: app, actions: [pulls/get], resources: [\"repo:o/x\"] }]\n";
+        let words = catalog::Catalog::builtin().vocabulary();
+        for (rest, is_told) in [("", true), (everybody, false)] {
+            let (document, _) = Document::parse(&text(rest), "valetkey.yaml").expect("a configuration");
+            let all = narrowings(&document, &words);
+            assert_eq!(all.len(), 1, "{rest}");
+            assert!(all.values().all(|narrowed| narrowed.is_ok() == is_told), "{rest} {all:?}");
+        }
+    }
+}

@@ -92,7 +92,8 @@ fn refused(reply: &Reply, name: &str) -> BackendError {
         404 => BackendError::Missing {
             what: format!("Azure has no `{name}` in this vault, or not this version of it{told}"),
         },
-        429 | 500..=599 => BackendError::Away { what: format!("Azure answers {}{told}", reply.status) },
+        429 | 500 => BackendError::Busy { what: format!("Azure answers {}{told}", reply.status) },
+        501..=599 => BackendError::Away { what: format!("Azure answers {}{told}", reply.status) },
         status => BackendError::Malformed { what: format!("Azure answers {status}{told}") },
     }
 }

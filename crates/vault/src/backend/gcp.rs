@@ -129,7 +129,8 @@ fn refused(reply: &Reply, name: &str) -> BackendError {
         400 if told.contains("DESTROYED") || told.contains("DISABLED") => {
             BackendError::Missing { what: format!("this version of `{name}` is disabled or destroyed{told}") }
         }
-        429 | 500..=599 => BackendError::Away { what: format!("Google answers {}{told}", reply.status) },
+        429 | 500 => BackendError::Busy { what: format!("Google answers {}{told}", reply.status) },
+        501..=599 => BackendError::Away { what: format!("Google answers {}{told}", reply.status) },
         status => BackendError::Malformed { what: format!("Google answers {status}{told}") },
     }
 }

@@ -193,6 +193,57 @@ async fn a_chain_of_refresh_tokens_is_stored_link_by_link() {
     assert_eq!(versions.len(), 4);
 }
 
+/// What is asked with goes to its issuer and nowhere else, also while somebody looks whether a new version works.
+#[tokio::test]
+async fn a_version_that_is_lent_is_issued_for() {
+    let world = World::new();
+    let vault = world.vault().await;
+    let issuer = Issuer::new(|asked| {
+        // `c%201:old`, `c%201:new`.
+        if asked.contains("Basic YyUyMDE6bmV3") { token("t-new", 600) } else { token("t-old", 600) }
+    });
+    vault.add(&crate::world::new("c"), secret("old")).await.expect("added");
+    declared(&vault, oauth2(OAuth2Grant::ClientCredentials), "", &issuer).await;
+    value(&vault, "t-old").await;
+    vault.add_version(&Tenant::local(), &name("c"), secret("new")).await.expect("added");
+    for (version, want) in [(2, "t-new"), (1, "t-old")] {
+        let lent = vault.lend(&Tenant::local(), &name("c"), version).expect("lent");
+        let credential = vault.resolve(&permit(lent.name().as_str())).await.expect("resolved");
+        assert!(credential.material().fields().all(|(_, part)| part.equals(want.as_bytes())), "not {want}");
+    }
+}
+
+/// A client that goes away in the middle costs no link of the chain.
+#[tokio::test]
+async fn a_renewal_is_done_to_its_end() {
+    let world = World::new();
+    let vault = world.vault().await;
+    let issuer = Issuer::new(|_| (200, r#"{"access_token":"a-1","refresh_token":"r-1","expires_in":600}"#.to_owned()));
+    let new = vault::NewCredential { kind: "oauth2".into(), service: None, ..crate::world::new("c") };
+    vault.add(&new, secret(r#"{"access_token":"a-0","refresh_token":"r-0","expires_at":0}"#)).await.expect("added");
+    declared(&vault, oauth2(OAuth2Grant::RefreshToken), "", &issuer).await;
+    let permit = permit("c");
+    let mut asking = Box::pin(vault.resolve(&permit));
+    while issuer.count() == 0 {
+        tokio::select! {
+            biased;
+            _ = &mut asking => break,
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    drop(asking);
+    let (tenant, name) = (Tenant::local(), name("c"));
+    while vault.show(&tenant, &name).await.expect("shown").versions.len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    value(&vault, "a-1").await;
+    assert_eq!(issuer.count(), 1);
+    // The link before is worth nothing: there is no way back to it, and nobody tries it.
+    let error = vault.roll_back(&tenant, &name).await.expect_err("nothing before");
+    assert!(matches!(error, VaultError::NothingBefore { .. }), "{error}");
+    assert!(matches!(vault.lend(&tenant, &name, 1), Err(VaultError::IsLogIn { .. })));
+}
+
 #[tokio::test]
 async fn a_new_link_that_cannot_be_kept_is_told() {
     let mut world = World::new();

@@ -175,8 +175,8 @@ fn agents_never_share_a_connection_to_the_upstream() {
     }
 }
 
-/// Row D54: nothing signs what the agent chose. The one scheme that signs (`sigv4`) signs what was judged, for the endpoint of AWS that it goes
-/// to (`aws.rs`); a service file that wants another is refused with its place, and the gateway's own port has no place that would.
+/// Row D54: nothing signs what the agent chose. The schemes that sign (`sigv4`, `hmac`) sign what was judged, for the service that it goes
+/// to (`aws.rs`, `signing.rs`); a service file that wants another is refused with its place, and the gateway's own port has no place that would.
 #[test]
 fn nothing_signs_what_an_agent_sends() {
     let upstream = Upstream::start();
@@ -184,7 +184,7 @@ fn nothing_signs_what_an_agent_sends() {
     let service = std::fs::read_to_string(house.path("echo.yaml")).unwrap();
     let config = house.config().display().to_string();
     let _ = house.valetkey(&["policy", "check", &config]).expect_success("policy check");
-    for scheme in ["hmac: { header: x-signature }", "jwt: { claims: {} }", "signature: {}"] {
+    for scheme in ["rsa: { header: x-signature }", "jwt: { claims: {} }", "signature: {}"] {
         std::fs::write(house.path("echo.yaml"), service.replace("bearer: {}", scheme)).unwrap();
         let told = house.valetkey(&["policy", "check", &config]);
         assert_ne!(told.code(), Some(0), "{scheme}");
