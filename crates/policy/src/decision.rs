@@ -6,8 +6,8 @@ use std::sync::Arc;
 use model::canonical::Origin;
 use model::id::{GrantId, SessionId};
 use model::{
-    AgentName, ApprovalId, Classification, CredentialName, Digest, Refusal, ServiceName, Tenant, Timestamp, UserName,
-    bounds,
+    AgentName, ApprovalId, Classification, CredentialName, Digest, Refusal, ServiceName, Session, Tenant, Timestamp,
+    UserName, bounds,
 };
 
 use smallvec::SmallVec;
@@ -38,6 +38,23 @@ pub struct Subject {
     pub session_started: Timestamp,
     /// Address of the client.
     pub source: IpAddr,
+}
+
+impl Subject {
+    /// Who asks in a session, from where.
+    #[must_use]
+    pub fn of(session: &Session, source: IpAddr) -> Self {
+        Self {
+            tenant: session.tenant.clone(),
+            agent: session.agent.clone(),
+            user: session.user.clone(),
+            roles: session.roles.clone(),
+            task: session.task.clone(),
+            session: session.id,
+            session_started: session.started,
+            source,
+        }
+    }
 }
 
 /// Everything a decision depends on.

@@ -152,7 +152,7 @@ pub(crate) async fn classify(
     trip.recorder.request(&request, head);
     trip.held = Some(Held::nothing([worker.gateway.bodies.clone(), live.bodies.clone()]));
     let body = if request.length() == Length::Empty { JudgedBody::Empty } else { JudgedBody::Streamed };
-    let subject = subject_of(link, &live);
+    let subject = Subject::of(&live.session, link.address);
     let judged = match judge(&snapshot, (&subject, &mut trip, &live), &request, body).await {
         Ok(judged) => judged,
         Err(refusal) => return Err(trip.refuse(refusal)),
@@ -308,20 +308,6 @@ fn sight(
 pub(crate) fn leaked(name: &CredentialName) -> Refusal {
     Refusal::new(Code::SecretInRequest, format!("The request holds the value of the credential `{name}`"))
         .hint("send the placeholder instead; if the agent has the real value, revoke it: `valetkey credential revoke`")
-}
-
-fn subject_of(link: &Link, live: &LiveSession) -> Subject {
-    let session = &live.session;
-    Subject {
-        tenant: session.tenant.clone(),
-        agent: session.agent.clone(),
-        user: session.user.clone(),
-        roles: session.roles.clone(),
-        task: session.task.clone(),
-        session: session.id,
-        session_started: session.started,
-        source: link.address,
-    }
 }
 
 fn head_digest(request: &CanonicalRequest) -> Digest {

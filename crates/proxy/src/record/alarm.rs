@@ -16,6 +16,21 @@ use crate::gateway::{Gateway, Stopped};
 use crate::session::LiveSession;
 
 impl Recorder {
+    /// An alert about what this session's agent does, in this exchange.
+    pub(super) fn alert_of(&self, live: &LiveSession) -> Event {
+        let gateway = &self.worker.gateway;
+        let now = gateway.clock.now();
+        let id = EventId::fresh(now, &*gateway.random);
+        let mut event = Event::new(id, now, Kind::Alert, self.event.tenant.clone());
+        event.agent = Some(live.session.agent.clone());
+        event.user.clone_from(&live.session.user);
+        event.session = Some(live.session.id);
+        event.task.clone_from(&live.session.task);
+        event.exchange = self.event.exchange;
+        event.service.clone_from(&self.event.service);
+        event
+    }
+
     /// Adds what was seen, and raises the alarm about it. The refusal where the session was stopped for it.
     pub(crate) fn sighted(&mut self, seen: Vec<Sighting>) -> Option<Refusal> {
         if seen.is_empty() {
@@ -67,16 +82,7 @@ impl Recorder {
         (seen, secrets): (&[&Sighting], Option<&[CredentialName]>),
         (rank, done): (Rank, Option<Response>),
     ) {
-        let gateway = &self.worker.gateway;
-        let now = gateway.clock.now();
-        let id = EventId::fresh(now, &*gateway.random);
-        let mut event = Event::new(id, now, Kind::Alert, self.event.tenant.clone());
-        event.agent = Some(live.session.agent.clone());
-        event.user.clone_from(&live.session.user);
-        event.session = Some(live.session.id);
-        event.task.clone_from(&live.session.task);
-        event.exchange = self.event.exchange;
-        event.service.clone_from(&self.event.service);
+        let mut event = self.alert_of(live);
         event.request.clone_from(&self.event.request);
         event.sightings = seen.iter().map(|seen| (*seen).clone()).collect();
         event.rewritten = secrets.unwrap_or_default().to_vec();

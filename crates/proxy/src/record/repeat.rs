@@ -1,7 +1,7 @@
 //! An exchange that is sent more than once: each attempt has its own record, and its own end.
 
 use model::event::{CredentialUse, Kind, ResponseRecord};
-use model::{Code, CredentialName, Event, EventId, Rank, Refusal};
+use model::{Code, CredentialName, EventId, Rank, Refusal};
 use serde_json::json;
 
 use super::{Before, Recorder, audit_refusal};
@@ -50,16 +50,7 @@ impl Recorder {
         if !live.alarms.is_new((rank, format!("credential {name}"))) {
             return;
         }
-        let gateway = &self.worker.gateway;
-        let now = gateway.clock.now();
-        let id = EventId::fresh(now, &*gateway.random);
-        let mut event = Event::new(id, now, Kind::Alert, self.event.tenant.clone());
-        event.agent = Some(live.session.agent.clone());
-        event.user.clone_from(&live.session.user);
-        event.session = Some(live.session.id);
-        event.task.clone_from(&live.session.task);
-        event.exchange = self.event.exchange;
-        event.service.clone_from(&self.event.service);
+        let mut event = self.alert_of(&live);
         let known = self.event.credential.as_ref().filter(|used| used.name == *name);
         event.credential = Some(known.cloned().unwrap_or_else(|| CredentialUse { name: name.clone(), version: 0 }));
         event.context = json!({ "alert": "credential", "rank": rank, "action": "none" }).as_object().cloned();

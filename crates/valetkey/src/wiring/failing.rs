@@ -2,18 +2,12 @@
 //! own harmless request, seldom, and only what fails there is replaced.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use model::{CredentialName, Rank, Timestamp};
-use policy::Upkeep;
-use store::RotationStep;
 use vault::VersionState;
-use vault::rotate::{Means, Rotated};
 
 use super::credential_test::{Subject, Tested, ask_service};
 use super::plan::Held;
-use super::roads::By;
-use super::rotation::{ByService, Place, grace, node, rotator};
 use super::schedule::Schedule;
 
 /// Between two looks at one credential, seconds; twice as long each time that nothing could be mended, up to an hour.
@@ -111,29 +105,13 @@ impl Schedule {
         )))
     }
 
-    /// Has the program of the configuration make another.
+    /// Has whoever the configuration names make another.
     async fn replace(&self, held: &Held, current: u64) -> anyhow::Result<Found> {
-        let (opened, rotation, name) = (&self.opened, held.rotation.as_ref(), &held.name);
-        let snapshot = self.gateway.snapshot.load_full();
-        let place = Place { ambient: &self.ambient, opened, sources: &self.sources, catalog: &snapshot.catalog };
-        let by = rotator(Some(held), place, By::Gateway(Arc::clone(&snapshot)))?;
-        let (node, upkeep) = (node(opened), Upkeep::of(opened.tenant.clone(), "rotation"));
-        let under_way = opened.vault.rotations(&opened.tenant).await?;
-        let before = under_way.iter().find(|row| row.credential == *name);
-        if let Some(row) = before.filter(|row| matches!(row.step, RotationStep::Switched | RotationStep::Retiring)) {
-            opened.vault.retire(&upkeep, row, (&*by, &node)).await?;
-        }
-        let check = ByService { place, service: held.service.clone(), kind: held.kind.clone() };
-        let means = Means { by: &*by, check: &check, grace_seconds: grace(rotation), node: &node };
-        Ok(match opened.vault.rotate(&upkeep, name, "refused by its service", means).await? {
-            Rotated::Switched(row) => Found::Mended(
-                row.new,
-                format!("its service refuses version {current}; version {} took over ({})", row.new, by.name()),
-            ),
-            Rotated::GaveUp { why } => {
-                Found::Bad(format!("its service refuses version {current}, and the rotation was taken back: {why}"))
-            }
-        })
+        let under_way = self.opened.vault.rotations(&self.opened.tenant).await?;
+        let row = under_way.iter().find(|row| row.credential == held.name);
+        let (version, words) = self.turn(held, row, Some("refused by its service")).await?;
+        let words = format!("its service refuses version {current}; {words}");
+        Ok(version.map_or_else(|| Found::Bad(words.clone()), |version| Found::Mended(version, words.clone())))
     }
 }
 

@@ -200,7 +200,7 @@ impl Schedule {
     }
 
     /// Does what is due; the version that it is about, none where a new value was taken back, and what was done.
-    async fn turn(
+    pub(super) async fn turn(
         &self,
         held: &Held,
         row: Option<&RotationRow>,

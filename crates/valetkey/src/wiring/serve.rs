@@ -388,16 +388,7 @@ impl Plane for Control {
             Some(name) => snapshot.rules.capability(name)?,
             None => &asking.parts,
         };
-        let subject = policy::Subject {
-            tenant: session.tenant.clone(),
-            agent: session.agent.clone(),
-            user: session.user.clone(),
-            roles: session.roles.clone(),
-            task: session.task.clone(),
-            session: session.id,
-            session_started: session.started,
-            source: std::net::Ipv4Addr::LOCALHOST.into(),
-        };
+        let subject = policy::Subject::of(session, std::net::Ipv4Addr::LOCALHOST.into());
         let now = self.opened.clock.now();
         // The words of a thousand actions of each service are much to gather for one that is asked about.
         let known = parts.iter().filter_map(|part| snapshot.catalog.service(&part.service));

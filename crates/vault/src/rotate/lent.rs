@@ -1,13 +1,16 @@
 //! Lending a version under a name of its own, for as long as somebody looks whether it works.
 
+use std::sync::Arc;
+
 use model::{CredentialName, Tenant, hex};
 
 use super::LENT_CHARS_MAX;
+use crate::vault::Inner;
 use crate::{Vault, VaultError};
 
 /// A version that is lent. Whoever has a permit for this name is given it.
 pub struct Lent {
-    vault: Vault,
+    inner: Arc<Inner>,
     place: (Tenant, CredentialName),
 }
 
@@ -21,8 +24,8 @@ impl Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        self.vault.inner.staged.write().remove(&self.place);
-        self.vault.inner.materials.forget(&self.place);
+        self.inner.staged.write().remove(&self.place);
+        self.inner.materials.forget(&self.place);
     }
 }
 
@@ -30,16 +33,29 @@ impl Vault {
     /// Lends one version of what the built-in vault holds.
     ///
     /// # Errors
-    /// No name can be made of the credential's.
+    /// Its versions follow from each other; no name can be made of the credential's.
     pub fn lend(&self, tenant: &Tenant, name: &CredentialName, version: u64) -> Result<Lent, VaultError> {
         self.inner.is_replaced(tenant, name)?;
-        let mut ticket = [0; 12];
-        self.inner.random.fill(&mut ticket);
+        let mut noise = [0; 12];
+        self.inner.random.fill(&mut noise);
+        self.inner.lend((tenant, name), version, &format!("look_{}", hex(&noise)))
+    }
+}
+
+impl Inner {
+    /// Lends a version under the credential's name and a mark that nobody else has.
+    pub fn lend(
+        &self,
+        (tenant, name): (&Tenant, &CredentialName),
+        version: u64,
+        mark: &str,
+    ) -> Result<Lent, VaultError> {
+        let missing = || VaultError::NotFound { name: name.clone() };
         let own: String = name.as_str().chars().take(LENT_CHARS_MAX).collect();
-        let lent = CredentialName::new(&format!("{own}.look_{}", hex(&ticket)))
-            .map_err(|_| VaultError::NotFound { name: name.clone() })?;
+        let lent = CredentialName::new(&format!("{own}.{mark}")).map_err(|_| missing())?;
+        let inner = self.me.upgrade().ok_or_else(missing)?;
         let place = (tenant.clone(), lent);
-        self.inner.staged.write().insert(place.clone(), (name.clone(), version));
-        Ok(Lent { vault: self.clone(), place })
+        self.staged.write().insert(place.clone(), (name.clone(), version));
+        Ok(Lent { inner, place })
     }
 }

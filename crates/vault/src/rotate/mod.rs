@@ -432,8 +432,8 @@ impl Inner {
         let turn = Turn { name, ticket: &row.ticket, old: (row.old, &old), new: Some((row.new, &new)) };
         let looked = match means.by.verify(&turn).await {
             Ok(Looked::Unable) => {
-                let staged = self.stage(row)?;
-                means.check.check(&staged.name).await
+                let lent = self.lend((&row.tenant, &row.credential), row.new, &row.ticket)?;
+                means.check.check(lent.name()).await
             }
             looked => looked,
         };
@@ -465,31 +465,6 @@ impl Inner {
         let sealed = versions.into_iter().find(|known| known.version == version).and_then(|known| known.sealed);
         let label = Label::Value { tenant, name, id, version };
         self.keys.open_value(&sealed.ok_or_else(missing)?, &label, tenant).await
-    }
-
-    /// Lends the new version under a name of its own, for as long as it is held.
-    fn stage<'a>(&'a self, row: &RotationRow) -> Result<Staged<'a>, VaultError> {
-        let own: String = row.credential.as_str().chars().take(LENT_CHARS_MAX).collect();
-        let name = CredentialName::new(&format!("{own}.{}", row.ticket))
-            .map_err(|_| VaultError::NotFound { name: row.credential.clone() })?;
-        let place = (row.tenant.clone(), name.clone());
-        self.staged.write().insert(place, (row.credential.clone(), row.new));
-        Ok(Staged { inner: self, tenant: row.tenant.clone(), name })
-    }
-}
-
-/// A version that is lent.
-struct Staged<'a> {
-    inner: &'a Inner,
-    tenant: Tenant,
-    name: CredentialName,
-}
-
-impl Drop for Staged<'_> {
-    fn drop(&mut self) {
-        let place = (self.tenant.clone(), self.name.clone());
-        self.inner.staged.write().remove(&place);
-        self.inner.materials.forget(&place);
     }
 }
 
